@@ -1,0 +1,183 @@
+//! `where`: which series a rule looks at, by their dimensions (CONTRACT 4).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::series::Series;
+
+/// One condition on one dimension.
+#[derive(Clone, Debug)]
+pub enum Match {
+    /// `"x"`; the empty text matches an absent dimension.
+    Equal(String),
+    /// `["x", "y"]`.
+    AnyOf(Vec<String>),
+    /// `"!x"`.
+    Not(String),
+    /// `"/re/"`, anchored at both ends.
+    Regex(Pattern),
+    /// `"x*"`.
+    Prefix(String),
+}
+
+/// A compiled, anchored regular expression; equal when the text is equal.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    text: String,
+    regex: regex::Regex,
+}
+
+/// A regular expression that does not compile.
+#[derive(Debug, thiserror::Error)]
+#[error("`/{text}/` is no regular expression: {reason}")]
+pub struct BadPattern {
+    text: String,
+    reason: String,
+}
+
+impl Pattern {
+    /// Compiles the text between the slashes.
+    pub fn new(text: &str) -> Result<Pattern, BadPattern> {
+        regex::RegexBuilder::new(&format!("^(?:{text})$"))
+            .size_limit(1 << 20)
+            .build()
+            .map(|regex| Pattern { text: text.to_owned(), regex })
+            .map_err(|error| BadPattern { text: text.to_owned(), reason: error.to_string().lines().last().unwrap_or("").trim().to_owned() })
+    }
+
+    /// Whether the whole text matches.
+    pub fn matches(&self, text: &str) -> bool {
+        self.regex.is_match(text)
+    }
+}
+
+impl Match {
+    /// Reads one condition as it is written in rules and in the API.
+    pub fn parse(text: &str) -> Result<Match, BadPattern> {
+        if let Some(rest) = text.strip_prefix('!') {
+            return Ok(Match::Not(rest.to_owned()));
+        }
+        if text.len() > 2 && text.starts_with('/') && text.ends_with('/') {
+            return Pattern::new(&text[1..text.len() - 1]).map(Match::Regex);
+        }
+        if let Some(prefix) = text.strip_suffix('*') {
+            return Ok(Match::Prefix(prefix.to_owned()));
+        }
+        Ok(Match::Equal(text.to_owned()))
+    }
+
+    /// Whether a value (`""` for an absent dimension) meets the condition.
+    pub fn accepts(&self, value: &str) -> bool {
+        match self {
+            Match::Equal(text) => value == text,
+            Match::AnyOf(any) => any.iter().any(|text| value == text),
+            Match::Not(text) => value != text,
+            Match::Regex(pattern) => pattern.matches(value),
+            Match::Prefix(prefix) => value.starts_with(prefix.as_str()),
+        }
+    }
+
+    /// The values that this condition names, which are never folded (R-2).
+    pub fn named_values(&self) -> &[String] {
+        match self {
+            Match::Equal(text) | Match::Not(text) => std::slice::from_ref(text),
+            Match::AnyOf(any) => any,
+            Match::Regex(_) | Match::Prefix(_) => &[],
+        }
+    }
+}
+
+impl PartialEq for Match {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Match::Equal(a), Match::Equal(b)) | (Match::Not(a), Match::Not(b)) | (Match::Prefix(a), Match::Prefix(b)) => a == b,
+            (Match::AnyOf(a), Match::AnyOf(b)) => a == b,
+            (Match::Regex(a), Match::Regex(b)) => a.text == b.text,
+            _ => false,
+        }
+    }
+}
+impl Eq for Match {}
+
+/// All conditions must hold. Dimensions without a condition do not matter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter(pub BTreeMap<String, Match>);
+
+impl Filter {
+    /// Whether a series meets every condition (the metric is not looked at).
+    pub fn accepts(&self, series: &Series) -> bool {
+        self.0.iter().all(|(name, condition)| condition.accepts(series.get(name)))
+    }
+
+    /// The condition on one dimension.
+    pub fn get(&self, dimension: &str) -> Option<&Match> {
+        self.0.get(dimension)
+    }
+
+    /// The value if the dimension must equal one value.
+    pub fn equal(&self, dimension: &str) -> Option<&str> {
+        match self.get(dimension) {
+            Some(Match::Equal(value)) => Some(value),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Written {
+    One(String),
+    Any(Vec<String>),
+}
+
+impl Serialize for Match {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Match::Equal(text) => serializer.serialize_str(text),
+            Match::AnyOf(any) => any.serialize(serializer),
+            Match::Not(text) => serializer.serialize_str(&format!("!{text}")),
+            Match::Regex(pattern) => serializer.serialize_str(&format!("/{}/", pattern.text)),
+            Match::Prefix(prefix) => serializer.serialize_str(&format!("{prefix}*")),
+        }
+    }
+}
+impl<'de> Deserialize<'de> for Match {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Written::deserialize(deserializer)? {
+            Written::One(text) => Match::parse(&text).map_err(serde::de::Error::custom),
+            Written::Any(any) => Ok(Match::AnyOf(any)),
+        }
+    }
+}
+impl Serialize for Filter {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+impl<'de> Deserialize<'de> for Filter {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        BTreeMap::deserialize(deserializer).map(Filter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepts(condition: &str, value: &str) -> bool {
+        Match::parse(condition).unwrap().accepts(value)
+    }
+
+    #[test]
+    fn the_forms_of_the_contract() {
+        assert!(accepts("/checkout", "/checkout") && !accepts("/checkout", "/checkout/pay"));
+        assert!(accepts("/checkout*", "/checkout/pay"));
+        assert!(accepts("!bot", "phone") && accepts("!bot", "") && !accepts("!bot", "bot"));
+        assert!(accepts("/eu-.*/", "eu-west") && !accepts("/eu-.*/", "xeu-west"));
+        assert!(Match::parse("/(/").is_err());
+        let any: Match = serde_json::from_str(r#"["de","fr"]"#).unwrap();
+        assert!(any.accepts("fr") && !any.accepts("us"));
+        assert_eq!(serde_json::to_string(&any).unwrap(), r#"["de","fr"]"#);
+    }
+}

@@ -1,0 +1,15 @@
+//! Pure decisions: no clock, no input or output, no logging, no async. Time and chance are arguments.
+
+pub mod cell;
+pub mod filter;
+pub mod fraction;
+pub mod metric;
+pub mod notification;
+pub mod rule;
+pub mod segment;
+pub mod series;
+pub mod sketch;
+pub mod snapshot;
+pub mod time;
+pub mod users;
+pub mod varint;

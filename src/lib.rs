@@ -1,0 +1,3 @@
+//! burnwatch
+
+pub mod domain;
