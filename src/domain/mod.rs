@@ -3,6 +3,7 @@
 pub mod cell;
 pub mod filter;
 pub mod fraction;
+pub mod history;
 pub mod metric;
 pub mod notification;
 pub mod rule;
@@ -13,3 +14,4 @@ pub mod snapshot;
 pub mod time;
 pub mod users;
 pub mod varint;
+pub mod window;
