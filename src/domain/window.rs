@@ -339,6 +339,11 @@ impl Rolling {
         }
     }
 
+    /// Whether a remembered slice is taken out.
+    pub fn is_excluded(&self, slice: Slice) -> bool {
+        self.fine.get(slice) == Some(Entry::Excluded)
+    }
+
     /// The first slice that is remembered one by one.
     pub fn first_slice(&self) -> Slice {
         self.fine.first()
