@@ -1,3 +1,5 @@
 //! burnwatch
 
+pub mod clock;
+pub mod config;
 pub mod domain;
