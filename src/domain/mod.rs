@@ -4,6 +4,7 @@ pub mod alert;
 pub mod burn;
 pub mod cell;
 pub mod coverage;
+pub mod desk;
 pub mod evaluate;
 pub mod filter;
 pub mod fraction;
