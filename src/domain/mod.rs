@@ -1,6 +1,7 @@
 //! Pure decisions: no clock, no input or output, no logging, no async. Time and chance are arguments.
 
 pub mod cell;
+pub mod explain;
 pub mod filter;
 pub mod fraction;
 pub mod metric;
