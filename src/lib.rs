@@ -1,3 +1,6 @@
 //! burnwatch
 
+pub mod clock;
+pub mod config;
 pub mod domain;
+pub mod store;

@@ -1,12 +1,21 @@
 //! Pure decisions: no clock, no input or output, no logging, no async. Time and chance are arguments.
 
+pub mod alert;
+pub mod burn;
 pub mod cell;
+pub mod coverage;
+pub mod evaluate;
 pub mod explain;
 pub mod filter;
 pub mod fraction;
+pub mod history;
+pub mod incident;
+pub mod measure;
 pub mod metric;
 pub mod notification;
+pub mod route;
 pub mod rule;
+pub mod schedule;
 pub mod segment;
 pub mod series;
 pub mod sketch;
@@ -14,3 +23,4 @@ pub mod snapshot;
 pub mod time;
 pub mod users;
 pub mod varint;
+pub mod window;
