@@ -9,6 +9,7 @@ pub mod coverage;
 pub mod desk;
 pub mod evaluate;
 pub mod event;
+pub mod explain;
 pub mod filter;
 pub mod fraction;
 pub mod history;
