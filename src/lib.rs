@@ -3,4 +3,6 @@
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod jobs;
+pub mod notify;
 pub mod store;
