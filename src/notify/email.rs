@@ -15,32 +15,11 @@ use lettre::{Address, AsyncTransport, Message as Mail, Tokio1Executor};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::config::{Smtp, SmtpTls};
+
 use super::outcome::{Next, SendError, Trouble};
 use super::text::{self, Message};
 use super::{Context, Sent, escape};
-
-/// How the connection to the mail server is secured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MailTls {
-    /// STARTTLS, and nothing is sent without it.
-    Starttls,
-    /// TLS from the first byte.
-    Implicit,
-    /// No TLS; no credentials then, unless the server is on this machine.
-    None,
-}
-
-/// The mail server of the configuration.
-#[derive(Clone)]
-pub struct MailServer {
-    pub host: String,
-    pub port: u16,
-    pub tls: MailTls,
-    pub username: Option<String>,
-    pub password: Option<String>,
-    /// `burnwatch@example.com` or `Name <burnwatch@example.com>`.
-    pub from: String,
-}
 
 /// The mail transport could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +33,7 @@ pub enum MailError {
 }
 
 /// Connections to the mail server, kept between messages.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Mailer {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
@@ -69,13 +48,13 @@ pub(crate) struct Addresses<'a> {
 
 impl Mailer {
     /// Sets the transport up; connects to nothing yet.
-    pub fn new(server: &MailServer) -> Result<Mailer, MailError> {
+    pub fn new(server: &Smtp) -> Result<Mailer, MailError> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let tls = || TlsParameters::new_rustls(server.host.clone()).map_err(MailError::Tls);
         let tls = match server.tls {
-            MailTls::Starttls => Tls::Required(tls()?),
-            MailTls::Implicit => Tls::Wrapper(tls()?),
-            MailTls::None => Tls::None,
+            SmtpTls::Starttls => Tls::Required(tls()?),
+            SmtpTls::Implicit => Tls::Wrapper(tls()?),
+            SmtpTls::None => Tls::None,
         };
         let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(server.host.clone())
             .port(server.port)
@@ -83,10 +62,10 @@ impl Mailer {
             .pool_config(PoolConfig::new().max_size(8).idle_timeout(Duration::from_secs(30)))
             .tls(tls);
         if let (Some(username), Some(password)) = (&server.username, &server.password) {
-            if server.tls == MailTls::None && !is_here(&server.host) {
+            if server.tls == SmtpTls::None && !is_here(&server.host) {
                 return Err(MailError::PlainCredentials);
             }
-            builder = builder.credentials(Credentials::new(username.clone(), password.clone()));
+            builder = builder.credentials(Credentials::new(username.clone(), password.expose().to_owned()));
         }
         Ok(Mailer { transport: builder.build(), from: server.from.parse().map_err(MailError::From)? })
     }

@@ -23,19 +23,20 @@ pub mod teams;
 pub mod text;
 pub mod webhook;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use ::http::HeaderMap;
 use base64::Engine as _;
 use reqwest::Method;
 use serde_json::Value;
 
+use crate::config::{Config, Network, Secrets, Smtp};
 use crate::domain::notification::Notification;
 use crate::domain::rule::{Field, Receiver, ReceiverKind};
 use crate::domain::time::{Span, Timestamp};
 
-use self::address::{Allowed, Guard};
-use self::email::{MailError, MailServer, Mailer};
+use self::address::Guard;
+use self::email::{MailError, Mailer};
 use self::http::{Answer, Call, ClientError, Http};
 use self::outcome::Trouble;
 pub use self::outcome::{Next, SendError};
@@ -43,18 +44,26 @@ pub use self::outcome::{Next, SendError};
 /// No receiver may take longer than this, whatever its definition says: claims on deliveries outlast it.
 pub const TIMEOUT_MAX: Span = Span::seconds(60);
 
-/// Looks up the value of `secret(NAME)`; the error says what to do.
-pub type Secrets = Arc<dyn Fn(&str) -> Result<String, String> + Send + Sync>;
-
 /// What the process's configuration says about delivery.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Where people reach burnwatch.
     pub public_url: String,
     /// Addresses that receivers may have beside public ones.
-    pub allowed: Allowed,
+    pub allow_private: Vec<Network>,
     pub secrets: Secrets,
-    pub mail: Option<MailServer>,
+    pub smtp: Option<Smtp>,
+}
+
+impl From<&Config> for Settings {
+    fn from(config: &Config) -> Settings {
+        Settings {
+            public_url: config.server.public_url.to_string(),
+            allow_private: config.delivery.allow_private.clone(),
+            secrets: config.secrets.clone(),
+            smtp: config.smtp.clone(),
+        }
+    }
 }
 
 /// One notification on its way to one receiver.
@@ -92,7 +101,7 @@ pub enum SetupError {
 }
 
 /// Sends notifications in every format.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Sender {
     settings: Settings,
     http: Http,
@@ -102,8 +111,8 @@ pub struct Sender {
 impl Sender {
     /// Sets up the HTTP client and the mail transport; connects to nothing yet.
     pub fn new(settings: Settings) -> Result<Sender, SetupError> {
-        let http = Http::new(Guard::new(settings.allowed.clone()))?;
-        let mailer = settings.mail.as_ref().map(Mailer::new).transpose()?;
+        let http = Http::new(Guard::new(&settings.allow_private))?;
+        let mailer = settings.smtp.as_ref().map(Mailer::new).transpose()?;
         Ok(Sender { settings, http, mailer })
     }
 
@@ -180,7 +189,9 @@ impl Context<'_> {
         match field {
             Field::Plain(text) => Ok(text.clone()),
             Field::Secret(name) => {
-                let value = (self.sender.settings.secrets)(name).map_err(|why| SendError::new(Trouble::Settings, why))?;
+                let secret =
+                    self.sender.settings.secrets.lookup(name).map_err(|error| SendError::new(Trouble::Settings, error.to_string()))?;
+                let value = secret.expose().to_owned();
                 let mut exposed = self.exposed.lock().unwrap_or_else(PoisonError::into_inner);
                 // A server that echoes the request shows the path of a secret URL, not the whole of it.
                 exposed.extend(url::Url::parse(&value).ok().map(|url| url.path().to_owned()).filter(|path| path.len() >= 8));

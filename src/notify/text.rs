@@ -401,3 +401,98 @@ fn trim(text: String) -> String {
         None => text,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notify::fake::{hostile, notification};
+
+    #[test]
+    fn a_page_says_who_where_since_when_what_changed_and_what_to_do() {
+        let message = message(&notification(Kind::Opened));
+        assert_eq!(message.headline(), "PAGE: checkout-api burns its budget (shop)");
+        let expected = "\
+Who is hit: 812 users, 5,312 bad events
+Where: region de, release 2.3.1 (92 % of its events are bad; 11 % of the traffic, 90 % of the excess, new)
+Since: 2027-01-15 07:57 UTC (3m ago)
+What changed: deploy shop 2.3.1 at 2027-01-15 07:50 UTC, 7m before it opened (matches the segment)
+Error budget: 3.2 % used by this, 41 % left
+Alert: checkout-api firing (page), burning 22.4 times the budget's pace over 1h and 151 over 5m, limit 14.4, 2.2 % bad: Checkout fails for many
+Why now: burn rate above 14.4
+What to do: acknowledge it, then follow the runbook
+Incident: https://burnwatch.example.com/incidents/inc-7
+Runbook: https://runbooks.example.com/checkout
+";
+        assert_eq!(message.plain(), expected);
+    }
+
+    #[test]
+    fn a_close_says_how_long_it_took() {
+        let message = message(&notification(Kind::Resolved));
+        assert_eq!(message.headline(), "RESOLVED: checkout-api burns its budget (shop)");
+        assert!(message.plain().contains("Lasted: 3m, from 2027-01-15 07:57 UTC to 2027-01-15 08:00 UTC\n"), "{}", message.plain());
+        assert!(message.plain().contains("What to do: nothing; it is over\n"));
+    }
+
+    #[test]
+    fn every_kind_has_its_word() {
+        let words: Vec<&str> =
+            [Kind::Opened, Kind::Updated, Kind::Escalated, Kind::Reminder, Kind::Acknowledged, Kind::Resolved, Kind::Reopened]
+                .map(|kind| message(&notification(kind)).word)
+                .into();
+        assert_eq!(words, ["PAGE", "UPDATED", "ESCALATED", "STILL OPEN", "ACKNOWLEDGED", "RESOLVED", "REOPENED"]);
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_made_up() {
+        let mut plain = notification(Kind::Opened);
+        let incident = &mut plain.data.incident;
+        incident.verdict = Verdict::Unknown;
+        incident.impact = crate::domain::notification::Impact { bad_events: f64::NAN, ..Default::default() };
+        incident.changes.clear();
+        incident.alerts.clear();
+        incident.title = "\u{202e}\r\n".into();
+        let message = message(&plain);
+        assert_eq!(message.headline(), "PAGE: incident inc-7 (shop)");
+        let text = message.plain();
+        assert!(
+            text.starts_with("Who is hit: an unknown number of bad events\nWhere: not known; the data does not single out a segment\n"),
+            "{text}"
+        );
+        assert!(text.contains("What changed: no deploy or flag change is known near its start\n"));
+        assert!(!text.contains("Error budget"));
+    }
+
+    #[test]
+    fn words_from_beacons_are_one_clean_line_and_code_in_markdown() {
+        let message = message(&hostile(Kind::Opened));
+        assert!(!message.plain().contains(['\r', '\u{202e}']));
+        assert_eq!(message.plain().lines().count(), message.facts.len() + message.links.len());
+        // Only http and https links are shown.
+        assert_eq!(message.links.len(), 1);
+        let markdown = message.markdown();
+        // Whatever stands outside of code spans is ours.
+        let outside: String = markdown.split('`').step_by(2).collect();
+        for bad in ["@octocat", "javascript", "<img", "<!here>", "evil"] {
+            assert!(markdown.contains(bad) != outside.contains(bad) || !markdown.contains(bad), "{bad} in {outside}");
+        }
+    }
+
+    #[test]
+    fn long_lists_end_with_how_many_more() {
+        let mut long = notification(Kind::Opened);
+        let incident = &mut long.data.incident;
+        incident.alerts = vec![incident.alerts[0].clone(); 12];
+        incident.changes = vec![incident.changes[0].clone(); 8];
+        let text = message(&long).plain();
+        assert!(text.contains("Alerts: and 7 more\n") && text.contains("; and 3 more\n"), "{text}");
+    }
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!([0.0, 0.0004, 0.0224, 0.05, 0.92, 1.5].map(percent), ["0 %", "under 0.1 %", "2.2 %", "5 %", "92 %", "150 %"]);
+        assert_eq!([0.0, 999.0, 1000.0, 1_234_567.0].map(count), ["0", "999", "1,000", "1,234,567"]);
+        let spans = [Span::seconds(42), Span::minutes(42), Span::hours(3), Span::minutes(185), Span::days(2), Span::hours(52)];
+        assert_eq!(spans.map(length), ["42s", "42m", "3h", "3h 5m", "2d", "2d 4h"]);
+    }
+}
