@@ -211,3 +211,24 @@ impl Store {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn synchronous(mut tx: Tx) -> i64 {
+        let level = tx::on!(tx, conn => sqlx::query_scalar("pragma synchronous").fetch_one(conn));
+        level.expect("sqlite answers its own pragma")
+    }
+
+    #[tokio::test]
+    async fn only_durable_transactions_wait_for_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/burnwatch.db", folder.path().display());
+        let store = Store::open(&url, Timestamp(0)).await.unwrap();
+        assert_eq!(synchronous(store.write().await.unwrap()).await, 1);
+        // Dropped, not committed: the next writer still gets the level that it asked for.
+        assert_eq!(synchronous(store.write_durable().await.unwrap()).await, 2);
+        assert_eq!(synchronous(store.write().await.unwrap()).await, 1);
+    }
+}

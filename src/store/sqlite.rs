@@ -133,3 +133,20 @@ pub(super) async fn backup(readers: &SqlitePool, file: &Path) -> Result<(), Stor
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_relative_unless_they_begin_with_a_slash() {
+        for (url, expected) in
+            [("sqlite://a/b.db", "a/b.db"), ("sqlite:b.db", "b.db"), ("sqlite:///a/b.db", "/a/b.db"), ("sqlite:/b.db", "/b.db")]
+        {
+            assert_eq!(path(url).unwrap(), Path::new(expected), "{url}");
+        }
+        for bad in ["sqlite::memory:", "sqlite://:memory:", "sqlite://", "sqlite:", "sqlite://a/", "sqlite://a.db?mode=ro"] {
+            assert!(matches!(path(bad), Err(StoreError::Url { .. })), "{bad}");
+        }
+    }
+}
