@@ -30,10 +30,10 @@ COPY LICENSE /usr/share/doc/burnwatch/LICENSE
 USER 10001:10001
 # Everything that is written lies below /data, so the root file system may be read-only.
 ENV BURNWATCH_DATABASE__URL=sqlite:///data/burnwatch.db \
-    BURNWATCH_RULES__PATH=/config/rules \
     HOME=/data
 VOLUME /data
-WORKDIR /data
+# Here ./burnwatch.toml and ./rules are looked for; without them, the defaults and the built-in pack hold.
+WORKDIR /config
 EXPOSE 9320 9321
 # The binary asks itself; the image has no curl.
 HEALTHCHECK --interval=10s --timeout=6s --start-period=30s CMD ["burnwatch", "healthcheck"]
