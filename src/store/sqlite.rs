@@ -108,10 +108,7 @@ fn explain(error: sqlx::Error, path: &Path) -> StoreError {
     if matches!(code, Some(8 | 10 | 14)) {
         return StoreError::Unwritable { path: path.to_owned(), source: error.into() };
     }
-    match StoreError::from(error) {
-        StoreError::Corrupt { what, .. } => StoreError::Corrupt { place: path.display().to_string(), what },
-        other => other,
-    }
+    StoreError::from(error).at(&path.display().to_string())
 }
 
 /// Copies a running database into a file that does not exist yet (0600).

@@ -797,7 +797,7 @@ async fn a_damaged_file_is_refused_and_left_alone() {
     for damaged in [holes, cut, text] {
         std::fs::write(&file, &damaged).unwrap();
         for opened in [Store::open(&url, T0).await, Store::open_existing(&url, T0).await] {
-            let error = opened.err().expect("a damaged file is refused");
+            let error = opened.expect_err("a damaged file is refused");
             assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
             assert!(error.to_string().contains("burnwatch.db"), "{error}");
         }
@@ -825,7 +825,7 @@ async fn a_place_that_cannot_be_written_is_named_in_one_sentence() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("file"), "").unwrap();
     for url in [format!("sqlite://{}/file/b.db", folder.path().display()), format!("sqlite://{}", folder.path().display())] {
-        let error = Store::open(&url, T0).await.err().expect("it cannot be opened");
+        let error = Store::open(&url, T0).await.expect_err("it cannot be opened");
         assert!(matches!(error, StoreError::Unwritable { .. }), "{error:?}");
         assert!(error.to_string().contains(folder.path().to_str().unwrap()) && !error.to_string().contains('\n'), "{error}");
     }
@@ -842,7 +842,7 @@ async fn a_schema_is_refused_only_if_it_says_so() {
     // The one after that contracted it.
     postgres::execute(&database.url, &newer(1_001, 1_000)).await;
     for opened in [Store::open(&database.url, T0).await, Store::open_existing(&database.url, T0).await] {
-        let error = opened.err().expect("a newer schema is refused");
+        let error = opened.expect_err("a newer schema is refused");
         assert!(matches!(error, StoreError::Newer { found: 1_001, .. }), "{error:?}");
     }
 
@@ -989,6 +989,7 @@ async fn a_connection_that_the_server_ended_is_replaced() {
     postgres::execute(&database.url, end).await;
     let error = meta::set(&mut tx, "b", "1").await.unwrap_err();
     assert!(matches!(error, StoreError::Unreachable { .. }) && error.is_retryable(), "{error:?}");
+    assert!(error.to_string().contains("burnwatch_test_"), "{error}");
     drop(tx);
     let mut tx = store.write().await.unwrap();
     assert_eq!(meta::get(&mut tx, "a").await.unwrap(), None);
@@ -1022,11 +1023,11 @@ async fn a_call_that_was_given_up_half_way_spoils_nothing() {
 #[tokio::test]
 async fn urls_that_mean_nothing_are_a_configuration_error_without_secrets() {
     for url in ["", "burnwatch.db", "mysql://bw:hunter2@db/x", "sqlite::memory:", "postgres://bw:hunter2@[::bad"] {
-        let error = Store::open(url, T0).await.err().expect("it cannot be opened");
+        let error = Store::open(url, T0).await.expect_err("it cannot be opened");
         assert!(error.is_configuration(), "{url}: {error:?}");
         assert!(!format!("{error} {error:?}").contains("hunter2"));
     }
-    let error = Store::open("postgres://bw:hunter2@127.0.0.1:1/x", T0).await.err().expect("nobody listens there");
+    let error = Store::open("postgres://bw:hunter2@127.0.0.1:1/x", T0).await.expect_err("nobody listens there");
     assert!(matches!(error, StoreError::Unreachable { .. }), "{error:?}");
     assert!(!format!("{error} {error:?}").contains("hunter2"));
 }
