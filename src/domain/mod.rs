@@ -9,6 +9,7 @@ pub mod coverage;
 pub mod evaluate;
 pub mod event;
 pub mod filter;
+pub mod fingerprint;
 pub mod fraction;
 pub mod history;
 pub mod incident;
