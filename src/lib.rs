@@ -4,6 +4,8 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod intake;
 pub mod jobs;
 pub mod notify;
+pub mod sink;
 pub mod store;
