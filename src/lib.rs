@@ -7,5 +7,6 @@ pub mod domain;
 pub mod intake;
 pub mod jobs;
 pub mod notify;
+pub mod rules;
 pub mod sink;
 pub mod store;
