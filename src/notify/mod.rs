@@ -282,3 +282,6 @@ pub(crate) fn ticket_label(correlation: &str, max: usize) -> String {
     let label = format!("burnwatch-{correlation}");
     if fine && label.len() <= max { label } else { format!("burnwatch-{}", hex::encode(&Sha256::digest(correlation)[..16])) }
 }
+
+#[cfg(test)]
+mod tests;
