@@ -188,7 +188,7 @@ async fn send_to(
 /// server may have the mail, and the next attempt is the same message.
 fn refused(error: &lettre::transport::smtp::Error) -> SendError {
     let why = escape::clean(&error.to_string(), 500);
-    let status = error.status().map(|code| u16::from(code));
+    let status = error.status().map(u16::from);
     match status {
         Some(status) if error.is_permanent() => {
             SendError::answered(Trouble::Final, status, None, format!("the mail server refused it: {why}"))
