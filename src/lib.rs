@@ -1,5 +1,6 @@
 //! burnwatch
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
