@@ -23,6 +23,7 @@ use super::{StoreError, events, incidents, outbox, silences};
 /// a close still goes out when the rule that opened is gone.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Payload {
+    #[serde(flatten)]
     pub notification: Notification,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub definition: Option<Receiver>,
