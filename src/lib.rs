@@ -1,3 +1,4 @@
 //! burnwatch
 
 pub mod domain;
+pub mod web;
