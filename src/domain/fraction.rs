@@ -7,14 +7,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A fraction `num / den` in lowest terms with `den > 0`.
 ///
-/// Small enough (both below 10^15) that every product in the burn-rate comparison fits an `i128`.
+/// Both parts stay below 10^12, far inside what products of three such numbers need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fraction {
     num: i64,
     den: i64,
 }
 
-const PART_MAX: i128 = 1_000_000_000_000_000;
+const PART_MAX: i128 = 1_000_000_000_000;
 
 impl Fraction {
     /// The fraction `num / den`, reduced; `None` if `den` is zero or a part is too large.
@@ -85,7 +85,7 @@ fn gcd(mut a: u128, mut b: u128) -> u128 {
 
 /// A text that is no plain decimal number.
 #[derive(Debug, thiserror::Error)]
-#[error("`{0}` is no decimal number with at most 15 digits")]
+#[error("`{0}` is no decimal number with at most 12 digits")]
 pub struct BadDecimal(String);
 
 impl FromStr for Fraction {

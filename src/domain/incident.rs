@@ -1,0 +1,581 @@
+//! An incident: the alerts with equal grouping labels, as one thing that a person is told about.
+//!
+//! [`Incident::step`] takes what happened and says, as data, what that asks of the outside world:
+//! history to keep and notifications to send. The caller commits all of it in one transaction.
+//! Always holds: a receiver that was told of an opening is told of the close, whatever was muted,
+//! lowered or removed in between.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::notification::{AlertState, AlertView, Change, Figures, Impact, IncidentView, Kind, Links, Status, Suspect, Verdict};
+use super::route::Routed;
+use super::rule::{Labels, Receiver, Severity};
+use super::time::{Span, Timestamp};
+
+/// One alert inside an incident.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Member {
+    /// Names the alert for as long as it fires: rule and group.
+    pub alert: String,
+    pub rule: String,
+    /// Without `severity`, which is added when it is routed.
+    pub labels: Labels,
+    pub severity: Severity,
+    pub firing: bool,
+    pub started_at: Timestamp,
+    pub ended_at: Option<Timestamp>,
+    pub summary: String,
+    pub figures: Figures,
+    #[serde(default)]
+    pub traces: Vec<String>,
+}
+
+impl Member {
+    /// All labels, the severity included.
+    pub fn full_labels(&self) -> Labels {
+        let mut labels = self.labels.clone();
+        labels.insert("severity".into(), self.severity.name().into());
+        labels
+    }
+}
+
+/// What one receiver has been told.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Told {
+    /// It was told of the opening and not yet of the close.
+    pub open: bool,
+    /// When it was last told anything.
+    pub at: Option<Timestamp>,
+    /// The loudest severity it was told of.
+    pub severity: Option<Severity>,
+    /// The firing alerts it knows.
+    pub alerts: BTreeSet<String>,
+    /// Since when it would be told, but waits for its group to gather.
+    pub waiting_since: Option<Timestamp>,
+    /// Why it was not told although its route matches.
+    pub held_by: Option<String>,
+    /// How many reminders it got: they come at growing distances.
+    #[serde(default)]
+    pub reminders: u32,
+    /// The definition that told it, for closes after its rule is gone.
+    pub definition: Option<Box<Receiver>>,
+}
+
+/// What the explanation found (EXPLAIN), as the incident shows it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Explained {
+    pub signature: String,
+    pub verdict: Verdict,
+    pub suspects: Vec<Suspect>,
+    /// One sentence for a person; empty while nothing is known.
+    pub sentence: String,
+    /// Why nobody is named.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// The whole state of an incident.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Incident {
+    pub id: String,
+    pub key: String,
+    pub grouping: Labels,
+    /// Seconds of its opening: a restored database cannot make an old key look new.
+    pub generation: i64,
+    /// Counts what was said.
+    pub sequence: i64,
+    pub status: Status,
+    pub severity: Severity,
+    pub title: String,
+    pub service: String,
+    pub owner: String,
+    pub labels: Labels,
+    pub opened_at: Timestamp,
+    pub acknowledged_at: Option<Timestamp>,
+    pub acknowledged_by: Option<String>,
+    pub resolved_at: Option<Timestamp>,
+    pub snoozed_until: Option<Timestamp>,
+    /// Since when the unbroken burn lasts: the window that impact and explanation look at.
+    pub window_start: Timestamp,
+    pub members: Vec<Member>,
+    pub told: BTreeMap<String, Told>,
+    /// Escalation steps count from here: the opening, or the last rise.
+    pub loud_since: Timestamp,
+    pub impact: Impact,
+    pub explained: Explained,
+    pub changes: Vec<Change>,
+    pub revision: String,
+    pub runbook: Option<String>,
+    pub dashboard: Option<String>,
+}
+
+/// What can happen to an incident.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// An alert joins, or one that had ended fires again.
+    AlertOpened(Box<Member>),
+    /// A rise or fall of severity.
+    AlertMoved {
+        alert: String,
+        severity: Severity,
+        figures: Figures,
+    },
+    /// An alert ended.
+    AlertEnded {
+        alert: String,
+        reason: String,
+    },
+    /// Newer figures, without a transition.
+    AlertRefreshed {
+        alert: String,
+        figures: Figures,
+        summary: String,
+    },
+    /// A newer explanation.
+    Explained {
+        explained: Box<Explained>,
+        impact: Impact,
+        changes: Vec<Change>,
+        title: String,
+    },
+    Acknowledge {
+        by: String,
+    },
+    Snooze {
+        by: String,
+        until: Timestamp,
+    },
+    /// A person closes it although alerts may still fire.
+    Resolve {
+        by: String,
+        why: String,
+    },
+    Note {
+        by: String,
+        text: String,
+    },
+    /// Time passed: group waits, intervals, reminders, escalations, ended mutes.
+    Tick,
+}
+
+/// What a step asks of the outside world.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// An entry of the time line.
+    History { kind: &'static str, who: String, text: String },
+    /// One notification to one receiver, under this sequence number.
+    Notify { receiver: String, kind: Kind, reason: String, sequence: i64, definition: Option<Box<Receiver>> },
+}
+
+/// What a step needs to know beside the incident.
+pub struct Surroundings<'a> {
+    pub now: Timestamp,
+    /// The routes that labels match now.
+    pub route: &'a dyn Fn(&Labels) -> Vec<Routed>,
+    /// Why an alert with these labels is muted now (silence, maintenance, inhibition).
+    pub muted: &'a dyn Fn(&Labels) -> Option<String>,
+    /// The definition of a receiver.
+    pub receiver: &'a dyn Fn(&str) -> Option<Receiver>,
+}
+
+/// What a receiver should know by the routes as they are now.
+#[derive(Default)]
+struct Target {
+    severity: Option<Severity>,
+    alerts: BTreeSet<String>,
+    wait: Span,
+    interval: Span,
+    repeat: Span,
+    /// Set while every alert that leads here is muted.
+    muted: Option<String>,
+    loud: bool,
+    escalated: bool,
+}
+
+impl Incident {
+    /// Moves on by one event and says what that asks of the outside world.
+    pub fn step(&mut self, input: Input, around: &Surroundings<'_>) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let now = around.now;
+        match (self.status, input) {
+            (Status::Open | Status::Acknowledged, Input::AlertOpened(member)) => self.join(*member, now, &mut effects),
+            (Status::Open | Status::Acknowledged, Input::AlertMoved { alert, severity, figures }) => {
+                self.change_severity(&alert, severity, figures, now, &mut effects);
+            }
+            (Status::Open | Status::Acknowledged, Input::AlertEnded { alert, reason }) => self.leave(&alert, &reason, now, &mut effects),
+            (Status::Open | Status::Acknowledged, Input::AlertRefreshed { alert, figures, summary }) => {
+                if let Some(member) = self.members.iter_mut().find(|member| member.alert == alert) {
+                    member.figures = figures;
+                    member.summary = summary;
+                }
+                return effects;
+            }
+            (_, Input::Explained { explained, impact, changes, title }) => {
+                if explained.signature != self.explained.signature && !self.explained.signature.is_empty() {
+                    let text = format!("explanation changed from {} to {}", self.explained.signature, explained.signature);
+                    effects.push(Effect::History { kind: "explained", who: String::new(), text });
+                }
+                self.explained = *explained;
+                self.impact = impact;
+                self.changes = changes;
+                self.title = title;
+                return effects;
+            }
+            (Status::Open, Input::Acknowledge { by }) => {
+                self.status = Status::Acknowledged;
+                self.acknowledged_at = Some(now);
+                self.acknowledged_by = Some(by.clone());
+                effects.push(Effect::History { kind: "acknowledged", who: by.clone(), text: format!("acknowledged by {by}") });
+                let reason = format!("acknowledged by {by}");
+                let open: Vec<String> = self.told.iter().filter(|(_, told)| told.open).map(|(name, _)| name.clone()).collect();
+                for receiver in open {
+                    self.notify(&receiver, Kind::Acknowledged, reason.clone(), around, &mut effects);
+                }
+            }
+            // A second acknowledgement changes nothing, and a late one of a closed incident neither.
+            (Status::Acknowledged | Status::Resolved, Input::Acknowledge { .. }) => return effects,
+            (Status::Open | Status::Acknowledged, Input::Snooze { by, until }) => {
+                self.snoozed_until = Some(until);
+                effects.push(Effect::History { kind: "snoozed", who: by, text: format!("snoozed until {until}") });
+            }
+            (Status::Open | Status::Acknowledged, Input::Resolve { by, why }) => {
+                let text = if why.is_empty() { format!("resolved by {by}") } else { format!("resolved by {by}: {why}") };
+                for member in self.members.iter_mut().filter(|member| member.firing) {
+                    member.firing = false;
+                    member.ended_at = Some(now);
+                }
+                self.close(by, text, now, &mut effects);
+            }
+            (_, Input::Note { by, text }) => {
+                effects.push(Effect::History { kind: "note", who: by, text });
+                return effects;
+            }
+            (Status::Open | Status::Acknowledged, Input::Tick) => {
+                if self.snoozed_until.is_some_and(|until| until <= now) {
+                    self.snoozed_until = None;
+                    let text = "snooze ended, still firing".to_owned();
+                    effects.push(Effect::History { kind: "woken", who: String::new(), text });
+                    self.status = Status::Open;
+                    self.acknowledged_at = None;
+                    self.acknowledged_by = None;
+                    self.loud_since = now;
+                }
+            }
+            // What belongs to a closed incident comes too late: its alert opens another one.
+            (
+                Status::Resolved,
+                Input::AlertOpened(_)
+                | Input::AlertMoved { .. }
+                | Input::AlertEnded { .. }
+                | Input::AlertRefreshed { .. }
+                | Input::Snooze { .. }
+                | Input::Resolve { .. }
+                | Input::Tick,
+            ) => return effects,
+        }
+        self.tell(around, &mut effects);
+        effects
+    }
+
+    fn join(&mut self, member: Member, now: Timestamp, effects: &mut Vec<Effect>) {
+        let text = format!("{} fires: {}", member.rule, member.summary);
+        effects.push(Effect::History { kind: "alert_fired", who: String::new(), text });
+        let severity = member.severity;
+        match self.members.iter_mut().find(|have| have.alert == member.alert) {
+            Some(have) => *have = member,
+            None => self.members.push(member),
+        }
+        self.settle(severity, now, effects);
+    }
+
+    fn change_severity(&mut self, alert: &str, severity: Severity, figures: Figures, now: Timestamp, effects: &mut Vec<Effect>) {
+        let Some(member) = self.members.iter_mut().find(|member| member.alert == alert && member.firing) else { return };
+        let before = std::mem::replace(&mut member.severity, severity);
+        member.figures = figures;
+        let word = if severity > before { "rose" } else { "fell" };
+        let text = format!("{} {word} from {before} to {severity}", member.rule);
+        effects.push(Effect::History { kind: "severity", who: String::new(), text });
+        self.settle(severity, now, effects);
+    }
+
+    fn leave(&mut self, alert: &str, reason: &str, now: Timestamp, effects: &mut Vec<Effect>) {
+        let Some(member) = self.members.iter_mut().find(|member| member.alert == alert && member.firing) else { return };
+        member.firing = false;
+        member.ended_at = Some(now);
+        let text = format!("{} ended: {reason}", member.rule);
+        effects.push(Effect::History { kind: "alert_ended", who: String::new(), text });
+        if self.members.iter().any(|member| member.firing) {
+            let severity = self.severity;
+            self.settle(severity, now, effects);
+        } else {
+            self.close(String::new(), reason.to_owned(), now, effects);
+        }
+    }
+
+    /// Takes over the highest severity of the firing alerts; a rise voids the acknowledgement.
+    fn settle(&mut self, touched: Severity, now: Timestamp, effects: &mut Vec<Effect>) {
+        let before = self.severity;
+        self.severity = self.members.iter().filter(|member| member.firing).map(|member| member.severity).max().unwrap_or(touched);
+        if self.severity > before {
+            self.loud_since = now;
+            self.snoozed_until = None;
+            if self.status == Status::Acknowledged {
+                self.status = Status::Open;
+                self.acknowledged_at = None;
+                self.acknowledged_by = None;
+                let text = format!("severity rose to {}: the acknowledgement no longer counts", self.severity);
+                effects.push(Effect::History { kind: "acknowledgement_voided", who: String::new(), text });
+            }
+        }
+    }
+
+    fn close(&mut self, who: String, text: String, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.status = Status::Resolved;
+        self.resolved_at = Some(now);
+        self.snoozed_until = None;
+        effects.push(Effect::History { kind: "resolved", who, text });
+    }
+
+    fn targets(&self, around: &Surroundings<'_>) -> BTreeMap<String, Target> {
+        let mut targets: BTreeMap<String, Target> = BTreeMap::new();
+        let quiet = self.status != Status::Open || self.snoozed_until.is_some_and(|until| until > around.now);
+        for member in self.members.iter().filter(|member| member.firing) {
+            let labels = member.full_labels();
+            let muted = (around.muted)(&labels);
+            for routed in (around.route)(&labels) {
+                let mut add = |receiver: &String, escalated: bool| {
+                    let target = targets.entry(receiver.clone()).or_default();
+                    target.severity = target.severity.max(Some(member.severity));
+                    target.alerts.insert(member.alert.clone());
+                    let first = target.wait == Span::ZERO && target.interval == Span::ZERO;
+                    target.wait = if first { routed.group_wait } else { target.wait.min(routed.group_wait) };
+                    target.interval = if first { routed.group_interval } else { target.interval.min(routed.group_interval) };
+                    target.repeat = if first { routed.repeat } else { target.repeat.min(routed.repeat) };
+                    target.escalated |= escalated;
+                    match routed.muted.clone().or_else(|| muted.clone()) {
+                        Some(reason) if !target.loud => target.muted = Some(reason),
+                        Some(_) => {}
+                        None => {
+                            target.loud = true;
+                            target.muted = None;
+                        }
+                    }
+                };
+                routed.to.iter().for_each(|receiver| add(receiver, false));
+                for step in &routed.escalate {
+                    // Who was reached by a step stays told of the close, also after the acknowledgement.
+                    let reached = !quiet && around.now - self.loud_since >= step.after;
+                    for receiver in &step.to {
+                        if reached || self.told.get(receiver).is_some_and(|told| told.open) {
+                            add(receiver, true);
+                        }
+                    }
+                }
+            }
+        }
+        targets
+    }
+
+    /// Brings every receiver to what it should know now.
+    fn tell(&mut self, around: &Surroundings<'_>, effects: &mut Vec<Effect>) {
+        let now = around.now;
+        let mut targets = self.targets(around);
+        let names: BTreeSet<String> = self.told.keys().chain(targets.keys()).cloned().collect();
+        let quiet = self.status != Status::Open || self.snoozed_until.is_some_and(|until| until > now);
+        for name in names {
+            let told = self.told.entry(name.clone()).or_default();
+            match (told.open, targets.remove(&name)) {
+                (false, None) => {
+                    told.waiting_since = None;
+                    told.held_by = None;
+                }
+                (true, None) => {
+                    let reason = match self.status {
+                        Status::Resolved => self.close_reason(),
+                        Status::Open | Status::Acknowledged => "severity lowered".to_owned(),
+                    };
+                    self.notify(&name, Kind::Resolved, reason, around, effects);
+                }
+                (false, Some(target)) => {
+                    let since = *told.waiting_since.get_or_insert(now);
+                    if let Some(reason) = target.muted {
+                        if told.held_by.as_ref() != Some(&reason) {
+                            let text = format!("{name} was not told: {reason}");
+                            effects.push(Effect::History { kind: "held_back", who: String::new(), text });
+                            told.held_by = Some(reason);
+                        }
+                        continue;
+                    }
+                    let held = told.held_by.take();
+                    if held.is_none() && now - since < target.wait {
+                        continue;
+                    }
+                    let reason = match &held {
+                        Some(held) => format!("still firing after it was held back: {held}"),
+                        None if target.escalated => format!("not acknowledged for {}", minutes(now - self.loud_since)),
+                        None => self.open_reason(),
+                    };
+                    let kind = if target.escalated { Kind::Escalated } else { Kind::Opened };
+                    self.know(&name, &target);
+                    self.notify(&name, kind, reason, around, effects);
+                }
+                (true, Some(target)) => {
+                    if target.muted.is_some() {
+                        continue;
+                    }
+                    let at = told.at.unwrap_or(now);
+                    if target.severity > told.severity {
+                        let reason = format!("severity raised to {}", self.severity);
+                        self.know(&name, &target);
+                        self.notify(&name, Kind::Escalated, reason, around, effects);
+                    } else if !target.alerts.is_subset(&told.alerts) && now - at >= target.interval {
+                        let new = target.alerts.difference(&told.alerts).count();
+                        let reason = format!("{new} more alert{}", if new == 1 { "" } else { "s" });
+                        self.know(&name, &target);
+                        self.notify(&name, Kind::Updated, reason, around, effects);
+                    } else if target.alerts.is_subset(&told.alerts)
+                        && !quiet
+                        && target.repeat > Span::ZERO
+                        && now - at >= repeat_after(target.repeat, told.reminders)
+                    {
+                        let reason = format!("not acknowledged, still firing after {}", minutes(now - self.opened_at));
+                        told.reminders += 1;
+                        self.notify(&name, Kind::Reminder, reason, around, effects);
+                    }
+                }
+            }
+        }
+        self.told.retain(|_, told| *told != Told::default());
+    }
+
+    fn know(&mut self, receiver: &str, target: &Target) {
+        if let Some(told) = self.told.get_mut(receiver) {
+            told.severity = target.severity;
+            told.alerts.clone_from(&target.alerts);
+        }
+    }
+
+    fn notify(&mut self, receiver: &str, kind: Kind, reason: String, around: &Surroundings<'_>, effects: &mut Vec<Effect>) {
+        let definition = (around.receiver)(receiver).map(Box::new);
+        let Some(told) = self.told.get_mut(receiver) else { return };
+        told.waiting_since = None;
+        told.at = Some(around.now);
+        told.open = kind != Kind::Resolved;
+        if definition.is_some() {
+            told.definition = definition;
+        }
+        let definition = told.definition.clone();
+        if kind == Kind::Resolved {
+            *told = Told::default();
+            if definition.as_ref().is_some_and(|definition| !definition.send_resolved) {
+                return;
+            }
+        }
+        self.sequence += 1;
+        effects.push(Effect::Notify { receiver: receiver.to_owned(), kind, reason, sequence: self.sequence, definition });
+    }
+
+    fn open_reason(&self) -> String {
+        self.members.iter().filter(|member| member.firing).map(|member| member.summary.as_str()).next().unwrap_or_default().to_owned()
+    }
+
+    fn close_reason(&self) -> String {
+        match self.members.len() {
+            1 => "the alert ended".to_owned(),
+            n => format!("all {n} alerts ended"),
+        }
+    }
+
+    /// When time alone could change something, at the latest; `None` when it is closed.
+    pub fn next_tick(&self, around: &Surroundings<'_>) -> Option<Timestamp> {
+        if self.status == Status::Resolved {
+            return None;
+        }
+        let mut due: Vec<Timestamp> = self.snoozed_until.into_iter().collect();
+        for (name, target) in self.targets(around) {
+            let told = self.told.get(&name);
+            match told {
+                Some(told) if told.open => {
+                    let at = told.at.unwrap_or(around.now);
+                    if !target.alerts.is_subset(&told.alerts) {
+                        due.push(at + target.interval);
+                    }
+                    if target.repeat > Span::ZERO {
+                        due.push(at + repeat_after(target.repeat, told.reminders));
+                    }
+                }
+                Some(told) => due.push(told.waiting_since.unwrap_or(around.now) + target.wait),
+                None => due.push(around.now + target.wait),
+            }
+        }
+        for member in self.members.iter().filter(|member| member.firing) {
+            for routed in (around.route)(&member.full_labels()) {
+                due.extend(routed.escalate.iter().map(|step| self.loud_since + step.after).filter(|at| *at > around.now));
+            }
+        }
+        due.into_iter().min()
+    }
+
+    /// As the outside sees it. `public_url` has no slash at its end.
+    pub fn view(&self, public_url: &str) -> IncidentView {
+        IncidentView {
+            id: self.id.clone(),
+            key: self.key.clone(),
+            status: self.status,
+            severity: self.severity,
+            title: self.title.clone(),
+            service: self.service.clone(),
+            owner: self.owner.clone(),
+            labels: self.labels.clone(),
+            opened_at: self.opened_at,
+            acknowledged_at: self.acknowledged_at,
+            resolved_at: self.resolved_at,
+            impact: self.impact,
+            signature: self.explained.signature.clone(),
+            verdict: self.explained.verdict,
+            suspects: self.explained.suspects.clone(),
+            changes: self.changes.clone(),
+            alerts: self
+                .members
+                .iter()
+                .map(|member| AlertView {
+                    rule: member.rule.clone(),
+                    state: if member.firing { AlertState::Firing } else { AlertState::Resolved },
+                    severity: member.severity,
+                    labels: member.full_labels(),
+                    started_at: member.started_at,
+                    ended_at: member.ended_at,
+                    summary: member.summary.clone(),
+                    values: member.figures,
+                    traces: member.traces.clone(),
+                })
+                .collect(),
+            revision: self.revision.clone(),
+            links: Links {
+                incident: format!("{public_url}/incidents/{}", self.id),
+                runbook: self.runbook.clone(),
+                dashboard: self.dashboard.clone(),
+            },
+        }
+    }
+}
+
+/// Reminders come after 1, 2, 4, 8 … times the interval, at most a day apart.
+fn repeat_after(repeat: Span, reminders: u32) -> Span {
+    let grown = Span(repeat.0.saturating_mul(1 << reminders.min(10)));
+    if repeat >= Span::DAY { repeat } else { Span(grown.0.min(Span::DAY.0)) }
+}
+
+fn minutes(span: Span) -> String {
+    match span.0 / 60_000 {
+        0 => format!("{} s", span.0 / 1000),
+        n if n < 120 => format!("{n} min"),
+        n => format!("{} h {} min", n / 60, n % 60),
+    }
+}
+
+#[cfg(test)]
+#[path = "incident_tests.rs"]
+mod tests;

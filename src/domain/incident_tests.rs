@@ -1,0 +1,201 @@
+use super::*;
+use crate::domain::rule::{Escalation, Field, ReceiverKind};
+
+const M: i64 = 60_000;
+
+fn member(alert: &str, severity: Severity) -> Member {
+    Member {
+        alert: alert.into(),
+        rule: alert.into(),
+        labels: [("slo".to_owned(), alert.to_owned())].into(),
+        severity,
+        firing: true,
+        started_at: Timestamp(0),
+        ended_at: None,
+        summary: format!("{alert} burns"),
+        figures: Figures::default(),
+        traces: vec![],
+    }
+}
+
+fn incident() -> Incident {
+    Incident {
+        id: "i".into(),
+        key: "k".into(),
+        grouping: Labels::new(),
+        generation: 0,
+        sequence: 0,
+        status: Status::Open,
+        severity: Severity::Info,
+        title: String::new(),
+        service: String::new(),
+        owner: String::new(),
+        labels: Labels::new(),
+        opened_at: Timestamp(0),
+        acknowledged_at: None,
+        acknowledged_by: None,
+        resolved_at: None,
+        snoozed_until: None,
+        window_start: Timestamp(0),
+        members: vec![],
+        told: BTreeMap::new(),
+        loud_since: Timestamp(0),
+        impact: Impact::default(),
+        explained: Explained::default(),
+        changes: vec![],
+        revision: String::new(),
+        runbook: None,
+        dashboard: None,
+    }
+}
+
+/// Pages go to `pager` (escalating to `boss` after ten minutes), tickets to `tickets`.
+struct World {
+    incident: Incident,
+    muted: Option<String>,
+    wait: Span,
+}
+
+impl World {
+    fn new() -> World {
+        World { incident: incident(), muted: None, wait: Span::ZERO }
+    }
+
+    fn at(&mut self, minute: i64, input: Input) -> Vec<String> {
+        let route = |labels: &Labels| {
+            let page = labels["severity"] == "page";
+            vec![Routed {
+                to: vec![if page { "pager" } else { "tickets" }.into()],
+                group_by: None,
+                group_wait: self.wait,
+                group_interval: Span::minutes(5),
+                repeat: Span::hours(4),
+                escalate: if page { vec![Escalation { after: Span::minutes(10), to: vec!["boss".into()] }] } else { vec![] },
+                muted: None,
+            }]
+        };
+        let muted = self.muted.clone();
+        let receiver = |name: &str| {
+            Some(Receiver {
+                name: name.into(),
+                place: Default::default(),
+                timeout: Span::seconds(5),
+                send_resolved: true,
+                kind: ReceiverKind::Teams { url: Field::Plain(String::new()) },
+            })
+        };
+        let around = Surroundings { now: Timestamp(minute * M), route: &route, muted: &|_| muted.clone(), receiver: &receiver };
+        self.incident
+            .step(input, &around)
+            .into_iter()
+            .filter_map(|effect| match effect {
+                Effect::Notify { receiver, kind, reason, sequence, .. } => {
+                    Some(format!("{sequence} {receiver} {}: {reason}", &kind.name()[9..]))
+                }
+                Effect::History { .. } => None,
+            })
+            .collect()
+    }
+
+    fn opened(&mut self, minute: i64, alert: &str, severity: Severity) -> Vec<String> {
+        self.at(minute, Input::AlertOpened(Box::new(member(alert, severity))))
+    }
+
+    fn moved(&mut self, minute: i64, severity: Severity) -> Vec<String> {
+        self.at(minute, Input::AlertMoved { alert: "a".into(), severity, figures: Figures::default() })
+    }
+
+    fn ended(&mut self, minute: i64, alert: &str) -> Vec<String> {
+        self.at(minute, Input::AlertEnded { alert: alert.into(), reason: "no tier holds".into() })
+    }
+}
+
+#[test]
+fn opens_and_closes_once() {
+    let mut world = World::new();
+    assert_eq!(world.opened(0, "a", Severity::Page), ["1 pager opened: a burns"]);
+    assert_eq!(world.at(1, Input::Tick), [""; 0]);
+    assert_eq!(world.ended(5, "a"), ["2 pager resolved: the alert ended"]);
+    assert_eq!(world.incident.status, Status::Resolved);
+    assert_eq!(world.at(6, Input::Tick), [""; 0]);
+}
+
+#[test]
+fn a_falling_severity_closes_the_pager_and_opens_the_ticket() {
+    let mut world = World::new();
+    world.opened(0, "a", Severity::Page);
+    assert_eq!(world.moved(3, Severity::Ticket), ["2 pager resolved: severity lowered", "3 tickets opened: a burns"]);
+    assert_eq!(world.ended(9, "a"), ["4 tickets resolved: the alert ended"]);
+}
+
+#[test]
+fn a_rise_notifies_again_and_voids_the_acknowledgement() {
+    let mut world = World::new();
+    world.opened(0, "a", Severity::Ticket);
+    assert_eq!(world.at(1, Input::Acknowledge { by: "mira".into() }), ["2 tickets acknowledged: acknowledged by mira"]);
+    assert_eq!(world.moved(2, Severity::Page), ["3 pager opened: a burns", "4 tickets resolved: severity lowered"]);
+    assert_eq!((world.incident.status, world.incident.acknowledged_at), (Status::Open, None));
+}
+
+#[test]
+fn escalates_only_while_nobody_acknowledged() {
+    let mut world = World::new();
+    world.opened(0, "a", Severity::Page);
+    assert_eq!(world.at(9, Input::Tick), [""; 0]);
+    assert_eq!(world.at(10, Input::Tick), ["2 boss escalated: not acknowledged for 10 min"]);
+    assert_eq!(world.at(11, Input::Acknowledge { by: "jo".into() }).len(), 2);
+    assert_eq!(world.at(500, Input::Tick), [""; 0]);
+    assert_eq!(world.ended(501, "a").len(), 2, "the boss is told of the close too");
+
+    let mut world = World::new();
+    world.opened(0, "a", Severity::Page);
+    world.at(1, Input::Acknowledge { by: "jo".into() });
+    assert_eq!(world.at(30, Input::Tick), [""; 0]);
+}
+
+#[test]
+fn a_mute_stops_new_pages_but_never_the_close_and_its_end_is_told() {
+    let mut world = World::new();
+    world.muted = Some("silence s1".into());
+    assert_eq!(world.opened(0, "a", Severity::Page), [""; 0]);
+    world.muted = None;
+    assert_eq!(world.at(4, Input::Tick), ["1 pager opened: still firing after it was held back: silence s1"]);
+    world.muted = Some("silence s2".into());
+    assert_eq!(world.opened(20, "b", Severity::Page), [""; 0]);
+    world.ended(21, "a");
+    assert_eq!(world.ended(22, "b"), ["2 pager resolved: all 2 alerts ended"]);
+}
+
+#[test]
+fn what_ends_while_the_group_gathers_is_never_told() {
+    let mut world = World::new();
+    world.wait = Span::minutes(2);
+    assert_eq!(world.opened(0, "a", Severity::Page), [""; 0]);
+    assert_eq!(world.ended(1, "a"), [""; 0]);
+
+    let mut world = World::new();
+    world.wait = Span::minutes(2);
+    world.opened(0, "a", Severity::Page);
+    assert_eq!(world.at(2, Input::Tick), ["1 pager opened: a burns"]);
+}
+
+#[test]
+fn more_alerts_wait_for_the_interval_and_reminders_for_an_acknowledgement() {
+    let mut world = World::new();
+    world.opened(0, "a", Severity::Ticket);
+    assert_eq!(world.opened(1, "b", Severity::Ticket), [""; 0]);
+    assert_eq!(world.at(5, Input::Tick), ["2 tickets updated: 1 more alert"]);
+    assert_eq!(world.at(5 + 240, Input::Tick), ["3 tickets reminder: not acknowledged, still firing after 4 h 5 min"]);
+    assert_eq!(world.at(5 + 480, Input::Tick), [""; 0], "the second reminder waits twice as long");
+    assert_eq!(world.at(5 + 240 + 480, Input::Tick).len(), 1);
+}
+
+#[test]
+fn a_late_acknowledgement_of_a_closed_incident_changes_nothing() {
+    let mut world = World::new();
+    world.opened(0, "a", Severity::Page);
+    world.ended(1, "a");
+    let before = world.incident.clone();
+    assert_eq!(world.at(2, Input::Acknowledge { by: "jo".into() }), [""; 0]);
+    assert_eq!(world.incident, before);
+}
