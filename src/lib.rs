@@ -1,4 +1,6 @@
 //! burnwatch
 
+pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod web;
