@@ -172,7 +172,7 @@ impl Frame {
                     a.skip href="#main" { "Skip to content" }
                     (self.bar(page.place))
                     (self.strip())
-                    main id="main" class={ "wrap " (page.class) } data-shape=(page.shape) {
+                    main id="main" class={ "wrap " (page.class) } data-shape=(plain(&page.shape)) {
                         (self.said())
                         (page.body)
                     }

@@ -8,7 +8,7 @@ use super::bullet::log_percent;
 use super::{BurnChart, Marker, Step};
 use crate::domain::time::{Span, Timestamp};
 use crate::web::number;
-use crate::web::text::{Plain, clip};
+use crate::web::text::{Plain, clip, plain};
 
 const BARS: (f64, f64) = (30.0, 78.0);
 const BURN: (f64, f64) = (146.0, 190.0);
@@ -21,7 +21,7 @@ pub fn burn(chart: &BurnChart, now: Timestamp) -> Markup {
     if !chart.measured() {
         return html! { p.empty { "Nothing was measured between " (number::clock(chart.from, now)) " and " (number::clock(chart.to(), now)) " UTC." } };
     }
-    let top = nice_top(chart.steps.iter().filter_map(Step::ratio).fold(0.0, f64::max));
+    let (top, lines) = scale(chart.steps.iter().filter_map(Step::ratio).fold(0.0, f64::max));
     let n = chart.steps.len();
     html! {
         svg.chart height="362" role="img" aria-labelledby="ct cd" {
@@ -29,7 +29,7 @@ pub fn burn(chart: &BurnChart, now: Timestamp) -> Markup {
             desc id="cd" { (describe(chart, now)) }
             defs { pattern.hatch id="hatch" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)" { path d="M0 0V7" {} } }
             line.axis x1="0" x2="100%" y1="108" y2="108" {}
-            @for part in [0.5, 1.0] { line.grid x1="0" x2="100%" y1=(px(bar_y(part))) y2=(px(bar_y(part))) {} }
+            @for share in &lines { line.grid x1="0" x2="100%" y1=(px(bar_y(share / top))) y2=(px(bar_y(share / top))) {} }
             line.axis x1="0" x2="100%" y1=(px(BASE)) y2=(px(BASE)) {}
             line.grid x1="0" x2="100%" y1=(px(burn_y(100.0))) y2=(px(burn_y(100.0))) {}
             @for tier in &chart.tiers {
@@ -49,9 +49,9 @@ pub fn burn(chart: &BurnChart, now: Timestamp) -> Markup {
                 path class="line long" d=(line(&chart.steps, |step| step.burn_long)) {}
             }
             (markers(chart))
-            text.strong x="0" y="24" { "Failing " (Plain(&chart.noun)) ", % per " (number::window(chart.step)) }
+            text.strong x="0" y="24" { "Failing " (Plain(&chart.noun)) ", % per " (step_words(chart.step)) }
             text.strong x="0" y="134" { "Burn rate, × the budgeted rate (log)" }
-            @for part in [0.5, 1.0] { text x="0" y=(px(bar_y(part) - 4.0)) { (number::share(top * part)) } }
+            @for share in &lines { text x="0" y=(px(bar_y(share / top) - 4.0)) { (number::share(*share)) } }
             text x="0" y=(px(burn_y(100.0) - 4.0)) { "100×" }
             @for tier in &chart.tiers {
                 text class={ "l-" (tier.severity.name()) } x="0" y=(px(burn_y(tier.factor) - 4.0)) { (tier.severity.name()) " " (number::factor(tier.factor)) }
@@ -73,25 +73,37 @@ fn pc(steps: usize, of: usize) -> String {
 }
 
 fn bar_y(part: f64) -> f64 {
-    BARS.0 + BARS.1 * (1.0 - part / 1.1)
+    BARS.0 + BARS.1 * (1.0 - part)
 }
 
 fn burn_y(burn: f64) -> f64 {
     BASE - BURN.1 * log_percent(burn) / 100.0
 }
 
-/// A round number at or above the highest share, for the upper grid line.
-fn nice_top(highest: f64) -> f64 {
-    let mut step = 1e-6;
-    while step < 1.0 {
+/// The share at the top of the panel and the round shares that get a line: two at most, below the top.
+fn scale(highest: f64) -> (f64, Vec<f64>) {
+    let top = (highest * 1.25).clamp(0.000_001, 1.25);
+    let mut step = 1e-7;
+    let mut best = step;
+    while step <= top {
         for times in [1.0, 2.0, 5.0] {
-            if step * times >= highest {
-                return step * times;
+            if step * times <= top * 0.5 {
+                best = step * times;
             }
         }
         step *= 10.0;
     }
-    1.0
+    (top, [best, best * 2.0].into_iter().filter(|line| *line <= top * 0.85).collect())
+}
+
+/// One step in words: `minute`, `5 min`, `hour`.
+pub(crate) fn step_words(step: Span) -> String {
+    match step {
+        Span::MINUTE => "minute".into(),
+        Span::HOUR => "hour".into(),
+        Span::DAY => "day".into(),
+        other => number::window(other),
+    }
 }
 
 /// Runs of steps that were not measured: start and length.
@@ -115,7 +127,7 @@ fn bars(chart: &BurnChart, top: f64) -> Vec<(&'static str, String)> {
     let mut paths = [String::new(), String::new(), String::new()];
     for (i, step) in chart.steps.iter().enumerate() {
         let Some(ratio) = step.ratio() else { continue };
-        let height = (ratio / top / 1.1 * BARS.1).clamp(0.8, BARS.1);
+        let height = (ratio / top * BARS.1).clamp(0.8, BARS.1);
         let over = step.burn_short.or(step.burn_long).is_some_and(|burn| burn > lowest);
         let path = &mut paths[if step.partial { 2 } else { usize::from(!over) }];
         write!(path, "M{i}.1 78v-{height:.1}h.8V78z").expect("a string takes every write");
@@ -298,7 +310,7 @@ fn describe(chart: &BurnChart, now: Timestamp) -> String {
     let mut text = format!(
         "{} of {} failed at {}, {} at {}; the most was {} at {}.",
         number::share(first.1),
-        chart.noun,
+        plain(&chart.noun),
         at(first.0),
         number::share(last.1),
         at(last.0),
@@ -359,9 +371,9 @@ mod tests {
     }
 
     #[test]
-    fn the_scale_ends_at_a_round_number() {
-        assert_eq!(nice_top(0.115), 0.2);
-        assert_eq!(nice_top(0.9), 1.0);
-        assert_eq!(nice_top(0.0), 1e-6);
+    fn the_scale_has_round_lines_below_its_top() {
+        assert_eq!(scale(0.12), (0.15, vec![0.05, 0.1]));
+        assert_eq!(scale(1.0).1, vec![0.5, 1.0]);
+        assert!(scale(0.0).0 > 0.0);
     }
 }
