@@ -6,6 +6,7 @@ pub mod chart;
 mod fixture;
 pub mod frame;
 pub mod icon;
+pub mod inbox;
 pub mod number;
 pub mod pages;
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The pages: pure functions from a model to markup.
 
+pub mod inbox;
 pub mod incident;
 pub mod oncall;
 

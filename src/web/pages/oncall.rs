@@ -9,7 +9,7 @@ use crate::domain::time::{Span, Timestamp};
 use crate::web::frame::{Page, Place, Reader};
 use crate::web::icon::{Tone, flag, severity};
 use crate::web::number;
-use crate::web::text::{Plain, clip, query};
+use crate::web::text::{Plain, clip, plain, query};
 
 /// One incident in a list.
 #[derive(Clone, Debug, PartialEq)]
@@ -140,10 +140,10 @@ fn row_of(row: &Row, now: Timestamp, reader: &Reader) -> Markup {
     html! {
         li data-row {
             span { (severity(row.severity)) }
-            span."w"."u" data-live={ "users-" (short_id(&row.id)) } { @if row.users > 0 { (number::users(row.users)) } @else { span."muted"."small" { "users not measured" } } }
+            span."w"."u" data-live={ "users-" (plain(&row.id)) } { @if row.users > 0 { (number::users(row.users)) } @else { span."muted"."small" { "users not measured" } } }
             span.what {
                 a.t href=(path(&row.id)) { (Plain(&clip(&row.title, 160))) }
-                span.m data-live={ "meta-" (short_id(&row.id)) } {
+                span.m data-live={ "meta-" (plain(&row.id)) } {
                     (age) " · " (state_words(row, now))
                     @if let Some(change) = &row.change { " · " (Plain(&clip(change, 60))) }
                     @if let Some(held) = &row.held_by { " · held back: " (Plain(&clip(held, 80))) }
