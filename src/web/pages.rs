@@ -3,6 +3,7 @@
 pub mod inbox;
 pub mod incident;
 pub mod oncall;
+pub mod problem;
 
 use maud::{Markup, html};
 
