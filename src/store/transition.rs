@@ -86,7 +86,7 @@ pub async fn load_open(tx: &mut Tx) -> Result<BTreeMap<String, Incident>, StoreE
 
 /// The incident that a row holds.
 pub fn read(row: &IncidentRow) -> Result<Incident, StoreError> {
-    serde_json::from_str(&row.data).map_err(|error| StoreError::Damaged { what: "incident", id: row.id.clone(), reason: error.to_string() })
+    serde_json::from_str(&row.data).map_err(|_| StoreError::Unreadable { what: "incident", id: row.id.clone() })
 }
 
 /// The silences that are in force at `now`.
