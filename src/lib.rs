@@ -11,3 +11,4 @@ pub mod notify;
 pub mod rules;
 pub mod sink;
 pub mod store;
+pub mod web;
