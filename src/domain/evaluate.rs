@@ -23,7 +23,7 @@ use super::segment::{Brief, Slice};
 use super::series::{Series, SeriesId};
 use super::snapshot::{AlertPhase, SloStatus, TierStatus, TierVerdict};
 use super::time::{Span, Timestamp};
-use super::window::{Rolling, Shape, Target as SliceTarget, events};
+use super::window::{Budget, Rolling, Shape, Target as SliceTarget, events};
 
 /// Most groups that an SLO keeps (SEMANTICS 17); what is beyond is in the overall row only.
 pub const GROUPS_MAX: usize = 500;
@@ -199,6 +199,17 @@ impl Evaluator {
     /// The logical time of the last evaluation: all buckets before it are closed.
     pub fn evaluated_to(&self) -> Timestamp {
         Timestamp(self.next * self.settings.bucket.0)
+    }
+
+    /// The finest step in which a long budget's far edge moves: what old history must be read by.
+    pub fn old_step(&self) -> Option<Span> {
+        let steps = self.tracks.iter().filter_map(|track| match track.shape.budget {
+            Budget::Long { step, .. } => Some(Span(step * track.shape.slice.0)),
+            // A calendar period may begin at any quarter of an hour.
+            Budget::Since => Some(Span::minutes(15)),
+            Budget::Exact(_) => None,
+        });
+        steps.min()
     }
 
     /// How far back slices are kept one by one, over all SLOs.

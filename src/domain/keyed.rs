@@ -6,6 +6,8 @@
 use std::fmt;
 use std::hash::Hasher;
 
+use sha2::Digest;
+
 /// What a hash is for; hashes for different purposes have nothing in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -34,6 +36,12 @@ impl KeyedHash {
         let (low, high) = key.split_at(8);
         let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
         KeyedHash { low: number(low), high: number(high) }
+    }
+
+    /// With a key made from a secret of any length.
+    pub fn from_secret(secret: &[u8]) -> KeyedHash {
+        let digest = sha2::Sha256::digest(secret);
+        KeyedHash::new(digest[..16].try_into().expect("a digest has 32 bytes"))
     }
 
     /// The hash of some texts; where one ends and the next begins matters.

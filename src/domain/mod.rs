@@ -12,6 +12,7 @@ pub mod evaluate;
 pub mod event;
 pub mod explain;
 pub mod filter;
+pub mod fingerprint;
 pub mod fraction;
 pub mod history;
 pub mod incident;

@@ -12,19 +12,49 @@ use regex::{Captures, Regex};
 /// Longest dimension value, in bytes.
 pub const VALUE_MAX: usize = 128;
 
-/// A text that is fit to be a dimension value: trimmed, one line, no control characters, at most
-/// [`VALUE_MAX`] bytes, nothing personal. The second part says whether something was taken out.
-pub fn clean<'a>(text: impl Into<Cow<'a, str>>) -> (Cow<'a, str>, bool) {
-    let mut text = text.into();
-    if text.chars().any(is_unsafe) {
-        text = Cow::Owned(text.chars().map(|c| if is_unsafe(c) { ' ' } else { c }).collect());
+/// Makes texts fit to be dimension values.
+#[derive(Clone, Debug)]
+pub struct Redactor {
+    /// Whether the built-in patterns are looked for.
+    on: bool,
+    extra: Vec<Regex>,
+}
+
+impl Default for Redactor {
+    fn default() -> Redactor {
+        Redactor { on: true, extra: Vec::new() }
     }
-    // Long before the cut, so that half a secret is not kept; bounded, so that a huge text costs little.
-    text = cut(text, 8 * VALUE_MAX);
-    let redacted = redact(&text);
-    let found = redacted.is_some();
-    let text = redacted.map_or(text, Cow::Owned);
-    (cut(trim(text), VALUE_MAX), found)
+}
+
+impl Redactor {
+    /// With the built-in patterns if `on`, and with further regular expressions whose matches are removed.
+    pub fn new(on: bool, patterns: &[String]) -> Result<Redactor, regex::Error> {
+        let extra = patterns.iter().map(|text| regex::RegexBuilder::new(text).size_limit(1 << 20).build());
+        Ok(Redactor { on, extra: extra.collect::<Result<_, _>>()? })
+    }
+
+    /// A text that is fit to be a dimension value: trimmed, one line, no control characters, at most
+    /// [`VALUE_MAX`] bytes, nothing personal. The second part says whether something was taken out.
+    pub fn clean<'a>(&self, text: impl Into<Cow<'a, str>>) -> (Cow<'a, str>, bool) {
+        let mut text = text.into();
+        if text.chars().any(is_unsafe) {
+            text = Cow::Owned(text.chars().map(|c| if is_unsafe(c) { ' ' } else { c }).collect());
+        }
+        // Long before the last cut, so that half a secret is not kept; bounded, so that a huge text costs little.
+        text = cut(text, 8 * VALUE_MAX);
+        let mut found = false;
+        if self.on
+            && let Some(redacted) = redact(&text)
+        {
+            (text, found) = (Cow::Owned(redacted), true);
+        }
+        for pattern in &self.extra {
+            if pattern.is_match(&text) {
+                (text, found) = (Cow::Owned(pattern.replace_all(&text, "[redacted]").into_owned()), true);
+            }
+        }
+        (cut(trim(text), VALUE_MAX), found)
+    }
 }
 
 /// Control characters, line separators, and marks that change the direction of writing.
@@ -212,7 +242,7 @@ mod tests {
             ("a8Fk29xLq0PzR7vT1mNc5YbW3sKd", "[token]"),
             ("hunter password=tr0ub4dor&3", "hunter password=[secret]&3"),
         ] {
-            let (got, found) = clean(text);
+            let (got, found) = Redactor::default().clean(text);
             assert_eq!((got.as_ref(), found), (expected, true), "{text}");
         }
     }
@@ -236,15 +266,23 @@ mod tests {
             "20261122030000123",
             "build-20261122.1",
         ] {
-            assert_eq!(clean(text), (Cow::Borrowed(text), false));
+            assert_eq!(Redactor::default().clean(text), (Cow::Borrowed(text), false));
         }
     }
 
     #[test]
+    fn patterns_of_ones_own_are_removed_too_and_the_built_in_ones_can_be_off() {
+        let own = Redactor::new(false, &[r"KD-\d+".to_owned()]).unwrap();
+        assert_eq!(own.clean("customer KD-4711 a@example.com").0, "customer [redacted] a@example.com");
+        assert!(Redactor::new(true, &["(".to_owned()]).is_err());
+    }
+
+    #[test]
     fn values_are_one_line_and_bounded() {
+        let clean = |text: &str| Redactor::default().clean(text.to_owned());
         assert_eq!(clean("  a\r\nb\u{1b}[31m\u{202e}c\0 ").0, "a  b [31m c");
-        assert_eq!(clean("é".repeat(500)).0.len(), VALUE_MAX);
+        assert_eq!(clean(&"é".repeat(500)).0.len(), VALUE_MAX);
         let long = format!("{} ada@example.com", "x ".repeat(40));
-        assert!(!clean(long).0.contains("ada@"));
+        assert!(!clean(&long).0.contains("ada@"));
     }
 }

@@ -15,7 +15,7 @@ use super::cell::{Cell, Counts, Limit, Over, UNIT};
 use super::json::{Text, Texts};
 use super::keyed::{KeyedHash, Purpose};
 use super::metric::Metric;
-use super::redact::{VALUE_MAX, clean};
+use super::redact::{Redactor, VALUE_MAX};
 use super::series::Series;
 use super::time::{Span, Timestamp};
 
@@ -96,12 +96,13 @@ pub struct Reader {
     bucket: Span,
     dimensions: Vec<String>,
     hash: KeyedHash,
+    redactor: Redactor,
 }
 
 impl Reader {
     /// For buckets of this length and series with these dimensions beside the metric's own.
-    pub fn new(bucket: Span, dimensions: &[String], hash: KeyedHash) -> Reader {
-        Reader { bucket, dimensions: dimensions.to_vec(), hash }
+    pub fn new(bucket: Span, dimensions: &[String], hash: KeyedHash, redactor: Redactor) -> Reader {
+        Reader { bucket, dimensions: dimensions.to_vec(), hash, redactor }
     }
 
     /// Calls `visit` with the number (from 1) and content of every line of NDJSON, or of every
@@ -146,7 +147,7 @@ impl Reader {
             if value.len() > VALUE_MAX {
                 return Err(RowError::LongValue(name.to_string()));
             }
-            *value = clean(std::mem::take(value)).0;
+            *value = self.redactor.clean(std::mem::take(value)).0;
         }
         dims.retain(|(_, value)| !value.is_empty());
         Ok(dims)
@@ -391,7 +392,7 @@ mod tests {
 
     fn reader() -> Reader {
         let dimensions = ["app", "route", "region"].map(str::to_owned);
-        Reader::new(Span::MINUTE, &dimensions, KeyedHash::new([1; 16]))
+        Reader::new(Span::MINUTE, &dimensions, KeyedHash::new([1; 16]), Redactor::default())
     }
 
     fn row(json: &str) -> Result<Row<'_>, String> {

@@ -5,7 +5,7 @@
 //! edges; longer ones are exact at the near edge and their far edge moves in steps of at most
 //! 1/720 of their length (SEMANTICS 12). Late data is merged into its own slice.
 
-use smallvec::SmallVec;
+use std::collections::VecDeque;
 
 use super::cell::{Counts, UNIT};
 use super::history::{Cursor, Entry, History};
@@ -15,6 +15,8 @@ use super::time::Span;
 
 /// Windows up to this length are exact to the slice at both edges.
 pub const EXACT_MAX: Span = Span::days(7);
+/// How many slices ahead of the clock are held; intake refuses what lies in the future.
+const AHEAD_MAX: usize = 4096;
 /// The far edge of a longer window moves in steps of at most this share of its length.
 const STEPS: i64 = 720;
 
@@ -125,8 +127,8 @@ pub struct Rolling {
     fine: History,
     sums: Box<[Sum]>,
     budget: BudgetSum,
-    /// Slices that have not closed yet.
-    ahead: SmallVec<[(Slice, Counts); 2]>,
+    /// Slices that have not closed yet, the next one first.
+    ahead: VecDeque<Counts>,
     /// Whether anything was ever counted.
     used: bool,
     asleep: bool,
@@ -175,7 +177,7 @@ impl Rolling {
             }
             Budget::Since => BudgetSum::Since { start: past, counts: Counts::ZERO },
         };
-        Rolling { fine, sums, budget, ahead: SmallVec::new(), used: false, asleep: false }
+        Rolling { fine, sums, budget, ahead: VecDeque::new(), used: false, asleep: false }
     }
 
     /// The first slice that has not closed.
@@ -203,9 +205,12 @@ impl Rolling {
     pub fn add(&mut self, shape: &Shape, slice: Slice, counts: Counts) {
         self.used = true;
         if slice >= self.next() {
-            match self.ahead.iter_mut().find(|(at, _)| *at == slice) {
-                Some((_, have)) => *have += counts,
-                None => self.ahead.push((slice, counts)),
+            let at = (slice - self.next()) as usize;
+            if at < AHEAD_MAX {
+                if self.ahead.len() <= at {
+                    self.ahead.resize(at + 1, Counts::ZERO);
+                }
+                self.ahead[at] += counts;
             }
             return;
         }
@@ -278,10 +283,7 @@ impl Rolling {
     /// the evaluation after this slice belongs to; `excluded` takes the slice out.
     pub fn close(&mut self, shape: &Shape, excluded: bool, since: Option<Slice>) {
         let slice = self.next();
-        let mut counts = Counts::ZERO;
-        if let Some(at) = self.ahead.iter().position(|(at, _)| *at == slice) {
-            counts = self.ahead.swap_remove(at).1;
-        }
+        let counts = self.ahead.pop_front().unwrap_or(Counts::ZERO);
         let entry = if excluded { Entry::Excluded } else { Entry::Counted(counts) };
         let counts = if excluded { Counts::ZERO } else { weigh(shape, counts) };
         self.fine.push(entry);
@@ -357,7 +359,11 @@ impl Rolling {
             BudgetSum::Long(long) => size_of::<Long>() + long.steps.heap_bytes(),
             BudgetSum::Exact(_) | BudgetSum::Since { .. } => 0,
         };
-        size_of::<Rolling>() + self.fine.heap_bytes() + self.sums.len() * size_of::<Sum>() + budget
+        size_of::<Rolling>()
+            + self.fine.heap_bytes()
+            + self.sums.len() * size_of::<Sum>()
+            + self.ahead.capacity() * size_of::<Counts>()
+            + budget
     }
 
     /// What is remembered of one closed slice: for charts and for finding where a burn began.

@@ -9,8 +9,8 @@ use lettre::address::Envelope;
 use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Mailboxes, MultiPart, SinglePart, header};
 use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Tls, TlsParameters};
-use lettre::transport::smtp::{AsyncSmtpTransport, PoolConfig};
+use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
+use lettre::transport::smtp::{AsyncSmtpTransport, AsyncSmtpTransportBuilder, PoolConfig};
 use lettre::{Address, AsyncTransport, Message as Mail, Tokio1Executor};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -32,12 +32,21 @@ pub enum MailError {
     Tls(#[source] lettre::transport::smtp::Error),
 }
 
-/// Connections to the mail server, kept between messages.
-#[derive(Clone, Debug)]
+/// How the mail server is reached. A connection is made for each delivery and shared by its recipients: lettre's pool
+/// spawns a task when it is dropped, which ends the process where no runtime is left.
+#[derive(Clone)]
 pub struct Mailer {
-    transport: AsyncSmtpTransport<Tokio1Executor>,
+    builder: AsyncSmtpTransportBuilder,
     from: Mailbox,
 }
+
+impl std::fmt::Debug for Mailer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Mailer")
+    }
+}
+
+type Transport = AsyncSmtpTransport<Tokio1Executor>;
 
 /// Who gets the mail.
 pub(crate) struct Addresses<'a> {
@@ -49,8 +58,19 @@ pub(crate) struct Addresses<'a> {
 impl Mailer {
     /// Sets the transport up; connects to nothing yet.
     pub fn new(server: &Smtp) -> Result<Mailer, MailError> {
+        Mailer::trusting(server, None)
+    }
+
+    /// Trusts another certificate authority as well.
+    pub(super) fn trusting(server: &Smtp, root: Option<Certificate>) -> Result<Mailer, MailError> {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let tls = || TlsParameters::new_rustls(server.host.clone()).map_err(MailError::Tls);
+        let tls = || {
+            let mut parameters = TlsParameters::builder(server.host.clone());
+            if let Some(root) = root.clone() {
+                parameters = parameters.add_root_certificate(root);
+            }
+            parameters.build_rustls().map_err(MailError::Tls)
+        };
         let tls = match server.tls {
             SmtpTls::Starttls => Tls::Required(tls()?),
             SmtpTls::Implicit => Tls::Wrapper(tls()?),
@@ -59,7 +79,7 @@ impl Mailer {
         let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(server.host.clone())
             .port(server.port)
             .timeout(Some(super::TIMEOUT_MAX.to_std()))
-            .pool_config(PoolConfig::new().max_size(8).idle_timeout(Duration::from_secs(30)))
+            .pool_config(PoolConfig::new().max_size(1))
             .tls(tls);
         if let (Some(username), Some(password)) = (&server.username, &server.password) {
             if server.tls == SmtpTls::None && !is_here(&server.host) {
@@ -67,7 +87,7 @@ impl Mailer {
             }
             builder = builder.credentials(Credentials::new(username.clone(), password.expose().to_owned()));
         }
-        Ok(Mailer { transport: builder.build(), from: server.from.parse().map_err(MailError::From)? })
+        Ok(Mailer { builder, from: server.from.parse().map_err(MailError::From)? })
     }
 }
 
@@ -80,13 +100,14 @@ fn is_here(host: &str) -> bool {
 /// Sends to everybody who does not have this delivery yet.
 pub(crate) async fn send(context: &Context<'_>, mailer: &Mailer, addresses: &Addresses<'_>) -> Result<Sent, SendError> {
     let recipients: Vec<&String> = addresses.to.iter().chain(addresses.cc).collect();
+    let transport: Transport = mailer.builder.clone().build();
     let mut ledger = Ledger::open(context);
     let mut later: Option<SendError> = None;
     for recipient in &recipients {
         if ledger.is_settled(recipient) {
             continue;
         }
-        match send_to(context, mailer, addresses, recipient).await {
+        match send_to(context, mailer, &transport, addresses, recipient).await {
             Ok(()) => ledger.done.push((*recipient).clone()),
             Err(error) => match error.next {
                 Next::GiveUp { .. } => {
@@ -146,12 +167,18 @@ impl Ledger {
     }
 }
 
-async fn send_to(context: &Context<'_>, mailer: &Mailer, addresses: &Addresses<'_>, recipient: &str) -> Result<(), SendError> {
+async fn send_to(
+    context: &Context<'_>,
+    mailer: &Mailer,
+    transport: &Transport,
+    addresses: &Addresses<'_>,
+    recipient: &str,
+) -> Result<(), SendError> {
     let to = mailbox(recipient)?;
     let mail = mail(context, mailer, addresses, recipient)?;
     let envelope = Envelope::new(Some(mailer.from.email.clone()), vec![to.email])
         .map_err(|error| SendError::new(Trouble::Settings, format!("the mail's envelope cannot be made: {error}")))?;
-    match mailer.transport.send_raw(&envelope, &mail).await {
+    match transport.send_raw(&envelope, &mail).await {
         Ok(_) => Ok(()),
         Err(error) => Err(refused(&error)),
     }
@@ -161,7 +188,7 @@ async fn send_to(context: &Context<'_>, mailer: &Mailer, addresses: &Addresses<'
 /// server may have the mail, and the next attempt is the same message.
 fn refused(error: &lettre::transport::smtp::Error) -> SendError {
     let why = escape::clean(&error.to_string(), 500);
-    let status = error.status().map(|code| u16::from(code));
+    let status = error.status().map(u16::from);
     match status {
         Some(status) if error.is_permanent() => {
             SendError::answered(Trouble::Final, status, None, format!("the mail server refused it: {why}"))

@@ -14,6 +14,7 @@ pub mod fake;
 pub mod github;
 pub mod http;
 pub mod jira;
+pub mod keys;
 pub mod opsgenie;
 pub mod outcome;
 pub mod pagerduty;
@@ -28,6 +29,7 @@ use std::sync::{Mutex, PoisonError};
 use ::http::HeaderMap;
 use base64::Engine as _;
 use reqwest::Method;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::config::{Config, Network, Secrets, Smtp};
@@ -78,6 +80,16 @@ pub struct Delivery {
     /// What an earlier attempt of this delivery, else the last delivery to this receiver about this
     /// incident, left behind.
     pub earlier: Option<Value>,
+}
+
+/// What an outbox row's payload holds: the notification and, beside it, the receiver as it was defined when the row
+/// was written. The latter decides, so that a close reaches who was told of the opening.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Queued {
+    #[serde(flatten)]
+    pub notification: Notification,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definition: Option<Receiver>,
 }
 
 /// A delivery that was taken.
@@ -270,3 +282,6 @@ pub(crate) fn ticket_label(correlation: &str, max: usize) -> String {
     let label = format!("burnwatch-{correlation}");
     if fine && label.len() <= max { label } else { format!("burnwatch-{}", hex::encode(&Sha256::digest(correlation)[..16])) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,6 @@ use super::outcome::{SendError, Trouble, excerpt, retry_after};
 use super::text::{self, Message};
 use super::{Context, Sent, escape};
 
-const HEADER_MAX: usize = 150;
 const SECTION_MAX: usize = 3_000;
 const TEXT_MAX: usize = 3_000;
 
@@ -147,18 +146,22 @@ fn blocks(message: &Message) -> Value {
             format!("*{}:* {line}", fact.name)
         })
         .collect();
-    let mut blocks = vec![
-        json!({ "type": "header", "text": { "type": "plain_text", "text": escape::cut(&message.headline(), HEADER_MAX), "emoji": false } }),
-    ];
+    // No header block: its text is plain to Slack, and what its escapes look like there is not promised.
+    let headline = format!("*{}:* {}", message.word, escape::slack(&message.stem));
+    let mut blocks = vec![section(&headline)];
     for text in sections(&lines) {
-        // Verbatim: nothing in it becomes a link or a mention by looking like one.
-        blocks.push(json!({ "type": "section", "text": { "type": "mrkdwn", "text": text, "verbatim": true } }));
+        blocks.push(section(&text));
     }
     let links: Vec<String> = message.links.iter().map(|link| format!("<{}|{}>", escape::slack(&link.url), link.name)).collect();
     if !links.is_empty() {
         blocks.push(json!({ "type": "context", "elements": [{ "type": "mrkdwn", "text": links.join(" · "), "verbatim": true }] }));
     }
     blocks.into()
+}
+
+/// Verbatim: nothing in it becomes a link or a mention by looking like one.
+fn section(text: &str) -> Value {
+    json!({ "type": "section", "text": { "type": "mrkdwn", "text": text, "verbatim": true } })
 }
 
 /// Lines joined into as few sections as their limit allows; whole lines, so that no markup is cut open.

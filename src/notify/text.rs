@@ -474,7 +474,7 @@ Runbook: https://runbooks.example.com/checkout
         // Whatever stands outside of code spans is ours.
         let outside: String = markdown.split('`').step_by(2).collect();
         for bad in ["@octocat", "javascript", "<img", "<!here>", "evil"] {
-            assert!(markdown.contains(bad) != outside.contains(bad) || !markdown.contains(bad), "{bad} in {outside}");
+            assert!(!outside.contains(bad), "{bad} in {outside}");
         }
     }
 

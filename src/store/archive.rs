@@ -76,21 +76,29 @@ pub async fn cells(
 ) -> Result<(), StoreError> {
     let within = |slice: Slice| (from.0..to.0).contains(&(slice * level.slice.0));
     compacted(tx, level, from, to, wanted, |bytes| {
-        segment::read(bytes, |id| wanted.has(id), |id, slice, cell| {
-            if within(slice) {
-                visit(id, slice, cell);
-            }
-        })
+        segment::read(
+            bytes,
+            |id| wanted.has(id),
+            |id, slice, cell| {
+                if within(slice) {
+                    visit(id, slice, cell);
+                }
+            },
+        )
     })
     .await?;
     let ratio = level.slice.0 / bucket.0;
     pending(tx, |bytes| {
-        segment::read(bytes, |id| wanted.has(id), |id, slice, cell| {
-            let slice = slice.div_euclid(ratio);
-            if within(slice) {
-                visit(id, slice, cell);
-            }
-        })
+        segment::read(
+            bytes,
+            |id| wanted.has(id),
+            |id, slice, cell| {
+                let slice = slice.div_euclid(ratio);
+                if within(slice) {
+                    visit(id, slice, cell);
+                }
+            },
+        )
     })
     .await
 }
@@ -104,11 +112,15 @@ pub async fn compacted_briefs(
     mut visit: impl FnMut(SeriesId, Slice, &Brief<'_>),
 ) -> Result<(), StoreError> {
     compacted(tx, level, from, to, Wanted::All, |bytes| {
-        segment::read_brief(bytes, |_| true, |id, slice, brief| {
-            if (from.0..to.0).contains(&(slice * level.slice.0)) {
-                visit(id, slice, &brief);
-            }
-        })
+        segment::read_brief(
+            bytes,
+            |_| true,
+            |id, slice, brief| {
+                if (from.0..to.0).contains(&(slice * level.slice.0)) {
+                    visit(id, slice, &brief);
+                }
+            },
+        )
     })
     .await
 }
@@ -130,9 +142,7 @@ async fn compacted(
     })
     .await?;
     match damaged {
-        Some((start, grp)) => {
-            Err(StoreError::Damaged { what: "chunk", id: format!("{}/{start}/{grp}", level.slice), reason: segment::Damaged.to_string() })
-        }
+        Some((start, grp)) => Err(StoreError::Unreadable { what: "chunk", id: format!("{}/{start}/{grp}", level.slice) }),
         None => Ok(()),
     }
 }
@@ -146,15 +156,15 @@ async fn pending(tx: &mut Tx, mut read: impl FnMut(&[u8]) -> Result<(), segment:
             let Some(end) = page.last() else { break };
             last = end.n;
             for row in &page {
-                read(&row.data).map_err(|damaged| damage(&writer.id, row.n, damaged))?;
+                read(&row.data).map_err(|_| damage(&writer.id, row.n))?;
             }
         }
     }
     Ok(())
 }
 
-fn damage(writer: &str, n: i64, damaged: segment::Damaged) -> StoreError {
-    StoreError::Damaged { what: "partial", id: format!("{writer}/{n}"), reason: damaged.to_string() }
+fn damage(writer: &str, n: i64) -> StoreError {
+    StoreError::Unreadable { what: "partial", id: format!("{writer}/{n}") }
 }
 
 /// Moves partials that were written before `before` into chunks of every level, at most `limit` of
@@ -173,7 +183,7 @@ pub async fn compact(tx: &mut Tx, bucket: Span, before: Timestamp, limit: usize)
             }
             std::collections::btree_map::Entry::Occupied(mut have) => have.get_mut().merge(&cell),
         };
-        segment::read(&row.data, |_| true, merge).map_err(|damaged| damage(&row.writer, row.n, damaged))?;
+        segment::read(&row.data, |_| true, merge).map_err(|_| damage(&row.writer, row.n))?;
         let n = newest.entry(&row.writer).or_insert(row.n);
         *n = (*n).max(row.n);
     }
@@ -199,9 +209,8 @@ async fn merge_into(tx: &mut Tx, level: Level, bucket: Span, cells: &BTreeMap<(S
     let mut packed = Vec::with_capacity(chunks.len());
     for ((start, grp), mut chunk) in chunks {
         if let Some(bytes) = chunk::get(tx, level.slice.0, start, grp).await? {
-            segment::read(&bytes, |_| true, |id, slice, cell| chunk.entry((id, slice)).or_default().merge(&cell)).map_err(|damaged| {
-                StoreError::Damaged { what: "chunk", id: format!("{}/{start}/{grp}", level.slice), reason: damaged.to_string() }
-            })?;
+            segment::read(&bytes, |_| true, |id, slice, cell| chunk.entry((id, slice)).or_default().merge(&cell))
+                .map_err(|_| StoreError::Unreadable { what: "chunk", id: format!("{}/{start}/{grp}", level.slice) })?;
         }
         let mut writer = segment::Writer::default();
         chunk.iter().for_each(|((id, slice), cell)| writer.push(*id, *slice, cell));

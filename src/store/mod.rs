@@ -9,6 +9,7 @@
 
 pub mod alerts;
 pub mod annotations;
+pub mod archive;
 pub mod attempts;
 pub mod audit;
 pub mod chunk;
@@ -25,6 +26,7 @@ pub mod rule_sets;
 pub mod seen;
 pub mod series;
 pub mod silences;
+pub mod transition;
 pub mod writer;
 
 mod error;

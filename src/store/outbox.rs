@@ -154,6 +154,18 @@ pub async fn retry(tx: &mut Tx, id: &str, due: Timestamp, error: &str) -> Result
     Ok(run!(tx, conn => sqlx::query(sql).bind(text(id)).bind(due).bind(text(error)).execute(conn))? == 1)
 }
 
+/// Notes what an attempt did before it failed (a ticket that was made), for the next one. `false`: it was finished meanwhile.
+pub async fn progress(tx: &mut Tx, id: &str, reply: &str) -> Result<bool, StoreError> {
+    let sql = "update outbox set reply = $2 where id = $1 and state = 'pending'";
+    Ok(run!(tx, conn => sqlx::query(sql).bind(id).bind(reply).execute(conn))? == 1)
+}
+
+/// Ends every claim. Only for a database that no other process uses: what this one claimed in an earlier
+/// life need not wait for its claims to end.
+pub async fn release_all(tx: &mut Tx) -> Result<u64, StoreError> {
+    run!(tx, conn => sqlx::query("update outbox set claimed_until = 0 where state = 'pending' and claimed_until > 0").execute(conn))
+}
+
 /// Gives a claimed row back untried (shutting down, lost the lease): due at `due`, no attempt counted.
 pub async fn release(tx: &mut Tx, id: &str, due: Timestamp) -> Result<bool, StoreError> {
     let sql = "update outbox set due_at = $2, claimed_until = 0 where id = $1 and state = 'pending'";

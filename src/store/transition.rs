@@ -23,6 +23,7 @@ use super::{StoreError, events, incidents, outbox, silences};
 /// a close still goes out when the rule that opened is gone.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Payload {
+    #[serde(flatten)]
     pub notification: Notification,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub definition: Option<Receiver>,
@@ -86,7 +87,7 @@ pub async fn load_open(tx: &mut Tx) -> Result<BTreeMap<String, Incident>, StoreE
 
 /// The incident that a row holds.
 pub fn read(row: &IncidentRow) -> Result<Incident, StoreError> {
-    serde_json::from_str(&row.data).map_err(|error| StoreError::Damaged { what: "incident", id: row.id.clone(), reason: error.to_string() })
+    serde_json::from_str(&row.data).map_err(|_| StoreError::Unreadable { what: "incident", id: row.id.clone() })
 }
 
 /// The silences that are in force at `now`.

@@ -4,7 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::event::{Repeat, Source};
+use crate::domain::keyed::KeyedHash;
 use crate::domain::metric::Vital;
+use crate::domain::redact::Redactor;
 use crate::domain::series::OTHER;
 
 const NOW: Timestamp = Timestamp(1_000_000_000_000);
@@ -223,7 +225,7 @@ fn what_was_seen_is_remembered_across_a_restart() {
 #[test]
 fn rows_add_up_and_an_id_counts_once() {
     let mut aggregator = Aggregator::new(settings(1000));
-    let reader = crate::domain::rows::Reader::new(Span::MINUTE, &settings(1).dimensions, crate::domain::keyed::KeyedHash::new([0; 16]));
+    let reader = crate::domain::rows::Reader::new(Span::MINUTE, &settings(1).dimensions, KeyedHash::new([0; 16]), Redactor::default());
     let json = br#"{"bucket":999999960000,"metric":"request","dims":{"app":"shop","status":"5xx"},"total":10,"bad":1,"id":"a"}"#;
     let plain = br#"{"bucket":999999960000,"metric":"request","dims":{"status":"5xx","app":"shop"},"total":10,"bad":1}"#;
     let mut add = |json| aggregator.add_row(reader.row(json).unwrap(), NOW).unwrap();
