@@ -3,7 +3,6 @@
 //!
 //! Built for files of millions of lines: texts are borrowed, one line is looked at once.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
@@ -32,7 +31,7 @@ pub struct Row<'a> {
     /// Start of its bucket.
     pub at: Timestamp,
     pub metric: Metric,
-    dims: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    dims: Texts<'a>,
     pub cell: Cell,
     /// Keyed hash of its `id`.
     pub id: Option<u64>,
@@ -41,7 +40,7 @@ pub struct Row<'a> {
 impl Row<'_> {
     /// Dimension names and values, in the order in which they were written; no value is empty.
     pub fn dims(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
-        self.dims.iter().map(|(name, value)| (&**name, &**value))
+        self.dims.0.iter().map(|(name, value)| (&**name, &**value))
     }
 
     /// The series it belongs to, unless caps fold it.
@@ -138,9 +137,8 @@ impl Reader {
         Ok(Row { at, metric, dims, cell, id })
     }
 
-    fn dims<'a>(&self, metric: &Metric, written: Texts<'a>) -> Result<Vec<(Cow<'a, str>, Cow<'a, str>)>, RowError> {
-        let mut dims = written.0;
-        for (name, value) in &mut dims {
+    fn dims<'a>(&self, metric: &Metric, mut written: Texts<'a>) -> Result<Texts<'a>, RowError> {
+        for (name, value) in &mut written.0 {
             if !self.dimensions.iter().any(|known| known == name) && name != "app" && !metric.own_dimensions().contains(&&**name) {
                 return Err(RowError::Dimension { metric: metric.to_string(), dimension: name.chars().take(80).collect() });
             }
@@ -149,8 +147,8 @@ impl Reader {
             }
             *value = self.redactor.clean(std::mem::take(value)).0;
         }
-        dims.retain(|(_, value)| !value.is_empty());
-        Ok(dims)
+        written.0.retain(|(_, value)| !value.is_empty());
+        Ok(written)
     }
 
     fn cell(&self, metric: &Metric, row: &Written<'_>) -> Result<Cell, RowError> {
