@@ -116,11 +116,11 @@ impl Secrets {
                 _ => Err(SecretError::VariableMissing { name: name.to_owned(), variable: variable.clone() }),
             },
             Some(SecretSource::File(path)) => from_file(name, path),
-            None => self.from_environment(name),
+            None => self.of_variables(name),
         }
     }
 
-    fn from_environment(&self, name: &str) -> Result<Secret, SecretError> {
+    fn of_variables(&self, name: &str) -> Result<Secret, SecretError> {
         if let Some(value) = self.environment.get(name).filter(|value| !value.is_empty()) {
             return Ok(Secret::new(value));
         }

@@ -3,11 +3,14 @@
 pub mod agent;
 pub mod aggregate;
 pub mod alert;
+pub mod archive;
 pub mod burn;
 pub mod cell;
 pub mod coverage;
+pub mod desk;
 pub mod evaluate;
 pub mod event;
+pub mod explain;
 pub mod filter;
 pub mod fingerprint;
 pub mod fraction;

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use ahash::AHashSet;
 
 use crate::domain::time::{Span, Timestamp};
+use crate::domain::varint::{read_i64, write_i64};
 
 /// Which memory a hash belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -24,6 +25,45 @@ pub struct SeenKey {
     pub at: Timestamp,
     pub kind: SeenKind,
     pub hash: u64,
+}
+
+impl SeenKey {
+    /// Keys as stored bytes: kind, time (difference to the first), hash.
+    pub fn pack(keys: &[SeenKey]) -> Vec<u8> {
+        let base = keys.first().map_or(0, |key| key.at.0);
+        let mut out = Vec::with_capacity(16 + keys.len() * 12);
+        write_i64(&mut out, base);
+        for key in keys {
+            out.push(match key.kind {
+                SeenKind::Id => 0,
+                SeenKind::Body => 1,
+                SeenKind::Row => 2,
+            });
+            write_i64(&mut out, key.at.0 - base);
+            out.extend_from_slice(&key.hash.to_le_bytes());
+        }
+        out
+    }
+
+    /// Reads what [`SeenKey::pack`] wrote; damaged bytes end the list early.
+    pub fn unpack(mut input: &[u8]) -> Vec<SeenKey> {
+        let mut keys = Vec::new();
+        let Some(base) = read_i64(&mut input) else { return keys };
+        while let Some((&kind, rest)) = input.split_first() {
+            input = rest;
+            let kind = match kind {
+                0 => SeenKind::Id,
+                1 => SeenKind::Body,
+                2 => SeenKind::Row,
+                _ => break,
+            };
+            let Some(at) = read_i64(&mut input) else { break };
+            let Some((hash, rest)) = input.split_first_chunk::<8>() else { break };
+            input = rest;
+            keys.push(SeenKey { at: Timestamp(base + at), kind, hash: u64::from_le_bytes(*hash) });
+        }
+        keys
+    }
 }
 
 /// A memory of hashes that forgets in steps of a part of its window: eight to ten bytes an entry,
