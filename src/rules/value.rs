@@ -384,8 +384,4 @@ impl Fields {
     pub(super) fn flag(&mut self, key: &str, problems: &mut Problems) -> Option<bool> {
         self.take(key)?.flag(problems)
     }
-
-    pub(super) fn labels(&mut self, key: &str, problems: &mut Problems) -> Labels {
-        self.take(key).map(|value| value.labels(problems)).unwrap_or_default()
-    }
 }
