@@ -1,0 +1,939 @@
+//! The evaluator: follows what is stored, keeps the windows of every SLO and group, and says at
+//! each closed bucket which alerts changed. The daemon, `backtest` and `test` all run this one.
+//!
+//! Its memory is a pure function of what was fed to it. Series are matched once; a cell then costs
+//! a lookup and a few additions for each SLI that selects it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::alert::{AlertChange, AlertState, Patience, TierChange, TierState};
+use super::burn::{self, Judgement, Season, View};
+use super::cell::{Counts, Limit};
+use super::coverage::{Coverage, Stream};
+use super::filter::{Filter, Match};
+use super::metric::Metric;
+use super::notification::Figures;
+use super::route::{canonical, matches};
+use super::rule::{Labels, Maintenance, MaintenanceBudget, NoData, RuleSet, Severity, Sli, Slo, SloWindow};
+use super::schedule::{Windows, zone};
+use super::segment::{Brief, Slice};
+use super::series::{Series, SeriesId};
+use super::snapshot::{AlertPhase, SloStatus, TierStatus, TierVerdict};
+use super::time::{Span, Timestamp};
+use super::window::{Budget, Rolling, Shape, Target as SliceTarget, events};
+
+/// Most groups that an SLO keeps (SEMANTICS 17); what is beyond is in the overall row only.
+pub const GROUPS_MAX: usize = 500;
+/// How long all windows must be unknown for want of data before `no_data` acts.
+const NO_DATA_AFTER: Span = Span::minutes(10);
+/// History that a traffic-corrected burn needs (SEMANTICS 10).
+const SEASON_MIN: Span = Span::days(7);
+
+/// How the evaluator is set up.
+pub struct Settings {
+    pub bucket: Span,
+    /// How much later the buckets of an app close, for pushed aggregates.
+    pub delays: BTreeMap<String, Span>,
+}
+
+/// Something changed about the alert of one SLO and group.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AlertEvent {
+    /// Logical time.
+    pub at: Timestamp,
+    /// Name of the SLO or free-form rule.
+    pub rule: String,
+    /// Canonical text of the group; with the rule it names the alert.
+    pub group: String,
+    /// Without `severity`.
+    pub labels: Labels,
+    pub change: Option<AlertChange>,
+    pub tiers: Vec<TierEvent>,
+    pub figures: Figures,
+    pub summary: String,
+    pub reason: String,
+    /// To be stored.
+    pub state: AlertState,
+}
+
+impl AlertEvent {
+    /// Names the alert: rule and group.
+    pub fn alert(&self) -> String {
+        format!("{}{}", self.rule, self.group)
+    }
+}
+
+/// A tier began or ended firing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TierEvent {
+    pub tier: usize,
+    pub severity: Severity,
+    pub change: TierChange,
+    pub figures: Figures,
+}
+
+/// What a cell means to one SLI.
+#[derive(Clone, Copy, Debug)]
+enum Take {
+    Counts,
+    Against(Limit),
+    RatioTotal,
+    RatioGood,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Target {
+    track: u32,
+    group: u32,
+    take: Take,
+}
+
+#[derive(Debug, Default)]
+struct Wiring {
+    targets: SmallVec<[Target; 2]>,
+    streams: SmallVec<[u32; 1]>,
+}
+
+struct Input {
+    track: u32,
+    filter: Filter,
+    take: Take,
+}
+
+/// One SLO with all its groups.
+struct Track {
+    /// Index in the rule set.
+    slo: usize,
+    shape: Shape,
+    /// Buckets per slice of the shape.
+    per_slice: i64,
+    /// For each tier: index of the long and the short window, and of the pair in the stream.
+    tiers: Vec<(usize, usize, usize)>,
+    stream: usize,
+    /// How many buckets later than the clock this track closes.
+    delay: i64,
+    /// Maintenance that changes how slices count.
+    exclusions: Vec<usize>,
+    groups: Vec<Group>,
+    index: HashMap<Vec<String>, u32>,
+    /// Index of the row over all groups, when there are groups.
+    overall: Option<u32>,
+    /// Series that found no room among the groups.
+    ungrouped: u64,
+    /// Members of a composite.
+    members: Vec<usize>,
+    /// First slice with data: how much history there is.
+    first_data: Option<Slice>,
+    /// The calendar period that was seen last: start and end.
+    period: (Timestamp, Timestamp),
+}
+
+struct Group {
+    labels: Labels,
+    key: String,
+    rolling: Rolling,
+    state: AlertState,
+    judged: SmallVec<[Judgement; 4]>,
+    alerts: bool,
+    changed: bool,
+    status: Option<Arc<SloStatus>>,
+}
+
+struct StreamTrack {
+    apps: Option<Match>,
+    stream: Stream,
+    delay: i64,
+    /// Distinct pairs of windows, in buckets, and their coverage at the current evaluation.
+    pairs: Vec<(i64, i64)>,
+    coverage: Vec<(Coverage, Coverage)>,
+}
+
+/// See the module's text.
+pub struct Evaluator {
+    rules: Arc<RuleSet>,
+    settings: Settings,
+    /// The times of the rule set's maintenance declarations, in their order.
+    maintenance: Vec<Option<Windows>>,
+    /// The next bucket to close.
+    next: Slice,
+    /// The first bucket of history that long budgets may still hold.
+    past: Slice,
+    tracks: Vec<Track>,
+    streams: Vec<StreamTrack>,
+    inputs: HashMap<Metric, Vec<Input>>,
+    wiring: Vec<Option<Wiring>>,
+}
+
+impl Evaluator {
+    /// An evaluator of a rule set whose memory of buckets begins at `start` (aligned down). Older
+    /// history, back to `past`, can be handed in as sums by [`Evaluator::add_old`].
+    pub fn new(rules: Arc<RuleSet>, settings: Settings, start: Timestamp, past: Timestamp) -> Evaluator {
+        let next = start.0.div_euclid(settings.bucket.0);
+        let past = past.0.div_euclid(settings.bucket.0).min(next);
+        let mut evaluator = Evaluator {
+            rules: rules.clone(),
+            settings,
+            maintenance: rules.maintenances.iter().map(|maintenance| Windows::new(&maintenance.times).ok()).collect(),
+            next,
+            past,
+            tracks: Vec::new(),
+            streams: Vec::new(),
+            inputs: HashMap::new(),
+            wiring: Vec::new(),
+        };
+        for (index, slo) in rules.slos.iter().enumerate() {
+            evaluator.add_track(index, slo);
+        }
+        evaluator.link_composites();
+        evaluator
+    }
+
+    /// The rule set it runs.
+    pub fn rules(&self) -> &Arc<RuleSet> {
+        &self.rules
+    }
+
+    /// The logical time of the last evaluation: all buckets before it are closed.
+    pub fn evaluated_to(&self) -> Timestamp {
+        Timestamp(self.next * self.settings.bucket.0)
+    }
+
+    /// The finest step in which a long budget's far edge moves: what old history must be read by.
+    pub fn old_step(&self) -> Option<Span> {
+        let steps = self.tracks.iter().filter_map(|track| match track.shape.budget {
+            Budget::Long { step, .. } => Some(Span(step * track.shape.slice.0)),
+            // A calendar period may begin at any quarter of an hour.
+            Budget::Since => Some(Span::minutes(15)),
+            Budget::Exact(_) => None,
+        });
+        steps.min()
+    }
+
+    /// How far back slices are kept one by one, over all SLOs.
+    pub fn fine_span(&self) -> Span {
+        let most = self.tracks.iter().map(|track| track.shape.fine_slices() * track.shape.slice.0).max();
+        Span(most.unwrap_or(0) + self.max_delay() * self.settings.bucket.0)
+    }
+
+    /// How far back any window reaches.
+    pub fn reach(&self) -> Span {
+        let most = self.tracks.iter().map(|track| {
+            let slo = &self.rules.slos[track.slo];
+            match &slo.window {
+                SloWindow::Rolling(span) => *span,
+                SloWindow::Calendar { period, .. } => period.nominal() + Span::days(2),
+            }
+        });
+        most.max().unwrap_or(Span::ZERO).max(self.fine_span())
+    }
+
+    fn max_delay(&self) -> i64 {
+        self.tracks.iter().map(|track| track.delay).max().unwrap_or(0)
+    }
+
+    fn add_track(&mut self, index: usize, slo: &Slo) {
+        let bucket = self.settings.bucket;
+        let (slice, target) = match &slo.sli {
+            Sli::Slices { slice, target_ppm, empty, .. } => (*slice, Some(SliceTarget { ppm: *target_ppm, empty: *empty })),
+            _ => (bucket, None),
+        };
+        let budget = match &slo.window {
+            SloWindow::Rolling(span) => Some(*span),
+            SloWindow::Calendar { .. } => None,
+        };
+        let windows = slo.tiers.iter().flat_map(|tier| [tier.long, tier.short]);
+        let shape = Shape::new(slice, windows, budget, target);
+        let inputs = slo.sli.inputs();
+        let apps = inputs.first().and_then(|(selector, _)| selector.filter.get("app").cloned());
+        let delay = match &apps {
+            Some(Match::Equal(app)) => self.settings.delays.get(app).map_or(0, |delay| (delay.0 + bucket.0 - 1) / bucket.0),
+            _ => 0,
+        };
+        let stream = self.stream(apps, delay);
+        let per_slice = slice.0 / bucket.0;
+        let mut tiers = Vec::new();
+        for tier in &slo.tiers {
+            let buckets = |span: Span| (span.0 / bucket.0).max(1);
+            let pair = (buckets(tier.long), buckets(tier.short));
+            let pairs = &mut self.streams[stream].pairs;
+            let at = pairs.iter().position(|have| *have == pair).unwrap_or_else(|| {
+                pairs.push(pair);
+                pairs.len() - 1
+            });
+            let index = |span| shape.index(span).expect("the shape was made from these windows");
+            tiers.push((index(tier.long), index(tier.short), at));
+        }
+        let keep = self.streams[stream].pairs.iter().map(|(long, _)| *long).max().unwrap_or(1) as usize;
+        let start = self.next - delay;
+        self.streams[stream].stream = Stream::new(start, keep);
+        let exclusions = (0..self.rules.maintenances.len())
+            .filter(|at| {
+                let maintenance = &self.rules.maintenances[*at];
+                maintenance.budget != MaintenanceBudget::Count && could_match(maintenance, slo)
+            })
+            .collect();
+        let number = self.tracks.len() as u32;
+        for (at, (selector, limit)) in inputs.into_iter().enumerate() {
+            let take = match (&slo.sli, limit) {
+                (_, Some(limit)) => Take::Against(limit),
+                (Sli::Ratio { .. }, None) => [Take::RatioTotal, Take::RatioGood][at],
+                (Sli::Slices { inner, .. }, None) if matches!(**inner, Sli::Ratio { .. }) => [Take::RatioTotal, Take::RatioGood][at],
+                (_, None) => Take::Counts,
+            };
+            self.inputs.entry(selector.metric).or_default().push(Input { track: number, filter: selector.filter, take });
+        }
+        let mut track = Track {
+            slo: index,
+            shape,
+            per_slice,
+            tiers,
+            stream,
+            delay,
+            exclusions,
+            groups: Vec::new(),
+            index: HashMap::new(),
+            overall: None,
+            ungrouped: 0,
+            members: Vec::new(),
+            first_data: None,
+            period: (Timestamp(i64::MIN), Timestamp(i64::MIN)),
+        };
+        if slo.enabled {
+            track.overall = Some(0);
+            track.groups.push(Group::new(slo, Labels::new(), &track.shape, slo.by.is_empty()));
+        }
+        self.tracks.push(track);
+    }
+
+    fn stream(&mut self, apps: Option<Match>, delay: i64) -> usize {
+        if let Some(at) = self.streams.iter().position(|stream| stream.apps == apps && stream.delay == delay) {
+            return at;
+        }
+        let stream = Stream::new(self.next - delay, 1);
+        self.streams.push(StreamTrack { apps, stream, delay, pairs: Vec::new(), coverage: Vec::new() });
+        self.streams.len() - 1
+    }
+
+    fn link_composites(&mut self) {
+        for at in 0..self.tracks.len() {
+            if let Sli::Composite { members, .. } = &self.rules.slos[self.tracks[at].slo].sli {
+                let members = members.iter().filter_map(|name| self.rules.slos.iter().position(|slo| slo.name == *name)).collect();
+                self.tracks[at].members = members;
+            }
+        }
+    }
+
+    /// Whether a series was already matched against all SLIs.
+    pub fn knows(&self, id: SeriesId) -> bool {
+        self.wiring.get(id.0 as usize).is_some_and(Option::is_some)
+    }
+
+    /// Matches a series against all SLIs, once.
+    pub fn add_series(&mut self, id: SeriesId, series: &Series) {
+        let at = id.0 as usize;
+        if self.wiring.len() <= at {
+            self.wiring.resize_with(at + 1, || None);
+        }
+        if self.wiring[at].is_some() {
+            return;
+        }
+        let mut wiring = Wiring::default();
+        for (number, stream) in self.streams.iter().enumerate() {
+            if stream.apps.as_ref().is_none_or(|apps| apps.accepts(series.app())) {
+                wiring.streams.push(number as u32);
+            }
+        }
+        if let Some(inputs) = self.inputs.get(&series.metric) {
+            for input in inputs.iter().filter(|input| input.filter.accepts(series)) {
+                let track = &mut self.tracks[input.track as usize];
+                let slo = &self.rules.slos[track.slo];
+                let mut add = |group| wiring.targets.push(Target { track: input.track, group, take: input.take });
+                if let Some(overall) = track.overall {
+                    add(overall);
+                }
+                if slo.by.is_empty() || !slo.enabled {
+                    continue;
+                }
+                let values: Vec<String> = slo.by.iter().map(|name| series.get(name).to_owned()).collect();
+                if let Some(group) = track.index.get(&values) {
+                    add(*group);
+                } else if track.groups.len() <= GROUPS_MAX {
+                    let labels: Labels = slo.by.iter().cloned().zip(values.iter().cloned()).collect();
+                    let group = track.groups.len() as u32;
+                    track.groups.push(Group::new(slo, labels, &track.shape, true));
+                    track.index.insert(values, group);
+                    add(group);
+                } else {
+                    track.ungrouped += 1;
+                }
+            }
+        }
+        self.wiring[at] = Some(wiring);
+    }
+
+    /// Adds a cell of a known series.
+    pub fn add(&mut self, id: SeriesId, slice: Slice, brief: &Brief<'_>) {
+        self.add_with(id, slice, brief.counts, brief.pushed, |limit| brief.against(limit));
+    }
+
+    /// Adds counts of a known series; `against` gives the counts of a limit.
+    pub fn add_with(&mut self, id: SeriesId, slice: Slice, counts: Counts, pushed: bool, against: impl Fn(Limit) -> Counts) {
+        let Some(Some(wiring)) = self.wiring.get(id.0 as usize) else { return };
+        for stream in &wiring.streams {
+            let stream = &mut self.streams[*stream as usize].stream;
+            if pushed {
+                stream.add_row(slice);
+            } else {
+                stream.add_events(slice, counts.raw);
+            }
+        }
+        for target in &wiring.targets {
+            let taken = take(target.take, counts, &against);
+            if !taken.is_zero() {
+                let track = &mut self.tracks[target.track as usize];
+                let now = Now {
+                    rules: &self.rules,
+                    maintenance: &self.maintenance,
+                    bucket: self.settings.bucket,
+                    next: self.next,
+                    past: self.past,
+                };
+                let good = now.treatment(track, target.group as usize, slice) == Some(MaintenanceBudget::Good);
+                let taken = if good { Counts { bad: 0, raw_bad: 0, ..taken } } else { taken };
+                now.wake(track, target.group as usize, slice);
+                let group = &mut track.groups[target.group as usize];
+                group.rolling.add(&track.shape, slice.div_euclid(track.per_slice), taken);
+                group.changed = true;
+                track.first_data = Some(track.first_data.map_or(slice, |first| first.min(slice)));
+            }
+        }
+    }
+
+    /// Adds a whole step of old history, which only long budgets still hold.
+    pub fn add_old(&mut self, id: SeriesId, slice: Slice, brief: &Brief<'_>) {
+        let Some(Some(wiring)) = self.wiring.get(id.0 as usize) else { return };
+        for target in &wiring.targets {
+            let taken = take(target.take, brief.counts, &|limit| brief.against(limit));
+            let track = &mut self.tracks[target.track as usize];
+            // Coarse history has no time slices any more; it must not be judged as one.
+            if track.shape.target.is_none() && !taken.is_zero() {
+                let now = Now {
+                    rules: &self.rules,
+                    maintenance: &self.maintenance,
+                    bucket: self.settings.bucket,
+                    next: self.next,
+                    past: self.past,
+                };
+                let taken = match now.treatment(track, target.group as usize, slice) {
+                    Some(MaintenanceBudget::Exclude) => continue,
+                    Some(MaintenanceBudget::Good) => Counts { bad: 0, raw_bad: 0, ..taken },
+                    Some(MaintenanceBudget::Count) | None => taken,
+                };
+                now.wake(track, target.group as usize, self.next);
+                let group = &mut track.groups[target.group as usize];
+                group.rolling.add_old(&track.shape, slice, taken);
+                track.first_data = Some(track.first_data.map_or(slice, |first| first.min(slice)));
+            }
+        }
+    }
+
+    /// Ends the reading of old sums: what follows are buckets, one by one.
+    pub fn end_of_past(&mut self) {
+        for track in &mut self.tracks {
+            for group in track.groups.iter_mut().filter(|group| !group.rolling.is_unused()) {
+                group.rolling.end_of_past(&track.shape);
+            }
+        }
+    }
+
+    /// Closes the next bucket without judging it: how a start reads history.
+    pub fn replay(&mut self, up: bool) {
+        self.close(up);
+    }
+
+    /// Closes the next bucket and evaluates every SLO; `up` says whether the intake was up for it.
+    pub fn advance(&mut self, up: bool) -> Vec<AlertEvent> {
+        self.close(up);
+        for stream in &mut self.streams {
+            stream.coverage.clear();
+            for (long, short) in &stream.pairs {
+                stream.coverage.push(stream.stream.coverage(*long, *short, None));
+            }
+        }
+        let mut out = Vec::new();
+        for at in 0..self.tracks.len() {
+            if self.tracks[at].members.is_empty() {
+                self.evaluate_track(at, &mut out);
+            }
+        }
+        for at in 0..self.tracks.len() {
+            if !self.tracks[at].members.is_empty() {
+                self.evaluate_composite(at, &mut out);
+            }
+        }
+        out
+    }
+
+    fn close(&mut self, up: bool) {
+        let bucket = self.settings.bucket;
+        let closed = self.next;
+        self.next += 1;
+        for stream in &mut self.streams {
+            stream.stream.close(up);
+        }
+        for track in &mut self.tracks {
+            let end = closed + 1 - track.delay;
+            if end.rem_euclid(track.per_slice) != 0 {
+                continue;
+            }
+            let slo = &self.rules.slos[track.slo];
+            let since = match &slo.window {
+                SloWindow::Rolling(_) => None,
+                SloWindow::Calendar { period, timezone } => {
+                    let at = Timestamp(end * bucket.0);
+                    if at >= track.period.1 {
+                        track.period = period.around(zone(timezone).unwrap_or(chrono_tz::UTC), at);
+                    }
+                    Some(track.period.0.0.div_euclid(track.shape.slice.0))
+                }
+            };
+            let now = Now { rules: &self.rules, maintenance: &self.maintenance, bucket, next: closed, past: self.past };
+            for at in 0..track.groups.len() {
+                if track.groups[at].rolling.is_unused() && track.shape.target.is_none() {
+                    continue;
+                }
+                now.wake(track, at, end - track.per_slice);
+                let excluded = now.treatment(track, at, end - track.per_slice) == Some(MaintenanceBudget::Exclude);
+                track.groups[at].rolling.close(&track.shape, excluded, since);
+            }
+        }
+    }
+
+    fn evaluate_track(&mut self, at: usize, out: &mut Vec<AlertEvent>) {
+        let bucket = self.settings.bucket;
+        let track = &mut self.tracks[at];
+        let slo = &self.rules.slos[track.slo];
+        let now = Timestamp((self.next - track.delay) * bucket.0);
+        let stream = &self.streams[track.stream];
+        let history = track.first_data.map_or(Span::ZERO, |first| now - Timestamp(first * bucket.0));
+        for group in &mut track.groups {
+            if !group.alerts || (group.rolling.is_unused() && group.state.is_idle()) {
+                continue;
+            }
+            let season = (slo.traffic_corrected && history >= SEASON_MIN)
+                .then(|| Season { total: group.rolling.budget().total, length: slo.window.nominal().min(history) });
+            group.judged.clear();
+            for (tier, (long, short, pair)) in slo.tiers.iter().zip(&track.tiers) {
+                let mut coverage = stream.coverage[*pair];
+                if group.rolling.excluded(*long) > 0 {
+                    let rolling = &group.rolling;
+                    let per_slice = track.per_slice;
+                    let excluded = |slice: Slice| rolling.is_excluded(slice.div_euclid(per_slice));
+                    let (long, short) = stream.pairs[*pair];
+                    coverage = stream.stream.coverage(long, short, Some(&excluded));
+                }
+                let view = |index: usize, coverage, length| View { counts: group.rolling.sum(index), coverage, length };
+                let long = view(*long, coverage.0, tier.long);
+                let short = view(*short, coverage.1, tier.short);
+                group.judged.push(burn::judge(slo, tier, &long, &short, season));
+            }
+            group.step(slo, &track.tiers, now, bucket, season, out);
+        }
+    }
+
+    fn evaluate_composite(&mut self, at: usize, out: &mut Vec<AlertEvent>) {
+        let bucket = self.settings.bucket;
+        let now = self.evaluated_to();
+        let judged: SmallVec<[Judgement; 4]> = (0..self.tracks[at].tiers.len()).map(|tier| self.judge_composite(at, tier)).collect();
+        let track = &mut self.tracks[at];
+        let slo = &self.rules.slos[track.slo];
+        let Some(group) = track.groups.first_mut() else { return };
+        group.judged = judged;
+        group.step(slo, &track.tiers, now, bucket, None, out);
+    }
+
+    /// The worst member decides: one that passes both windows makes the tier hold; without one,
+    /// a member that is unknown leaves it unknown (SEMANTICS 20).
+    fn judge_composite(&self, at: usize, tier: usize) -> Judgement {
+        let tier = &self.rules.slos[self.tracks[at].slo].tiers[tier];
+        let mut worst = Judgement { verdict: TierVerdict::Clear, guard: None, long_over: false, short_over: false };
+        for member in &self.tracks[at].members {
+            let track = &self.tracks[*member];
+            let slo = &self.rules.slos[track.slo];
+            let (Some(long), Some(short), Some(group)) =
+                (track.shape.index(tier.long), track.shape.index(tier.short), track.groups.first())
+            else {
+                worst.verdict = if worst.verdict == TierVerdict::Holds { worst.verdict } else { TierVerdict::Unknown };
+                continue;
+            };
+            let buckets = |span: Span| span.0 / self.settings.bucket.0;
+            let coverage = self.streams[track.stream].stream.coverage(buckets(tier.long), buckets(tier.short), None);
+            let view = |index, coverage, length| View { counts: group.rolling.sum(index), coverage, length };
+            let judged = burn::judge(slo, tier, &view(long, coverage.0, tier.long), &view(short, coverage.1, tier.short), None);
+            worst.long_over |= judged.long_over;
+            worst.short_over |= judged.short_over;
+            worst.verdict = match (worst.verdict, judged.verdict) {
+                (TierVerdict::Holds, _) | (_, TierVerdict::Holds) => TierVerdict::Holds,
+                (TierVerdict::Unknown, _) | (_, TierVerdict::Unknown) => TierVerdict::Unknown,
+                (TierVerdict::Clear, TierVerdict::Clear) => TierVerdict::Clear,
+            };
+        }
+        worst
+    }
+
+    /// Puts stored alert states back after a start.
+    pub fn restore(&mut self, rule: &str, group: &str, state: AlertState) -> bool {
+        let Some(at) = self.rules.slos.iter().position(|slo| slo.name == rule) else { return false };
+        let track = &mut self.tracks[at];
+        let Some(group) = track.groups.iter_mut().find(|have| have.key == group && have.alerts) else { return false };
+        if state.tiers.len() != track.tiers.len() {
+            return false;
+        }
+        group.state = state;
+        true
+    }
+
+    /// Makes room for the group of a stored alert whose series has not been seen yet.
+    pub fn add_group(&mut self, rule: &str, labels: &Labels) {
+        let Some(at) = self.rules.slos.iter().position(|slo| slo.name == rule) else { return };
+        let slo = &self.rules.slos[at];
+        let track = &mut self.tracks[at];
+        let values: Vec<String> = slo.by.iter().map(|name| labels.get(name).cloned().unwrap_or_default()).collect();
+        if slo.by.is_empty() || !slo.enabled || track.index.contains_key(&values) {
+            return;
+        }
+        let group_labels: Labels = slo.by.iter().cloned().zip(values.iter().cloned()).collect();
+        track.index.insert(values, track.groups.len() as u32);
+        track.groups.push(Group::new(slo, group_labels, &track.shape, true));
+    }
+
+    /// Binds the alert of a rule and group to its incident, or frees it.
+    pub fn set_incident(&mut self, rule: &str, group: &str, incident: Option<String>) -> Option<AlertState> {
+        let at = self.rules.slos.iter().position(|slo| slo.name == rule)?;
+        let group = self.tracks[at].groups.iter_mut().find(|have| have.key == group && have.alerts)?;
+        group.state.incident = incident;
+        Some(group.state.clone())
+    }
+
+    /// Where every SLO and group stands; unchanged entries are shared with the last call.
+    pub fn statuses(&mut self) -> Vec<Arc<SloStatus>> {
+        let bucket = self.settings.bucket;
+        let mut all = Vec::with_capacity(self.tracks.len());
+        for track in &mut self.tracks {
+            let slo = &self.rules.slos[track.slo];
+            let now = Timestamp((self.next - track.delay) * bucket.0);
+            for group in &mut track.groups {
+                let fresh = group.status.is_none() || group.changed || !group.rolling.is_unused();
+                if fresh {
+                    group.status = Some(Arc::new(group.describe(slo, &track.shape, &track.tiers, now)));
+                    group.changed = false;
+                }
+                all.extend(group.status.clone());
+            }
+        }
+        all
+    }
+
+    /// Calls `visit` with every group that has a budget of its own: SLO, group, sums of its window.
+    pub fn budgets(&self, mut visit: impl FnMut(&Slo, &Labels, Counts)) {
+        for track in &self.tracks {
+            let slo = &self.rules.slos[track.slo];
+            for group in track.groups.iter().filter(|group| group.alerts) {
+                visit(slo, &group.labels, group.rolling.budget());
+            }
+        }
+    }
+
+    /// Sums of one window of an SLO's group for `q.burn` and `q.budget`; `None`: not kept.
+    pub fn window(&self, slo: &str, group: &Labels, window: Option<Span>) -> Option<Counts> {
+        let at = self.rules.slos.iter().position(|have| have.name == slo)?;
+        let track = &self.tracks[at];
+        let group = track.groups.iter().find(|have| have.labels == *group).or(track.groups.first())?;
+        match window {
+            None => Some(group.rolling.budget()),
+            Some(span) => Some(group.rolling.sum(track.shape.index(span)?)),
+        }
+    }
+
+    /// The start of the unbroken run of slices that burn over 1x, at most `back` long (EXPLAIN 1).
+    pub fn burning_since(&self, slo: &str, group: &str, back: Span) -> Option<Timestamp> {
+        let at = self.rules.slos.iter().position(|have| have.name == slo)?;
+        let track = &self.tracks[at];
+        let budget = self.rules.slos[track.slo].budget_ppm;
+        let group = track.groups.iter().find(|have| have.key == group)?;
+        let next = group.rolling.next();
+        let oldest = (next - back.0 / track.shape.slice.0).max(group.rolling.first_slice());
+        let mut first = next;
+        // Slices without events do not break a run; they do not start one either.
+        for slice in (oldest..next).rev() {
+            let Some(counts) = group.rolling.slice_counts(slice) else { continue };
+            match burn::burn(counts, budget) {
+                Some(burn) if burn > 1.0 => first = slice,
+                Some(_) => break,
+                None => {}
+            }
+        }
+        Some(Timestamp(first.min(next - 1) * track.shape.slice.0))
+    }
+
+    /// Bytes of memory of all windows, and how many groups there are.
+    pub fn window_bytes(&self) -> (usize, usize) {
+        let groups = self.tracks.iter().flat_map(|track| &track.groups);
+        groups.fold((0, 0), |(bytes, count), group| (bytes + group.rolling.bytes() + size_of::<Group>(), count + 1))
+    }
+
+    /// Apps that sent before and have been silent for the last `buckets` closed ones.
+    pub fn silent_streams(&self, buckets: i64) -> Vec<String> {
+        let silent = |stream: &&StreamTrack| {
+            let end = self.next - stream.delay;
+            stream.stream.has_data() && (end - buckets..end).all(|slice| stream.stream.is_silent(slice))
+        };
+        self.streams
+            .iter()
+            .filter(silent)
+            .filter_map(|stream| match &stream.apps {
+                Some(Match::Equal(app)) => Some(app.clone()),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+/// What a slice needs to know of the evaluator while one of its tracks is borrowed.
+struct Now<'a> {
+    rules: &'a RuleSet,
+    maintenance: &'a [Option<Windows>],
+    bucket: Span,
+    next: Slice,
+    past: Slice,
+}
+
+impl Now<'_> {
+    /// How maintenance treats a bucket of one group.
+    fn treatment(&self, track: &Track, group: usize, slice: Slice) -> Option<MaintenanceBudget> {
+        let slo = &self.rules.slos[track.slo];
+        let at = Timestamp(slice * self.bucket.0);
+        let on = track.exclusions.iter().filter(|at| applies(&self.rules.maintenances[**at], slo, &track.groups[group].labels));
+        let on = on.filter(|index| self.maintenance[**index].as_ref().is_some_and(|windows| windows.active(at)));
+        // Taking time out wins over counting it as good.
+        on.map(|at| self.rules.maintenances[*at].budget).max_by_key(|budget| *budget == MaintenanceBudget::Exclude)
+    }
+
+    /// Gives a group its windows when its first data comes: groups without any cost nothing.
+    fn wake(&self, track: &mut Track, group: usize, slice: Slice) {
+        if !track.groups[group].rolling.is_asleep() {
+            return;
+        }
+        let next = (self.next - track.delay).div_euclid(track.per_slice);
+        let first = slice.div_euclid(track.per_slice).clamp(next - track.shape.fine_slices(), next);
+        let past = match &self.rules.slos[track.slo].window {
+            SloWindow::Rolling(_) => self.past,
+            SloWindow::Calendar { period, timezone } => {
+                let at = Timestamp((self.next - track.delay) * self.bucket.0);
+                period.around(zone(timezone).unwrap_or(chrono_tz::UTC), at).0.0.div_euclid(self.bucket.0)
+            }
+        };
+        let mut rolling = Rolling::new(&track.shape, first, past.div_euclid(track.per_slice));
+        for slice in first..next {
+            let excluded = self.treatment(track, group, slice * track.per_slice) == Some(MaintenanceBudget::Exclude);
+            rolling.close(&track.shape, excluded, None);
+        }
+        track.groups[group].rolling = rolling;
+    }
+}
+
+fn take(take: Take, counts: Counts, against: &impl Fn(Limit) -> Counts) -> Counts {
+    match take {
+        Take::Counts => counts,
+        Take::Against(limit) => against(limit),
+        Take::RatioTotal => Counts { bad: counts.total, raw_bad: counts.raw, ..counts },
+        Take::RatioGood => Counts { total: 0, bad: -counts.total, raw: 0, raw_bad: -counts.raw, sq: 0 },
+    }
+}
+
+/// Whether maintenance could ever apply to an SLO, whatever the group.
+fn could_match(maintenance: &Maintenance, slo: &Slo) -> bool {
+    let labels = slo.base_labels();
+    maintenance.when.0.iter().all(|(name, condition)| {
+        slo.by.contains(name) || name == "severity" || condition.accepts(labels.get(name).map_or("", String::as_str))
+    })
+}
+
+fn applies(maintenance: &Maintenance, slo: &Slo, group: &Labels) -> bool {
+    let mut labels = slo.base_labels();
+    labels.extend(group.clone());
+    matches(&maintenance.when, &labels)
+}
+
+impl Group {
+    fn new(slo: &Slo, labels: Labels, shape: &Shape, alerts: bool) -> Group {
+        let key = if labels.is_empty() { String::new() } else { canonical(&labels) };
+        let state = AlertState::new(slo.tiers.len());
+        Group { labels, key, rolling: Rolling::asleep(shape), state, judged: SmallVec::new(), alerts, changed: true, status: None }
+    }
+
+    /// Moves every tier and the alert on by one evaluation.
+    fn step(
+        &mut self,
+        slo: &Slo,
+        windows: &[(usize, usize, usize)],
+        now: Timestamp,
+        bucket: Span,
+        season: Option<Season>,
+        out: &mut Vec<AlertEvent>,
+    ) {
+        let last = now - bucket;
+        let all_unknown = !self.judged.is_empty() && self.judged.iter().all(|judged| judged.verdict == TierVerdict::Unknown);
+        let quiet = !all_unknown && self.state.is_idle() && self.judged.iter().all(|judged| judged.verdict != TierVerdict::Holds);
+        if quiet {
+            return;
+        }
+        let before = self.state.clone();
+        if all_unknown {
+            self.state.unknown_since.get_or_insert(now);
+        } else {
+            self.state.unknown_since = None;
+        }
+        let want_of_data = self.state.unknown_since.is_some_and(|since| now - since >= NO_DATA_AFTER);
+        let mut tiers = Vec::new();
+        for (at, tier) in slo.tiers.iter().enumerate() {
+            let mut verdict = self.judged[at].verdict;
+            if verdict == TierVerdict::Unknown && want_of_data && slo.no_data == NoData::Ok {
+                verdict = TierVerdict::Clear;
+            }
+            let patience = Patience { pending: tier.pending, keep_firing: tier.keep_firing };
+            let (state, change) = self.state.tiers[at].step(verdict, now, last, patience);
+            self.state.tiers[at] = state;
+            if let Some(change) = change {
+                let figures = self.figures(slo, windows, at, season);
+                tiers.push(TierEvent { tier: at, severity: tier.severity, change, figures });
+            }
+        }
+        let change = self.state.settle(slo.tiers.iter().map(|tier| tier.severity), now);
+        if change.is_none() && tiers.is_empty() && before == self.state {
+            return;
+        }
+        let governing = self.governing(slo);
+        let figures = governing.map_or_else(Figures::default, |at| self.figures(slo, windows, at, season));
+        let mut labels = slo.base_labels();
+        labels.extend(self.labels.clone());
+        let reason = match change {
+            Some(AlertChange::Ended) => "no tier holds any more".to_owned(),
+            _ => governing
+                .map(|at| format!("{}x passed over {} and {}", slo.tiers[at].factor, slo.tiers[at].long, slo.tiers[at].short))
+                .unwrap_or_default(),
+        };
+        out.push(AlertEvent {
+            at: now,
+            rule: slo.name.clone(),
+            group: self.key.clone(),
+            labels,
+            change,
+            tiers,
+            summary: summary(slo, &self.labels, &figures),
+            figures,
+            reason,
+            state: self.state.clone(),
+        });
+        self.changed = true;
+    }
+
+    /// The tier that speaks for the alert: the loudest that fires, the fastest among equals.
+    fn governing(&self, slo: &Slo) -> Option<usize> {
+        (0..slo.tiers.len()).filter(|at| self.state.tiers[*at].is_firing()).max_by(|a, b| {
+            let key = |at: usize| (slo.tiers[at].severity, slo.tiers[at].factor);
+            key(*a).cmp(&key(*b)).then(b.cmp(a))
+        })
+    }
+
+    fn figures(&self, slo: &Slo, windows: &[(usize, usize, usize)], at: usize, season: Option<Season>) -> Figures {
+        let Some((long, short, _)) = windows.get(at) else { return Figures::default() };
+        let tier = &slo.tiers[at];
+        let burn_of = |index: usize, length: Span| {
+            let counts = self.rolling.sum(index);
+            match season {
+                Some(season) => {
+                    burn::corrected_burn(&View { counts, coverage: Coverage { covered: 1, of: 1 }, length }, slo.budget_ppm, season)
+                }
+                None => burn::burn(counts, slo.budget_ppm),
+            }
+        };
+        Figures {
+            burn_long: burn_of(*long, tier.long),
+            burn_short: burn_of(*short, tier.short),
+            factor: Some(tier.factor.to_f64()),
+            long: Some(tier.long),
+            short: Some(tier.short),
+            error_ratio: burn::error_ratio(self.rolling.sum(*long)),
+        }
+    }
+
+    fn describe(&self, slo: &Slo, shape: &Shape, windows: &[(usize, usize, usize)], now: Timestamp) -> SloStatus {
+        let counts = self.rolling.budget();
+        let state = burn::budget(counts, slo.budget_ppm, slo.window.nominal());
+        let secs = |secs: f64| Span((secs * 1000.0).min(9e15) as i64);
+        let burns = shape
+            .exact
+            .iter()
+            .enumerate()
+            .map(|(index, length)| (Span(length * shape.slice.0), burn::burn(self.rolling.sum(index), slo.budget_ppm)));
+        let tiers = slo.tiers.iter().zip(windows).enumerate().map(|(at, (tier, (long, short, _)))| {
+            let judged = self.judged.get(at).copied();
+            let state = self.state.tiers[at];
+            let (phase, since) = match state {
+                TierState::Firing { started_at, .. } => (AlertPhase::Firing, Some(started_at)),
+                TierState::Pending { since, .. } => (AlertPhase::Pending, Some(since)),
+                TierState::Idle if judged.is_some_and(|judged| judged.verdict == TierVerdict::Unknown) => (AlertPhase::Unknown, None),
+                TierState::Idle => (AlertPhase::Ok, None),
+            };
+            TierStatus {
+                severity: tier.severity,
+                long: tier.long,
+                short: tier.short,
+                factor: tier.factor,
+                op: tier.op,
+                burn_long: burn::burn(self.rolling.sum(*long), slo.budget_ppm),
+                burn_short: burn::burn(self.rolling.sum(*short), slo.budget_ppm),
+                long_over: judged.is_some_and(|judged| judged.long_over),
+                short_over: judged.is_some_and(|judged| judged.short_over),
+                verdict: judged.map_or(TierVerdict::Unknown, |judged| judged.verdict),
+                held_back: judged.and_then(|judged| judged.guard).map(|guard| guard.to_string()),
+                phase,
+                since,
+            }
+        });
+        SloStatus {
+            slo: slo.name.clone(),
+            group: self.labels.clone(),
+            total: events(counts.total),
+            bad: events(counts.bad.max(0)),
+            budget_remaining: state.map(|state| state.remaining),
+            pace: state.and_then(|state| state.pace_secs).map(secs),
+            countdown: state.and_then(|state| state.countdown_secs).map(secs),
+            burn: burns.collect(),
+            tiers: tiers.collect(),
+            state: self.state.phase(),
+            severity: self.state.severity,
+            no_data: self.state.unknown_since.is_some_and(|since| now - since >= NO_DATA_AFTER) || counts.total <= 0,
+        }
+    }
+}
+
+/// One line for a person: what burns, how fast, over which windows.
+fn summary(slo: &Slo, group: &Labels, figures: &Figures) -> String {
+    let place = group.iter().map(|(name, value)| format!(" {name}={value}")).collect::<String>();
+    let what = if slo.description.is_empty() { slo.name.clone() } else { format!("{} ({})", slo.name, slo.description) };
+    match (figures.burn_long, figures.burn_short, figures.long, figures.short) {
+        (Some(burn_long), Some(burn_short), Some(long), Some(short)) => {
+            format!("{what}{place}: burns its error budget {burn_long:.1}x over {long} and {burn_short:.1}x over {short}")
+        }
+        _ => format!("{what}{place}: burns its error budget"),
+    }
+}
+
+#[cfg(test)]
+#[path = "evaluate_tests.rs"]
+mod tests;

@@ -1,0 +1,8 @@
+//! Background work: idempotent functions without input, run on a timer and when woken.
+
+pub mod compact;
+pub mod deliver;
+pub mod flush;
+pub mod operator;
+pub mod reload;
+pub mod uptime;

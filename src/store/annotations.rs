@@ -1,0 +1,44 @@
+//! Annotations: deploys, flag flips and sampling changes that people and pipelines report.
+
+use crate::domain::time::Timestamp;
+
+use super::StoreError;
+use super::tx::{Tx, on, run};
+use super::values::{row, text};
+
+row! {
+    /// Something that changed.
+    pub struct AnnotationRow {
+        pub id: String,
+        /// `deploy`, `flag`, `sampling` or `other`.
+        pub kind: String,
+        pub at: Timestamp,
+        /// Empty: all apps.
+        pub app: String,
+        pub release: String,
+        pub text: String,
+        pub url: String,
+        pub created_at: Timestamp,
+    }
+}
+
+/// Stores one. `false`: one with this id exists already, and nothing was written.
+pub async fn add(tx: &mut Tx, row: &AnnotationRow) -> Result<bool, StoreError> {
+    let sql = "insert into annotation (id, kind, at, app, release, text, url, created_at) values ($1, $2, $3, $4, $5, $6, $7, $8) \
+               on conflict (id) do nothing";
+    let written = run!(tx, conn => {
+        let query = sqlx::query(sql).bind(text(&row.id)).bind(text(&row.kind)).bind(row.at).bind(text(&row.app)).bind(text(&row.release));
+        query.bind(text(&row.text)).bind(text(&row.url)).bind(row.created_at).execute(conn)
+    })?;
+    Ok(written == 1)
+}
+
+/// Those in [from, to), in order; with an app, its own and those of all apps. At most 10,000, the newest ones.
+pub async fn list(tx: &mut Tx, from: Timestamp, to: Timestamp, app: Option<&str>) -> Result<Vec<AnnotationRow>, StoreError> {
+    let sql = "select id, kind, at, app, release, text, url, created_at from annotation \
+               where at >= $1 and at < $2 and ($3 = '' or app = '' or app = $3) order by at desc, id desc limit 10000";
+    let mut rows: Vec<AnnotationRow> =
+        on!(tx, conn => sqlx::query_as(sql).bind(from).bind(to).bind(text(app.unwrap_or_default())).fetch_all(conn))?;
+    rows.reverse();
+    Ok(rows)
+}

@@ -1,0 +1,100 @@
+//! Buckets and rollups, as packed chunks of a group of series and a span of time, by level.
+
+use sqlx::AssertSqlSafe;
+
+use super::StoreError;
+use super::tx::{Tx, on, run};
+use super::values::{list, row, tuples};
+
+/// Rows a statement when writing; chunks can be large, so few are held at once.
+const BATCH: usize = 100;
+/// Rows a statement when reading on.
+const PAGE: i64 = 200;
+/// Groups named in one statement; more are read as a whole and sifted here.
+const GROUPS_MAX: usize = 1_000;
+
+row! {
+    /// A span of one level for one group of series.
+    pub struct Chunk {
+        pub start: i64,
+        pub grp: i64,
+        pub data: Vec<u8>,
+    }
+}
+
+/// One chunk.
+pub async fn get(tx: &mut Tx, level: i64, start: i64, grp: i64) -> Result<Option<Vec<u8>>, StoreError> {
+    let sql = "select data from chunk where level = $1 and start = $2 and grp = $3";
+    on!(tx, conn => sqlx::query_scalar(sql).bind(level).bind(start).bind(grp).fetch_optional(conn))
+}
+
+/// Writes chunks of one level, over what was there. A (start, grp) may stand in the list once.
+pub async fn put(tx: &mut Tx, level: i64, chunks: &[Chunk]) -> Result<(), StoreError> {
+    for batch in chunks.chunks(BATCH) {
+        let sql = format!(
+            "insert into chunk (level, start, grp, data) values {} on conflict (level, start, grp) do update set data = excluded.data",
+            tuples(batch.len(), 4, 1)
+        );
+        run!(tx, conn => {
+            let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(batch.len() == BATCH);
+            for chunk in batch {
+                query = query.bind(level).bind(chunk.start).bind(chunk.grp).bind(&chunk.data);
+            }
+            query.execute(conn)
+        })?;
+    }
+    Ok(())
+}
+
+/// The chunks of a level that start in [from, to), in the order of start and group; `grps` limits the groups.
+pub async fn range(tx: &mut Tx, level: i64, from: i64, to: i64, grps: Option<&[i64]>) -> Result<Vec<Chunk>, StoreError> {
+    let mut chunks = Vec::new();
+    each(tx, level, from, to, grps, |chunk| chunks.push(chunk)).await?;
+    Ok(chunks)
+}
+
+/// Like [`range`], but hands the chunks out one by one and holds only a page of them: for long spans.
+pub async fn each(
+    tx: &mut Tx,
+    level: i64,
+    from: i64,
+    to: i64,
+    grps: Option<&[i64]>,
+    mut visit: impl FnMut(Chunk),
+) -> Result<(), StoreError> {
+    let wanted: Option<std::collections::HashSet<i64>> = grps.map(|grps| grps.iter().copied().collect());
+    if wanted.as_ref().is_some_and(|wanted| wanted.is_empty()) {
+        return Ok(());
+    }
+    let named: Vec<i64> = wanted.iter().flatten().copied().filter(|_| wanted.as_ref().is_some_and(|set| set.len() <= GROUPS_MAX)).collect();
+    let filter = if named.is_empty() { String::new() } else { format!("and grp in ({})", list(named.len(), 6)) };
+    // Row values keep the walk on the primary key, page after page.
+    let sql = format!(
+        "select start, grp, data from chunk where level = $1 and start < $2 and (start, grp) > ($3, $4) {filter} order by start, grp limit $5"
+    );
+    let mut last = (from.saturating_sub(1), i64::MAX);
+    loop {
+        let page: Vec<Chunk> = on!(tx, conn => {
+            let mut query = sqlx::query_as(AssertSqlSafe(sql.as_str())).bind(level).bind(to).bind(last.0).bind(last.1).bind(PAGE);
+            for grp in &named {
+                query = query.bind(*grp);
+            }
+            query.fetch_all(conn)
+        })?;
+        let done = (page.len() as i64) < PAGE;
+        for chunk in page {
+            last = (chunk.start, chunk.grp);
+            if wanted.as_ref().is_none_or(|wanted| wanted.contains(&chunk.grp)) {
+                visit(chunk);
+            }
+        }
+        if done {
+            return Ok(());
+        }
+    }
+}
+
+/// Forgets the chunks of a level that start before `start`: says how many.
+pub async fn delete_before(tx: &mut Tx, level: i64, start: i64) -> Result<u64, StoreError> {
+    run!(tx, conn => sqlx::query("delete from chunk where level = $1 and start < $2").bind(level).bind(start).execute(conn))
+}

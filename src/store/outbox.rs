@@ -1,0 +1,253 @@
+//! The outbox: one row for each notification to each receiver, written together with the transition that causes it.
+//!
+//! A row is claimed for a while, sent, and finished. Whoever crashes in between leaves it claimed, and it comes
+//! back when the claim ends. Rows of one incident to one receiver go out in order: a later one is not
+//! due before the earlier ones are finished.
+
+use sqlx::AssertSqlSafe;
+
+use crate::domain::time::Timestamp;
+
+use super::StoreError;
+use super::tx::{Tx, on, run};
+use super::values::{Place, list as placeholders, page, row, text};
+
+row! {
+    /// One notification on its way to one receiver.
+    pub struct OutboxRow {
+        /// The delivery id.
+        pub id: String,
+        pub incident: String,
+        pub generation: i64,
+        pub sequence: i64,
+        pub receiver: String,
+        /// The correlation key: equal for all that one receiver is told of one incident.
+        pub correlation: String,
+        /// What kind of notification: `opened`, `resolved` …
+        pub kind: String,
+        /// The notification, as JSON.
+        pub payload: String,
+        /// `pending`, `delivered`, `dead`, `discarded` or `suppressed`.
+        pub state: String,
+        pub due_at: Timestamp,
+        pub created_at: Timestamp,
+        /// When it left `pending`.
+        pub finished_at: Option<Timestamp>,
+        /// How often it was tried.
+        pub attempts: i64,
+        /// Somebody is at it until then.
+        pub claimed_until: Timestamp,
+        /// Why the last attempt failed, or why it was discarded or suppressed; empty without reason.
+        pub last_error: String,
+        /// What the receiver answered that later deliveries need (a ticket's id), as JSON; empty without.
+        pub reply: String,
+    }
+}
+
+macro_rules! columns {
+    () => {
+        "id, incident, generation, sequence, receiver, correlation, kind, payload, state, due_at, created_at, finished_at, \
+         attempts, claimed_until, last_error, reply"
+    };
+}
+
+/// Which deliveries a list shows; empty means all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Any of these states.
+    pub state: Vec<String>,
+    pub receiver: Option<String>,
+    pub incident: Option<String>,
+}
+
+/// How the outbox stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub pending: i64,
+    /// When the oldest pending row was written.
+    pub oldest: Option<Timestamp>,
+    /// When the pending row that has been due for longest came due.
+    pub due: Option<Timestamp>,
+    pub dead: i64,
+}
+
+/// What to claim.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim<'a> {
+    pub now: Timestamp,
+    /// How long the claim holds.
+    pub until: Timestamp,
+    pub limit: usize,
+    /// Receivers that are not to be served, because their queue is full. Those that are paused
+    /// (see [`super::receivers`]) are left out in any case.
+    pub skip: &'a [String],
+}
+
+/// Stores a delivery. `false`: one with this id exists already, and nothing was written.
+pub async fn insert(tx: &mut Tx, row: &OutboxRow) -> Result<bool, StoreError> {
+    let sql = concat!(
+        "insert into outbox (",
+        columns!(),
+        ") values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) on conflict (id) do nothing"
+    );
+    let written = run!(tx, conn => {
+        let query = sqlx::query(sql).bind(text(&row.id)).bind(text(&row.incident)).bind(row.generation).bind(row.sequence).bind(text(&row.receiver));
+        let query = query.bind(text(&row.correlation)).bind(text(&row.kind)).bind(text(&row.payload)).bind(text(&row.state)).bind(row.due_at);
+        let query = query.bind(row.created_at).bind(row.finished_at).bind(row.attempts).bind(row.claimed_until);
+        query.bind(text(&row.last_error)).bind(text(&row.reply)).execute(conn)
+    })?;
+    Ok(written == 1)
+}
+
+/// Takes rows that are due, in the order in which they came due. Nobody else gets them before `until`.
+///
+/// Time of claims is [`Tx::shared_now`]; `due_at` is compared with `now`.
+pub async fn claim(tx: &mut Tx, claim: Claim<'_>) -> Result<Vec<OutboxRow>, StoreError> {
+    let shared = tx.shared_now(claim.now).await?;
+    let until = shared + (claim.until - claim.now);
+    let skip = if claim.skip.is_empty() { String::new() } else { format!("and o.receiver not in ({})", placeholders(claim.skip.len(), 5)) };
+    // Rows that another replica is claiming this moment are passed over instead of waited for.
+    let lock = if tx.is_postgres() { "for update of o skip locked" } else { "" };
+    let sql = format!(
+        "with due as materialized ( \
+           select o.id from outbox o where o.state = 'pending' and o.due_at <= $1 and o.claimed_until <= $2 {skip} \
+           and not exists (select 1 from receiver_state r where r.receiver = o.receiver and r.paused_until > $1) \
+           and not exists (select 1 from outbox e where e.state = 'pending' and e.incident = o.incident and e.receiver = o.receiver \
+                           and (e.generation < o.generation or (e.generation = o.generation and e.sequence < o.sequence))) \
+           order by o.due_at, o.created_at, o.id limit $3 {lock}) \
+         update outbox set claimed_until = $4 where id in (select id from due) returning {}",
+        columns!()
+    );
+    let mut rows: Vec<OutboxRow> = on!(tx, conn => {
+        let mut query = sqlx::query_as(AssertSqlSafe(sql.as_str())).bind(claim.now).bind(shared).bind(claim.limit as i64).bind(until);
+        for receiver in claim.skip {
+            query = query.bind(text(receiver));
+        }
+        query.fetch_all(conn)
+    })?;
+    // `returning` has no order.
+    rows.sort_by(|a, b| (a.due_at, a.created_at, &a.id).cmp(&(b.due_at, b.created_at, &b.id)));
+    Ok(rows)
+}
+
+/// Holds a claim for longer, while its sender is still at it. `false`: the row was finished meanwhile.
+pub async fn extend(tx: &mut Tx, id: &str, now: Timestamp, until: Timestamp) -> Result<bool, StoreError> {
+    let until = tx.shared_now(now).await? + (until - now);
+    let sql = "update outbox set claimed_until = $2 where id = $1 and state = 'pending'";
+    Ok(run!(tx, conn => sqlx::query(sql).bind(text(id)).bind(until).execute(conn))? == 1)
+}
+
+/// The receiver has it. `false`: it was finished already, by another replica or a person.
+///
+/// Counts an attempt, as do [`retry`] and [`dead`].
+pub async fn delivered(tx: &mut Tx, id: &str, now: Timestamp, reply: &str) -> Result<bool, StoreError> {
+    // A row that a person discarded, or that was given up, while the receiver took it is delivered all the same.
+    let sql = "update outbox set state = 'delivered', finished_at = $2, attempts = attempts + 1, claimed_until = 0, last_error = '', \
+               reply = $3 where id = $1 and state <> 'delivered'";
+    Ok(run!(tx, conn => sqlx::query(sql).bind(text(id)).bind(now).bind(text(reply)).execute(conn))? == 1)
+}
+
+/// It failed and is due again at `due`. `false`: it was finished meanwhile.
+pub async fn retry(tx: &mut Tx, id: &str, due: Timestamp, error: &str) -> Result<bool, StoreError> {
+    let sql = "update outbox set due_at = $2, attempts = attempts + 1, claimed_until = 0, last_error = $3 \
+               where id = $1 and state = 'pending'";
+    Ok(run!(tx, conn => sqlx::query(sql).bind(text(id)).bind(due).bind(text(error)).execute(conn))? == 1)
+}
+
+/// Notes what an attempt did before it failed (a ticket that was made), for the next one. `false`: it was finished meanwhile.
+pub async fn progress(tx: &mut Tx, id: &str, reply: &str) -> Result<bool, StoreError> {
+    let sql = "update outbox set reply = $2 where id = $1 and state = 'pending'";
+    Ok(run!(tx, conn => sqlx::query(sql).bind(id).bind(reply).execute(conn))? == 1)
+}
+
+/// Ends every claim. Only for a database that no other process uses: what this one claimed in an earlier
+/// life need not wait for its claims to end.
+pub async fn release_all(tx: &mut Tx) -> Result<u64, StoreError> {
+    run!(tx, conn => sqlx::query("update outbox set claimed_until = 0 where state = 'pending' and claimed_until > 0").execute(conn))
+}
+
+/// Gives a claimed row back untried (shutting down, lost the lease): due at `due`, no attempt counted.
+pub async fn release(tx: &mut Tx, id: &str, due: Timestamp) -> Result<bool, StoreError> {
+    let sql = "update outbox set due_at = $2, claimed_until = 0 where id = $1 and state = 'pending'";
+    Ok(run!(tx, conn => sqlx::query(sql).bind(text(id)).bind(due).execute(conn))? == 1)
+}
+
+/// It failed for good and lies in the dead letters. `false`: it was finished meanwhile.
+pub async fn dead(tx: &mut Tx, id: &str, now: Timestamp, error: &str) -> Result<bool, StoreError> {
+    let sql = "update outbox set state = 'dead', finished_at = $2, attempts = attempts + 1, claimed_until = 0, last_error = $3 \
+               where id = $1 and state = 'pending'";
+    Ok(run!(tx, conn => sqlx::query(sql).bind(text(id)).bind(now).bind(text(error)).execute(conn))? == 1)
+}
+
+/// Sends a dead letter again, under the same id. `false`: it is no dead letter.
+pub async fn replay(tx: &mut Tx, id: &str, now: Timestamp) -> Result<bool, StoreError> {
+    let sql = "update outbox set state = 'pending', due_at = $2, finished_at = null, claimed_until = 0 where id = $1 and state = 'dead'";
+    Ok(run!(tx, conn => sqlx::query(sql).bind(text(id)).bind(now).execute(conn))? == 1)
+}
+
+/// Gives up on a row that is pending or dead, with a reason. `false`: it is neither.
+pub async fn discard(tx: &mut Tx, id: &str, now: Timestamp, reason: &str) -> Result<bool, StoreError> {
+    let sql = "update outbox set state = 'discarded', finished_at = $2, claimed_until = 0, last_error = $3 \
+               where id = $1 and state in ('pending', 'dead')";
+    Ok(run!(tx, conn => sqlx::query(sql).bind(text(id)).bind(now).bind(text(reason)).execute(conn))? == 1)
+}
+
+/// One delivery.
+pub async fn get(tx: &mut Tx, id: &str) -> Result<Option<OutboxRow>, StoreError> {
+    let sql = concat!("select ", columns!(), " from outbox where id = $1");
+    on!(tx, conn => sqlx::query_as(sql).bind(text(id)).fetch_optional(conn))
+}
+
+/// All deliveries of an incident, in the order in which it caused them.
+pub async fn for_incident(tx: &mut Tx, incident: &str) -> Result<Vec<OutboxRow>, StoreError> {
+    let sql = concat!("select ", columns!(), " from outbox where incident = $1");
+    let mut rows: Vec<OutboxRow> = on!(tx, conn => sqlx::query_as(sql).bind(text(incident)).fetch_all(conn))?;
+    // Sorted here: databases differ in how they order text.
+    rows.sort_by(|a, b| (a.generation, a.sequence, &a.receiver).cmp(&(b.generation, b.sequence, &b.receiver)));
+    Ok(rows)
+}
+
+/// The newest delivery that this receiver has of this incident and generation: its reply says which ticket to update.
+pub async fn last_delivered(tx: &mut Tx, incident: &str, generation: i64, receiver: &str) -> Result<Option<OutboxRow>, StoreError> {
+    let sql = concat!(
+        "select ",
+        columns!(),
+        " from outbox where incident = $1 and generation = $2 and receiver = $3 and state = 'delivered' order by sequence desc limit 1"
+    );
+    on!(tx, conn => sqlx::query_as(sql).bind(text(incident)).bind(generation).bind(text(receiver)).fetch_optional(conn))
+}
+
+/// A page of deliveries, newest first, and the cursor of the next page.
+pub async fn list(
+    tx: &mut Tx,
+    filter: &Filter,
+    cursor: Option<&str>,
+    limit: usize,
+) -> Result<(Vec<OutboxRow>, Option<String>), StoreError> {
+    let place = Place::from_cursor(cursor)?;
+    let states = if filter.state.is_empty() { String::new() } else { format!("and state in ({})", placeholders(filter.state.len(), 6)) };
+    let sql = format!(
+        "select {} from outbox where (created_at < $1 or (created_at = $1 and id < $2)) \
+         and ($3 = '' or receiver = $3) and ($4 = '' or incident = $4) {states} order by created_at desc, id desc limit $5",
+        columns!()
+    );
+    let receiver = filter.receiver.as_deref().unwrap_or_default();
+    let incident = filter.incident.as_deref().unwrap_or_default();
+    let rows: Vec<OutboxRow> = on!(tx, conn => {
+        let mut query = sqlx::query_as(AssertSqlSafe(sql.as_str())).bind(place.at).bind(&place.id).bind(text(receiver)).bind(text(incident));
+        query = query.bind(limit as i64 + 1);
+        for state in &filter.state {
+            query = query.bind(text(state));
+        }
+        query.fetch_all(conn)
+    })?;
+    Ok(page(rows, limit, |row| Place { at: row.created_at, id: row.id.clone() }))
+}
+
+/// How much is pending and how much is dead.
+pub async fn counts(tx: &mut Tx) -> Result<Counts, StoreError> {
+    let sql = "select count(*), min(created_at), min(due_at) from outbox where state = 'pending'";
+    let (pending, oldest, due) = on!(tx, conn => sqlx::query_as(sql).fetch_one(conn))?;
+    let dead = on!(tx, conn => sqlx::query_scalar("select count(*) from outbox where state = 'dead'").fetch_one(conn))?;
+    Ok(Counts { pending, oldest, due, dead })
+}
