@@ -491,6 +491,10 @@ receiver("k", action(#{ url: "https://flags.example.com/roll-back", dry_run: tru
         ("webhook(#{ url: \"https://x.example\", secret: \"hunter2\" })", "warning: `secret` stands in the rules for everyone to read"),
         ("webhook(#{ url: \"https://x.example\", headers: #{ \"a b\": \"c\" } })", "no name of an HTTP header"),
         ("webhook(#{ url: \"https://x.example\", timeout: \"1h\" })", "at most 2m"),
+        (
+            "jira(#{ base_url: \"https://j.example.com\", token: secret(\"J\"), project: \"OPS\", reopen_within: \"3 days\" })",
+            "is no duration",
+        ),
         ("email(#{ to: [] })", "at least one address"),
         ("email(#{ to: [\"nobody\"] })", "is no mail address"),
         ("slack(#{ })", "`slack` needs `url`"),
