@@ -797,7 +797,8 @@ fn asking_is_cheap() {
     for _ in 0..1_000 {
         assert_eq!(loaded.program.ask("conversion-drop", &Labels::new(), Arc::clone(&q)), Ok(Verdict::Clear));
     }
-    println!("a thousand asks: {:?}", started.elapsed());
+    // About 5 ms when optimised; the bound is for a slow debug build on a busy machine.
+    assert!(started.elapsed() < std::time::Duration::from_secs(5));
 }
 
 #[test]
@@ -826,5 +827,19 @@ fn a_thousand_rules_load_in_no_time() {
     let started = std::time::Instant::now();
     let loaded = load_all(&[("a.rhai", &text)]);
     assert!(loaded.is_good(), "{}", report(&loaded.problems[..3]));
-    println!("1,500 rules: {:?}", started.elapsed());
+    // The promise is 2 s when optimised; this is a debug build.
+    assert!(started.elapsed() < std::time::Duration::from_secs(20));
+}
+
+#[test]
+fn ten_thousand_slos_in_one_file_of_more_lines_than_rhai_counts() {
+    let mut text = String::new();
+    for i in 0..10_000 {
+        text.push_str(&format!(
+            "slo(\"s-{i}\", #{{\n    objective: 99.9,\n    service: \"shop\",\n    owner: \"x\",\n    sli: good(\"request\", #{{ route: \"/r/{i}\" }}),\n    alert: burn_rate(),\n}});\n\n"
+        ));
+    }
+    let loaded = load_all(&[("a.rhai", &text)]);
+    assert_eq!(report(&loaded.problems), "");
+    assert_eq!(loaded.set.unwrap().slos.len(), 10_000);
 }
