@@ -1,6 +1,7 @@
 //! burnwatch
 
 pub mod chance;
+pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
@@ -24,6 +25,7 @@ use crate::domain::time::{Span, Timestamp};
 use crate::store::{self, Store, StoreError, Tx, archive, transition};
 
 use super::explain::Explainer;
+use super::flush::Flushed;
 use super::uptime::Uptime;
 
 /// Missed evaluations are made up for at most this far back (SEMANTICS 4).
@@ -51,6 +53,7 @@ pub struct Setup {
     pub holder: String,
     pub new_id: fn() -> String,
     pub explainer: Explainer,
+    pub flushed: Arc<Flushed>,
 }
 
 /// The state of the job; all of it can be thrown away.
@@ -171,7 +174,7 @@ impl Watch {
         // Chunks come in the order of time: when the next one begins, what lies before it is complete,
         // but for the last half hour, which partials may still add to.
         let settled = (resume - Span::minutes(30)).floor(bucket);
-        let mut close_to = |evaluator: &mut Evaluator, to: Timestamp| {
+        let close_to = |evaluator: &mut Evaluator, to: Timestamp| {
             while evaluator.evaluated_to() < to {
                 let from = evaluator.evaluated_to();
                 evaluator.replay(uptime.covers(from, bucket));
@@ -212,13 +215,14 @@ impl Watch {
 
     async fn follow_and_evaluate(&mut self, now: Timestamp) -> Result<Report, StoreError> {
         let bucket = self.setup.bucket;
-        let Some(running) = &mut self.running else { return Ok(Report::default()) };
         let mut tx = self.setup.store.read().await?;
+        let writers = store::writer::all(&mut tx).await?;
+        let target = self.watermark(&writers, now);
+        let Some(running) = &mut self.running else { return Ok(Report::default()) };
         for (id, series) in store::series::after(&mut tx, running.last_series.unwrap_or(SeriesId(0))).await? {
             running.evaluator.add_series(id, &series);
             running.last_series = Some(id);
         }
-        let writers = store::writer::all(&mut tx).await?;
         for writer in &writers {
             let cursor = running.cursors.entry(writer.id.clone()).or_insert(0);
             if *cursor < writer.compacted_n {
@@ -232,7 +236,6 @@ impl Watch {
             }
         }
         drop(tx);
-        let target = self.watermark(&writers, now);
         if running.evaluator.evaluated_to() + bucket > target {
             return Ok(Report::default());
         }
@@ -284,21 +287,27 @@ impl Watch {
             let silences = transition::load_silences(&mut tx, now).await?;
             let open = transition::load_open(&mut tx).await?;
             let make = self.setup.new_id;
-            let mut new_id = |_: &str, _: Timestamp| make();
-            let mut book = Book { desk: &running.desk, now: at, silences: &silences, open, new_id: &mut new_id };
             let mut outcomes: Vec<Outcome> = Vec::new();
-            for (event, found) in events.iter().zip(findings) {
-                let key = (event.rule.clone(), event.group.clone());
-                let known = running.alerts.get(&key).and_then(|state| state.incident.clone());
-                let mut state = event.state.clone();
-                state.incident.clone_from(&known);
-                if let Some(outcome) = book.alert(event, known.as_deref(), found) {
-                    state.incident = (event.state.severity.is_some()).then(|| outcome.incident.id.clone());
-                    outcomes.push(outcome);
+            let mut states: Vec<((String, String), AlertState)> = Vec::new();
+            {
+                let mut new_id = |_: &str, _: Timestamp| make();
+                let mut book = Book { desk: &running.desk, now: at, silences: &silences, open, new_id: &mut new_id };
+                for (event, found) in events.iter().zip(findings) {
+                    let key = (event.rule.clone(), event.group.clone());
+                    let known = running.alerts.get(&key).and_then(|state| state.incident.clone());
+                    let mut state = event.state.clone();
+                    state.incident.clone_from(&known);
+                    if let Some(outcome) = book.alert(event, known.as_deref(), found) {
+                        state.incident = Some(outcome.incident.id.clone());
+                        outcomes.push(outcome);
+                    }
+                    if state.severity.is_none() {
+                        state.incident = None;
+                    }
+                    states.push((key, state));
                 }
-                if state.severity.is_none() {
-                    state.incident = None;
-                }
+            }
+            for (key, state) in states {
                 remember(&mut tx, running, key, state, at).await?;
             }
             queued = transition::commit(&mut tx, &outcomes, at, &self.setup.public_url).await?;
@@ -399,6 +408,9 @@ impl Watch {
             slos,
             alerts: alerts.collect(),
             silent_apps: running.evaluator.silent_streams(5),
+            events_late: self.setup.flushed.late(),
+            series: self.setup.flushed.series.load(Ordering::Relaxed),
+            folded: self.setup.flushed.folded.load(Ordering::Relaxed),
             ..Snapshot::clone(&before)
         };
         self.setup.snapshot.store(Arc::new(snapshot));

@@ -41,6 +41,7 @@ use self::address::Guard;
 use self::email::{MailError, Mailer};
 use self::http::{Answer, Call, ClientError, Http};
 use self::outcome::Trouble;
+pub use self::http::plain_client;
 pub use self::outcome::{Next, SendError};
 
 /// No receiver may take longer than this, whatever its definition says: claims on deliveries outlast it.

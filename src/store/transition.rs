@@ -150,9 +150,13 @@ pub async fn apply(
     let mut open = load_open(tx).await?;
     // A closed incident can still be talked about.
     open.entry(row.key.clone()).or_insert(read(&row)?);
-    let mut no_new = |_: &str, _: Timestamp| String::new();
-    let mut book = Book { desk, now, silences: &silences, open, new_id: &mut no_new };
-    let Some(outcome) = book.input(id, input) else { return Ok(Some((read(&row)?, 0))) };
+    // What is not `Send` ends here, before the next await.
+    let outcome = {
+        let mut no_new = |_: &str, _: Timestamp| String::new();
+        let mut book = Book { desk, now, silences: &silences, open, new_id: &mut no_new };
+        book.input(id, input)
+    };
+    let Some(outcome) = outcome else { return Ok(Some((read(&row)?, 0))) };
     let queued = commit(tx, std::slice::from_ref(&outcome), now, public_url).await?;
     Ok(Some((outcome.incident, queued)))
 }

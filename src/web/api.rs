@@ -22,10 +22,11 @@ use serde_json::{Value, json};
 
 use super::guard::visitor::Visitor;
 use super::problem::Problem;
-use super::state::{State, new_id};
+use super::state::State;
+use crate::chance;
 use crate::domain::time::Timestamp;
+use crate::store::Tx;
 use crate::store::audit::{self, AuditRow};
-use crate::store::tx::Tx;
 
 /// What a handler answers.
 pub type Answer = Result<Json<Value>, Problem>;
@@ -102,7 +103,11 @@ impl Params {
     pub fn limit(&self) -> Result<usize, Problem> {
         match self.get("limit") {
             None => Ok(100),
-            Some(text) => text.parse().ok().filter(|limit| (1..=1_000).contains(limit)).ok_or_else(|| Problem::bad("`limit` is a number from 1 to 1000")),
+            Some(text) => text
+                .parse()
+                .ok()
+                .filter(|limit| (1..=1_000).contains(limit))
+                .ok_or_else(|| Problem::bad("`limit` is a number from 1 to 1000")),
         }
     }
 
@@ -125,7 +130,9 @@ impl FromRequest<Arc<State>> for Body {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &Arc<State>) -> Result<Body, Problem> {
-        let bytes = bytes::Bytes::from_request(request, state).await.map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
+        let bytes = bytes::Bytes::from_request(request, state)
+            .await
+            .map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
         if bytes.trim_ascii().is_empty() {
             return Ok(Body(json!({})));
         }
@@ -186,7 +193,7 @@ pub fn slice<T: Serialize>(all: &[T], params: &Params) -> Answer {
 /// Notes who did what, in the transaction that does it.
 pub async fn note(tx: &mut Tx, visitor: &Visitor, now: Timestamp, action: &str, thing: &str, detail: Value) -> Result<(), Problem> {
     let row = AuditRow {
-        id: new_id(),
+        id: chance::id(),
         at: now,
         who: visitor.reader.name.clone(),
         action: action.into(),

@@ -62,7 +62,14 @@ pub struct BurnChart {
 impl BurnChart {
     /// Folds fine points into at most [`POINTS_MAX`] steps of `step`: counts add up, lines keep
     /// their maximum. `points` begin a long window before `from`, so that lines start at once.
-    pub fn fold(points: &[SloPoint], fine: Span, span: (Timestamp, Timestamp), step: Span, windows: (Span, Span), budget: f64) -> BurnChart {
+    pub fn fold(
+        points: &[SloPoint],
+        fine: Span,
+        span: (Timestamp, Timestamp),
+        step: Span,
+        windows: (Span, Span),
+        budget: f64,
+    ) -> BurnChart {
         let (from, to) = (span.0.floor(step), span.1);
         let step = Span(step.millis().max(((to - from).millis() / POINTS_MAX as i64 / fine.millis().max(1) + 1) * fine.millis()));
         let lines = [rolling(points, fine, windows.0, budget), rolling(points, fine, windows.1, budget)];
@@ -136,13 +143,24 @@ mod tests {
     use super::*;
 
     fn points(values: &[Option<(f64, f64)>]) -> Vec<SloPoint> {
-        values.iter().enumerate().map(|(i, counts)| SloPoint { at: Timestamp(i as i64 * 60_000), counts: *counts, partial: false }).collect()
+        values
+            .iter()
+            .enumerate()
+            .map(|(i, counts)| SloPoint { at: Timestamp(i as i64 * 60_000), counts: *counts, partial: false })
+            .collect()
     }
 
     #[test]
     fn a_gap_is_not_folded_into_zero() {
         let points = points(&[Some((100.0, 1.0)), None, None, Some((100.0, 3.0))]);
-        let chart = BurnChart::fold(&points, Span::MINUTE, (Timestamp(0), Timestamp(240_000)), Span::MINUTE, (Span::minutes(2), Span::MINUTE), 0.001);
+        let chart = BurnChart::fold(
+            &points,
+            Span::MINUTE,
+            (Timestamp(0), Timestamp(240_000)),
+            Span::MINUTE,
+            (Span::minutes(2), Span::MINUTE),
+            0.001,
+        );
         assert_eq!(chart.steps.len(), 4);
         assert_eq!(chart.steps[1].counts, None);
         assert_eq!(chart.steps[1].burn_short, None);
@@ -153,7 +171,14 @@ mod tests {
     #[test]
     fn merged_steps_add_counts_and_keep_the_highest_burn() {
         let points = points(&[Some((100.0, 0.0)), Some((100.0, 5.0)), Some((100.0, 0.0)), Some((100.0, 1.0))]);
-        let chart = BurnChart::fold(&points, Span::MINUTE, (Timestamp(0), Timestamp(240_000)), Span::minutes(2), (Span::minutes(2), Span::MINUTE), 0.01);
+        let chart = BurnChart::fold(
+            &points,
+            Span::MINUTE,
+            (Timestamp(0), Timestamp(240_000)),
+            Span::minutes(2),
+            (Span::minutes(2), Span::MINUTE),
+            0.01,
+        );
         assert_eq!(chart.steps[0].counts, Some((200.0, 5.0)));
         assert_eq!(chart.steps[0].burn_short, Some(5.0));
         assert_eq!(chart.steps[1].burn_long, Some(2.5));
@@ -162,7 +187,14 @@ mod tests {
     #[test]
     fn a_chart_is_bounded() {
         let many: Vec<_> = (0..5_000).map(|_| Some((1.0, 0.0))).collect();
-        let chart = BurnChart::fold(&points(&many), Span::MINUTE, (Timestamp(0), Timestamp(5_000 * 60_000)), Span::MINUTE, (Span::HOUR, Span::minutes(5)), 0.01);
+        let chart = BurnChart::fold(
+            &points(&many),
+            Span::MINUTE,
+            (Timestamp(0), Timestamp(5_000 * 60_000)),
+            Span::MINUTE,
+            (Span::HOUR, Span::minutes(5)),
+            0.01,
+        );
         assert!(chart.steps.len() <= POINTS_MAX);
         assert!(chart.steps.iter().all(|step| step.counts.is_some()));
     }

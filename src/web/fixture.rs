@@ -229,7 +229,15 @@ pub fn incident() -> Incident {
                 text: None,
                 url: Some("https://git.example.com/shop/compare/2.3.0...2.3.1".into()),
             },
-            Change { id: "flag-1".into(), kind: ChangeKind::Flag, at: at("02:46:58"), app: "shop".into(), release: None, text: Some("new-payment on for 12 %".into()), url: None },
+            Change {
+                id: "flag-1".into(),
+                kind: ChangeKind::Flag,
+                at: at("02:46:58"),
+                app: "shop".into(),
+                release: None,
+                text: Some("new-payment on for 12 %".into()),
+                url: None,
+            },
         ],
         revision: "4f2c1a9".into(),
         runbook: Some("https://runbooks.example.com/checkout-api".into()),
@@ -239,7 +247,14 @@ pub fn incident() -> Incident {
 
 pub fn hostile_incident() -> Incident {
     let mut incident = incident();
-    for text in [&mut incident.id, &mut incident.title, &mut incident.service, &mut incident.owner, &mut incident.explained.sentence, &mut incident.explained.reason] {
+    for text in [
+        &mut incident.id,
+        &mut incident.title,
+        &mut incident.service,
+        &mut incident.owner,
+        &mut incident.explained.sentence,
+        &mut incident.explained.reason,
+    ] {
         *text = HOSTILE.into();
     }
     incident.acknowledged_by = Some(HOSTILE.into());
@@ -274,7 +289,8 @@ pub fn chart() -> BurnChart {
             partial: false,
         })
         .collect();
-    let mut chart = BurnChart::fold(&points, Span::MINUTE, (at("02:12:00"), at("03:12:00")), Span::MINUTE, (Span::HOUR, Span::minutes(5)), 0.001);
+    let mut chart =
+        BurnChart::fold(&points, Span::MINUTE, (at("02:12:00"), at("03:12:00")), Span::MINUTE, (Span::HOUR, Span::minutes(5)), 0.001);
     chart.noun = "requests".into();
     chart.tiers = slo().tiers.iter().map(|tier| TierLine { severity: tier.severity, factor: tier.factor.to_f64() }).collect();
     chart.markers = vec![
@@ -331,7 +347,12 @@ pub fn incident_model<'a>(incident: &'a Incident, reader: &'a Reader) -> Model<'
             Check { tone: Tone::Fine, said: "events late by 4 s (P95)".into() },
             Check { tone: Tone::Ticket, said: text("1 source is silent: payment-3ds") },
         ],
-        before: vec![Before { id: text("3981"), title: text("Checkout fails on release 2.2.9"), opened_at: at("01:00:00"), lasted: Some(Span::minutes(41)) }],
+        before: vec![Before {
+            id: text("3981"),
+            title: text("Checkout fails on release 2.2.9"),
+            opened_at: at("01:00:00"),
+            lasted: Some(Span::minutes(41)),
+        }],
         now: NOW,
         reader,
     }

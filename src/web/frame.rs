@@ -374,7 +374,11 @@ mod tests {
     use super::*;
 
     fn frame() -> Frame {
-        Frame { now: Timestamp(1_800_000_000_000), reader: Reader { name: "<b>mira\u{202e}".into(), ..Reader::default() }, ..Frame::default() }
+        Frame {
+            now: Timestamp(1_800_000_000_000),
+            reader: Reader { name: "<b>mira\u{202e}".into(), ..Reader::default() },
+            ..Frame::default()
+        }
     }
 
     #[test]

@@ -94,7 +94,11 @@ impl From<Problem> for Refusal {
 fn admit(state: &State, request: &Request, now: Timestamp) -> Result<Visitor, Refusal> {
     let headers = request.headers();
     if !host::is_ours(request.uri(), headers, &state.config.server.public_url) {
-        return Err(Problem::new(StatusCode::FORBIDDEN, "this Host is not ours; use an address, localhost, or the host of server.public_url").into());
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "this Host is not ours; use an address, localhost, or the host of server.public_url",
+        )
+        .into());
     }
     let source = request.extensions().get::<ConnectInfo<SocketAddr>>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip());
     let mut visitor = identify(state, headers, source, now)?;
@@ -109,7 +113,8 @@ fn admit(state: &State, request: &Request, now: Timestamp) -> Result<Visitor, Re
     }
     // Pages carry a token in their forms, which the handlers check; the API has no forms.
     if changes && visitor.via != Via::Bearer {
-        let signed = headers.get("x-csrf-token").is_some_and(|value| session::same(value.to_str().unwrap_or_default(), &visitor.reader.csrf));
+        let signed =
+            headers.get("x-csrf-token").is_some_and(|value| session::same(value.to_str().unwrap_or_default(), &visitor.reader.csrf));
         if (is_api(path) && !signed && !same_origin(state, request)) || cross_site(headers) {
             return Err(Problem::new(StatusCode::FORBIDDEN, "this change comes from another site and was refused").into());
         }
@@ -119,7 +124,9 @@ fn admit(state: &State, request: &Request, now: Timestamp) -> Result<Visitor, Re
         Need::Scope(_) if visitor.scope.is_none() => return Err(Refusal::SignIn),
         Need::Scope(scope) if visitor.scope < Some(scope) => {
             let name = if scope == Scope::Admin { "admin" } else { "operate" };
-            return Err(Problem::new(StatusCode::FORBIDDEN, format!("this takes the scope `{name}`, which this token does not have")).into());
+            return Err(
+                Problem::new(StatusCode::FORBIDDEN, format!("this takes the scope `{name}`, which this token does not have")).into()
+            );
         }
         Need::Scope(_) => {}
     }
@@ -148,7 +155,9 @@ fn identify(state: &State, headers: &HeaderMap, source: IpAddr, now: Timestamp) 
     if let Some(secret) = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()) {
         if let Some(wait) = state.failures.wait(source, now) {
             let seconds = HeaderValue::from(wait.millis() / 1_000 + 1);
-            return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens from this address").with(header::RETRY_AFTER, seconds).into());
+            return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens from this address")
+                .with(header::RETRY_AFTER, seconds)
+                .into());
         }
         let secret = secret.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, secret)| secret.trim());
         return match secret.and_then(|secret| session::find(tokens, secret)) {

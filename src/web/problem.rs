@@ -54,7 +54,8 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = json!({ "title": self.status.canonical_reason().unwrap_or("error"), "status": self.status.as_u16(), "detail": self.detail });
+        let body =
+            json!({ "title": self.status.canonical_reason().unwrap_or("error"), "status": self.status.as_u16(), "detail": self.detail });
         let mut response = (self.status, Json(body)).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some((name, value)) = self.header {

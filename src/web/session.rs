@@ -14,7 +14,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::state::random;
+use crate::chance::bytes;
 use crate::config::Token;
 use crate::domain::time::{Span, Timestamp};
 use crate::store::{Store, StoreError, meta};
@@ -32,7 +32,7 @@ const FAILURES_WINDOW: Span = Span::MINUTE;
 /// The key that signs sessions and forms; made at the first start, the same for every replica.
 pub async fn key(store: &Store) -> Result<[u8; 32], StoreError> {
     let mut tx = store.write().await?;
-    let text = meta::get_or_set(&mut tx, "session_key", &hex::encode(random::<32>())).await?;
+    let text = meta::get_or_set(&mut tx, "session_key", &hex::encode(bytes::<32>())).await?;
     tx.commit().await?;
     // A damaged value only signs everybody out.
     Ok(Sha256::digest(text.as_bytes()).into())
@@ -61,7 +61,7 @@ pub struct Session {
 /// The cookie's value of a new session.
 pub fn open(key: &[u8; 32], token: &Token, now: Timestamp) -> String {
     let ends = (now + LASTS).seconds();
-    let text = format!("{}.{ends}.{}", URL_SAFE_NO_PAD.encode(&token.name), hex::encode(random::<16>()));
+    let text = format!("{}.{ends}.{}", URL_SAFE_NO_PAD.encode(&token.name), hex::encode(bytes::<16>()));
     let signature = sign(key, &["session", &text, &hex::encode(token.sha256)]);
     format!("{text}.{signature}")
 }

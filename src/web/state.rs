@@ -99,14 +99,3 @@ impl State {
         self.config.server.public_url.as_str().trim_end_matches('/')
     }
 }
-
-/// A new random id of 16 hex digits pairs.
-pub fn new_id() -> String {
-    hex::encode(random::<16>())
-}
-
-pub(super) fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).expect("the system has random numbers");
-    bytes
-}

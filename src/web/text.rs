@@ -106,7 +106,9 @@ mod tests {
     #[test]
     fn only_web_addresses_become_links() {
         assert!(link("https://runbooks.example.com/a b", "x").into_string().starts_with("<a href=\"https://runbooks.example.com/a%20b\""));
-        for bad in ["javascript:alert(1)", "JaVaScRiPt:alert(1)", "data:text/html,x", "//x.example", "/relative", "ftp://x", " javascript:x"] {
+        for bad in
+            ["javascript:alert(1)", "JaVaScRiPt:alert(1)", "data:text/html,x", "//x.example", "/relative", "ftp://x", " javascript:x"]
+        {
             assert_eq!(link(bad, "x").into_string(), "<span>x</span>", "{bad}");
         }
     }

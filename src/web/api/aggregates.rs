@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::BytesRejection;
 use axum::extract::State as Take;
+use axum::extract::rejection::BytesRejection;
 use bytes::Bytes;
 use serde_json::json;
 

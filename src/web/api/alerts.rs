@@ -15,7 +15,9 @@ pub async fn list(Take(state): Take<Arc<State>>, params: Params) -> Answer {
         .alerts
         .iter()
         .filter(|alert| states.is_empty() || states.iter().any(|state| state == alert.phase.name()))
-        .filter(|alert| severities.is_empty() || alert.severity.is_some_and(|severity| severities.iter().any(|name| name == severity.name())))
+        .filter(|alert| {
+            severities.is_empty() || alert.severity.is_some_and(|severity| severities.iter().any(|name| name == severity.name()))
+        })
         .filter(|alert| rule.is_none_or(|rule| alert.rule == rule))
         .map(|alert| {
             json!({

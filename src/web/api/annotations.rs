@@ -9,11 +9,12 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::{Answer, Body, Params, note, slice};
+use crate::chance;
 use crate::domain::time::{Span, Timestamp};
 use crate::store::annotations::{self, AnnotationRow};
 use crate::web::guard::visitor::Visitor;
 use crate::web::problem::Problem;
-use crate::web::state::{State, new_id};
+use crate::web::state::State;
 
 fn json_of(row: &AnnotationRow) -> Value {
     let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
@@ -60,7 +61,7 @@ fn read(body: &Body, now: Timestamp) -> Result<AnnotationRow, Problem> {
         return Err(Problem::bad("`url` has to begin with http:// or https://"));
     }
     Ok(AnnotationRow {
-        id: new_id(),
+        id: chance::id(),
         kind,
         at,
         app,

@@ -38,7 +38,9 @@ pub async fn list(Take(state): Take<Arc<State>>, params: Params) -> Answer {
 fn one_of(params: &Params, name: &str, known: &[&str]) -> Result<Vec<String>, Problem> {
     let values = params.all(name);
     match values.iter().find(|value| !known.contains(&value.as_str())) {
-        Some(value) => Err(Problem::bad(format!("`{name}={}` is not known; known are {}", crate::web::text::clip(value, 40), known.join(", ")))),
+        Some(value) => {
+            Err(Problem::bad(format!("`{name}={}` is not known; known are {}", crate::web::text::clip(value, 40), known.join(", "))))
+        }
         None => Ok(values),
     }
 }
@@ -85,7 +87,8 @@ pub async fn act(Take(state): Take<Arc<State>>, visitor: Visitor, Path((id, acti
         }
         "snooze" => {
             body.only(&["text", "for", "until"])?;
-            let span = body.text("for", 40)?.map(|span| span.parse::<Span>().map_err(|error| Problem::bad(error.to_string()))).transpose()?;
+            let span =
+                body.text("for", 40)?.map(|span| span.parse::<Span>().map_err(|error| Problem::bad(error.to_string()))).transpose()?;
             let until = match (body.time("until")?, span) {
                 (Some(until), None) => until,
                 (None, Some(span)) => now + span,
@@ -138,7 +141,8 @@ pub async fn apply(
     };
     let desk = Desk::new(state.snapshot.load().rules.clone());
     let mut tx = state.store.write_durable().await?;
-    let (incident, _) = transition::apply(&mut tx, &desk, id, input, now, state.public_url()).await?.ok_or_else(|| Problem::unknown("incident", id))?;
+    let (incident, _) =
+        transition::apply(&mut tx, &desk, id, input, now, state.public_url()).await?.ok_or_else(|| Problem::unknown("incident", id))?;
     if let Some(text) = comment {
         transition::apply(&mut tx, &desk, id, Input::Note { by: visitor.reader.name.clone(), text }, now, state.public_url()).await?;
     }

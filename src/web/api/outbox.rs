@@ -77,7 +77,12 @@ pub async fn replay(Take(state): Take<Arc<State>>, visitor: Visitor, Path(id): P
 }
 
 /// `DELETE /v1/deadletters/{id}?reason=…`
-pub async fn discard(Take(state): Take<Arc<State>>, visitor: Visitor, Path(id): Path<String>, params: Params) -> Result<StatusCode, Problem> {
+pub async fn discard(
+    Take(state): Take<Arc<State>>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+    params: Params,
+) -> Result<StatusCode, Problem> {
     let reason = params.get("reason").ok_or_else(|| Problem::bad("say why: `?reason=…`"))?;
     if give_up(&state, &visitor, &id, &crate::web::text::clip(reason, 500), state.clock.now()).await? {
         Ok(StatusCode::NO_CONTENT)

@@ -30,7 +30,8 @@ pub async fn query(Take(state): Take<Arc<State>>, body: Body) -> Answer {
 fn read(body: &Body, dimensions: &[String], bucket: Span, now: Timestamp) -> Result<Ask, Problem> {
     body.only(&["metric", "where", "from", "to", "step", "by", "quantiles"])?;
     let name = body.text("metric", 100)?.ok_or_else(|| Problem::bad("`metric` is missing"))?;
-    let metric = Metric::parse(&name).ok_or_else(|| Problem::bad(format!("`{name}` is no metric; there are {}, custom:<name>", Metric::NAMES.join(", "))))?;
+    let metric = Metric::parse(&name)
+        .ok_or_else(|| Problem::bad(format!("`{name}` is no metric; there are {}, custom:<name>", Metric::NAMES.join(", "))))?;
     let known: BTreeSet<&str> = dimensions.iter().map(String::as_str).chain(metric.own_dimensions().iter().copied()).collect();
     let check = |dimension: &str| {
         if known.contains(dimension) {

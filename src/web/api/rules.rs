@@ -51,10 +51,14 @@ pub fn target(kind: &ReceiverKind) -> String {
         | ReceiverKind::AlertmanagerWebhook { url, .. }
         | ReceiverKind::Action { url, .. } => host(url),
         ReceiverKind::Email { to, .. } => to.join(", "),
-        ReceiverKind::Slack { url, channel, base_url, .. } => channel.clone().unwrap_or_else(|| url.as_ref().map_or_else(|| base(base_url), host)),
+        ReceiverKind::Slack { url, channel, base_url, .. } => {
+            channel.clone().unwrap_or_else(|| url.as_ref().map_or_else(|| base(base_url), host))
+        }
         ReceiverKind::Github { repo, .. } => repo.clone(),
         ReceiverKind::Jira { base_url, project, .. } => format!("{} {project}", base(base_url)),
-        ReceiverKind::Pagerduty { base_url, .. } | ReceiverKind::Opsgenie { base_url, .. } | ReceiverKind::Servicenow { base_url, .. } => base(base_url),
+        ReceiverKind::Pagerduty { base_url, .. } | ReceiverKind::Opsgenie { base_url, .. } | ReceiverKind::Servicenow { base_url, .. } => {
+            base(base_url)
+        }
     }
 }
 

@@ -9,12 +9,13 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::{Answer, Body, Params, note, slice};
+use crate::chance;
 use crate::domain::time::{Span, Timestamp};
 use crate::store::silences::{self, SilenceRow};
 use crate::store::transition;
 use crate::web::guard::visitor::Visitor;
 use crate::web::problem::Problem;
-use crate::web::state::{State, new_id};
+use crate::web::state::State;
 
 const MATCHERS_MAX: usize = 20;
 const MATCHER_CHARS_MAX: usize = 500;
@@ -95,7 +96,7 @@ pub fn checked(wanted: Wanted, now: Timestamp) -> Result<SilenceRow, Problem> {
         return Err(Problem::bad("a silence lasts a year at most; what is silent for ever belongs into rules"));
     }
     Ok(SilenceRow {
-        id: new_id(),
+        id: chance::id(),
         matchers: json!(wanted.matchers).to_string(),
         starts_at: starts,
         ends_at: ends,
@@ -123,7 +124,9 @@ pub async fn create(Take(state): Take<Arc<State>>, visitor: Visitor, body: Body)
     let now = state.clock.now();
     let bad = || Problem::bad("`matchers` has to be a list of texts like \"service=shop\"");
     let matchers = match body.0.get("matchers") {
-        Some(Value::Array(list)) => list.iter().map(|one| one.as_str().map(str::to_owned).ok_or_else(bad)).collect::<Result<Vec<_>, _>>()?,
+        Some(Value::Array(list)) => {
+            list.iter().map(|one| one.as_str().map(str::to_owned).ok_or_else(bad)).collect::<Result<Vec<_>, _>>()?
+        }
         _ => return Err(bad()),
     };
     let wanted = Wanted {
@@ -166,14 +169,27 @@ mod tests {
     use super::*;
 
     fn wanted(matchers: &[&str], minutes: i64) -> Wanted {
-        Wanted { matchers: matchers.iter().map(|text| (*text).to_owned()).collect(), ends: Some(Timestamp(minutes * 60_000)), ..Wanted::default() }
+        Wanted {
+            matchers: matchers.iter().map(|text| (*text).to_owned()).collect(),
+            ends: Some(Timestamp(minutes * 60_000)),
+            ..Wanted::default()
+        }
     }
 
     #[test]
     fn a_silence_that_could_not_work_is_refused() {
         let now = Timestamp(60_000);
         assert!(checked(wanted(&["service=shop", "region=~eu.*", "severity!=page"], 5), now).is_ok());
-        for (matchers, minutes) in [(&[][..], 5), (&["service"], 5), (&["=x"], 5), (&["region=~("], 5), (&["a=1", "a=2"], 5), (&["a=1"], 1), (&["a=1"], 0), (&["a=1"], 60 * 24 * 400)] {
+        for (matchers, minutes) in [
+            (&[][..], 5),
+            (&["service"], 5),
+            (&["=x"], 5),
+            (&["region=~("], 5),
+            (&["a=1", "a=2"], 5),
+            (&["a=1"], 1),
+            (&["a=1"], 0),
+            (&["a=1"], 60 * 24 * 400),
+        ] {
             assert!(checked(wanted(matchers, minutes), now).is_err(), "{matchers:?} {minutes}");
         }
         assert!(checked(Wanted { ends: None, ..wanted(&["a=1"], 5) }, now).is_err());

@@ -61,8 +61,7 @@ pub fn json_of<'a>(slo: &'a Slo, status: &'a SloStatus) -> SloJson<'a> {
 
 /// As windows are written in rules: `5m`, `24h`, `3d`.
 pub fn window_name(window: Span) -> String {
-    let hours = window.millis() / Span::HOUR.millis();
-    if window == Span::HOUR * 24 { format!("{hours}h") } else { window.to_string() }
+    if window == Span::DAY { "24h".into() } else { window.to_string() }
 }
 
 /// What an SLO shows before its first evaluation, and while it is switched off.
@@ -151,7 +150,8 @@ pub async fn gate(Take(state): Take<Arc<State>>, Path(name): Path<String>, param
     let slo = find(&snapshot, &name)?;
     let wanted: Labels = params.others(&[]).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let rows = rows_of(&snapshot, slo);
-    let row = rows.iter().find(|row| row.group == wanted).ok_or_else(|| Problem::unknown("group", &crate::domain::route::canonical(&wanted)))?;
+    let row =
+        rows.iter().find(|row| row.group == wanted).ok_or_else(|| Problem::unknown("group", &crate::domain::route::canonical(&wanted)))?;
     let (allow, reason) = decide(slo, row);
     Ok(Json(json!({ "allow": allow, "reason": reason })))
 }

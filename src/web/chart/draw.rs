@@ -146,7 +146,8 @@ fn line(steps: &[Step], value: impl Fn(&Step) -> Option<f64>) -> String {
         };
         let y = burn_y(burn) - BURN.0;
         let alone = !drawing && steps.get(i + 1).is_none_or(|next| value(next).is_none());
-        write!(path, "{}{i}.5 {y:.1}{}", if drawing { 'L' } else { 'M' }, if alone { "h.4" } else { "" }).expect("a string takes every write");
+        write!(path, "{}{i}.5 {y:.1}{}", if drawing { 'L' } else { 'M' }, if alone { "h.4" } else { "" })
+            .expect("a string takes every write");
         drawing = true;
     }
     path
@@ -252,13 +253,8 @@ fn hits(chart: &BurnChart, now: Timestamp) -> Markup {
                 number::burn(highest(|step| step.burn_short), &limits)
             ),
         };
-        write!(
-            out,
-            r#"<rect x="{start}" width="{}" height="1"><title>{} {said}</title></rect>"#,
-            steps.len(),
-            number::clock(at, now)
-        )
-        .expect("a string takes every write");
+        write!(out, r#"<rect x="{start}" width="{}" height="1"><title>{} {said}</title></rect>"#, steps.len(), number::clock(at, now))
+            .expect("a string takes every write");
     }
     html! {
         svg.hits x="0" y=(BARS.0) width="100%" height=(BASE - BARS.0) viewBox={ "0 0 " (n) " 1" } preserveAspectRatio="none" {

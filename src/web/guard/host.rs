@@ -14,7 +14,9 @@ pub(super) fn is_ours(uri: &Uri, headers: &HeaderMap, public_url: &url::Url) -> 
     };
     let Some(host) = host else { return false };
     let name = name_of(host);
-    name.parse::<IpAddr>().is_ok() || name.eq_ignore_ascii_case("localhost") || public_url.host_str().is_some_and(|ours| name_of(ours).eq_ignore_ascii_case(name))
+    name.parse::<IpAddr>().is_ok()
+        || name.eq_ignore_ascii_case("localhost")
+        || public_url.host_str().is_some_and(|ours| name_of(ours).eq_ignore_ascii_case(name))
 }
 
 /// Without port and brackets.
@@ -40,10 +42,27 @@ mod tests {
             headers.insert(header::HOST, host.parse().unwrap());
             is_ours(&Uri::from_static("/"), &headers, &public)
         };
-        for host in ["127.0.0.1", "127.0.0.1:9320", "[::1]:9320", "localhost:1", "LOCALHOST", "burnwatch.example.com", "Burnwatch.Example.com:443", "10.0.0.7"] {
+        for host in [
+            "127.0.0.1",
+            "127.0.0.1:9320",
+            "[::1]:9320",
+            "localhost:1",
+            "LOCALHOST",
+            "burnwatch.example.com",
+            "Burnwatch.Example.com:443",
+            "10.0.0.7",
+        ] {
             assert!(ours(host), "{host}");
         }
-        for host in ["evil.example", "evil.example:9320", "localhost.evil.example", "burnwatch.example.com.evil.example", "", "127.0.0.1.evil.example", "1.2.3.4:80:80"] {
+        for host in [
+            "evil.example",
+            "evil.example:9320",
+            "localhost.evil.example",
+            "burnwatch.example.com.evil.example",
+            "",
+            "127.0.0.1.evil.example",
+            "1.2.3.4:80:80",
+        ] {
             assert!(!ours(host), "{host}");
         }
         assert!(!is_ours(&Uri::from_static("/"), &HeaderMap::new(), &public));

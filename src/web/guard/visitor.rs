@@ -84,14 +84,20 @@ impl FromRequest<Arc<State>> for Posted {
         let visitor = request.extensions().get::<Visitor>().cloned().ok_or_else(|| StatusCode::INTERNAL_SERVER_ERROR.into_response())?;
         let from_query = request.uri().query().unwrap_or_default().to_owned();
         let refuse = |status: StatusCode, what: &str| (status, problem::bare(status, what)).into_response();
-        let body = Bytes::from_request(request, state).await.map_err(|_| refuse(StatusCode::PAYLOAD_TOO_LARGE, "this form is too large"))?;
-        let read = |text: &[u8]| url::form_urlencoded::parse(text).map(|(k, v)| (k.into_owned(), v.into_owned())).take(50).collect::<BTreeMap<_, _>>();
+        let body =
+            Bytes::from_request(request, state).await.map_err(|_| refuse(StatusCode::PAYLOAD_TOO_LARGE, "this form is too large"))?;
+        let read = |text: &[u8]| {
+            url::form_urlencoded::parse(text).map(|(k, v)| (k.into_owned(), v.into_owned())).take(50).collect::<BTreeMap<_, _>>()
+        };
         let mut fields = read(from_query.as_bytes());
         let posted = read(&body);
         // A token in the address would stand in logs and histories: only the body counts.
         let token = posted.get("csrf").map(String::as_str).unwrap_or_default();
         if visitor.reader.csrf.is_empty() || !session::same(token, &visitor.reader.csrf) {
-            return Err(refuse(StatusCode::FORBIDDEN, "this form is not from a page of ours, or its session has ended. Go back, reload the page and try again. Nothing was changed."));
+            return Err(refuse(
+                StatusCode::FORBIDDEN,
+                "this form is not from a page of ours, or its session has ended. Go back, reload the page and try again. Nothing was changed.",
+            ));
         }
         fields.extend(posted);
         Ok(Posted { visitor, fields })

@@ -93,7 +93,9 @@ fn decode(body: &str, encoding: &str) -> String {
     match encoding.trim().to_ascii_lowercase().as_str() {
         "base64" => {
             let packed: String = body.chars().filter(|c| !c.is_whitespace()).collect();
-            base64::engine::general_purpose::STANDARD.decode(packed).map_or_else(|_| body.to_owned(), |bytes| String::from_utf8_lossy(&bytes).into_owned())
+            base64::engine::general_purpose::STANDARD
+                .decode(packed)
+                .map_or_else(|_| body.to_owned(), |bytes| String::from_utf8_lossy(&bytes).into_owned())
         }
         "quoted-printable" => quoted_printable(body, false),
         _ => body.to_owned(),
@@ -179,7 +181,8 @@ mod tests {
             parse(raw);
         }
         assert_eq!(parse("Subject: x\n\nplain =3D text").text.as_deref(), Some("plain =3D text"));
-        let deep = "Content-Type: multipart/mixed; boundary=b\n\n".to_owned() + &"--b\nContent-Type: multipart/mixed; boundary=b\n\n".repeat(50);
+        let deep =
+            "Content-Type: multipart/mixed; boundary=b\n\n".to_owned() + &"--b\nContent-Type: multipart/mixed; boundary=b\n\n".repeat(50);
         parse(&deep);
     }
 }

@@ -218,7 +218,12 @@ mod tests {
             "links": [{ "href": "javascript:alert(1)", "text": HOSTILE }] });
         inbox.push_page(NOW, vec![(HOSTILE.into(), HOSTILE.into())], event.to_string().as_bytes());
         let view = fixture::hostile_incident().view("javascript:alert(1)");
-        let notification = Notification { kind: Kind::Opened, timestamp: NOW, reason: HOSTILE.into(), data: crate::domain::notification::Data { incident: view } };
+        let notification = Notification {
+            kind: Kind::Opened,
+            timestamp: NOW,
+            reason: HOSTILE.into(),
+            data: crate::domain::notification::Data { incident: view },
+        };
         inbox.push_hook(NOW, HOSTILE, vec![], serde_json::to_string(&notification).unwrap().as_bytes());
         inbox.push_hook(NOW, "x", vec![], HOSTILE.as_bytes());
         inbox.push_mail(NOW, format!("Subject: {HOSTILE}\r\nFrom: {HOSTILE}\r\nContent-Type: text/html\r\n\r\n{HOSTILE}").as_bytes());

@@ -146,7 +146,7 @@ const ENTRIES_MAX: usize = 14;
 
 /// An id as people read it.
 pub fn short_id(id: &str) -> String {
-    clip(id, 13)
+    clip(id, 20)
 }
 
 /// Where an incident is.
@@ -234,7 +234,9 @@ fn head(model: &Model<'_>) -> Markup {
 fn lede(model: &Model<'_>) -> Markup {
     let Some((slo, _)) = model.slo else { return html! {} };
     let minute = match &model.drawing {
-        Drawing::Chart(chart) => chart.steps.iter().rev().find(|step| !step.partial && step.counts.is_some()).and_then(|step| Some((step.ratio()?, chart))),
+        Drawing::Chart(chart) => {
+            chart.steps.iter().rev().find(|step| !step.partial && step.counts.is_some()).and_then(|step| Some((step.ratio()?, chart)))
+        }
         Drawing::None | Drawing::Failed(_) => None,
     };
     html! {

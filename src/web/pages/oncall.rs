@@ -290,7 +290,15 @@ mod tests {
         };
         assert_inert(&render(NOW, |reader| page(&model(vec![hostile.clone()], reader))));
         assert_inert(&render(NOW, |reader| {
-            archive(&Archive { rows: vec![hostile], status: HOSTILE.into(), service: HOSTILE.into(), q: HOSTILE.into(), next: Some(HOSTILE.into()), now: NOW, reader })
+            archive(&Archive {
+                rows: vec![hostile],
+                status: HOSTILE.into(),
+                service: HOSTILE.into(),
+                q: HOSTILE.into(),
+                next: Some(HOSTILE.into()),
+                now: NOW,
+                reader,
+            })
         }));
     }
 }

@@ -32,7 +32,9 @@ fn who(model: &Model<'_>) -> Markup {
     let bad = html! { span title=(format!("{} failed events, weighted", number::exact(impact.bad_events))) { (number::count(impact.bad_events)) " failed" } };
     match (impact.affected_users, impact.bad_events > 0.0) {
         (0, false) => html! { span.big { "Not measured yet" } span.sub { "no failed event with a user was counted" } },
-        (0, true) => html! { span.big { (bad) } span.sub { "distinct users are not measured" @if let Some(trend) = trend { "; " (trend) } } },
+        (0, true) => {
+            html! { span.big { (bad) } span.sub { "distinct users are not measured" @if let Some(trend) = trend { "; " (trend) } } }
+        }
         (users, _) => html! {
             span.big { (number::users(users)) }
             span.sub { @if let Some(trend) = trend { (trend) "; " } (bad) " in all" }
@@ -114,7 +116,11 @@ fn suspect_change<'a>(model: &Model<'a>) -> Option<&'a Change> {
 
 fn distance(change: &Change, start: Timestamp) -> String {
     let span = start - change.at;
-    if span.millis() >= 0 { format!("{} before the first failure", number::duration(span)) } else { format!("{} after it began", number::duration(-span)) }
+    if span.millis() >= 0 {
+        format!("{} before the first failure", number::duration(span))
+    } else {
+        format!("{} after it began", number::duration(-span))
+    }
 }
 
 fn changed(model: &Model<'_>) -> Markup {
