@@ -18,6 +18,7 @@ pub mod history;
 pub mod incident;
 pub mod json;
 pub mod keyed;
+pub mod lookup;
 pub mod measure;
 pub mod metric;
 pub mod notification;
