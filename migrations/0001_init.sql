@@ -81,6 +81,8 @@ create table incident (
     data            text not null
 );
 create unique index incident_one_open on incident (key_digest) where status <> 'resolved';
+create index incident_key on incident (key_digest, opened_at);
+create index incident_open on incident (opened_at) where status <> 'resolved';
 create index incident_opened on incident (opened_at, id);
 create index incident_resolved on incident (resolved_at);
 
@@ -116,6 +118,7 @@ create table outbox (
 create unique index outbox_once on outbox (incident, receiver, generation, sequence);
 create index outbox_due on outbox (due_at) where state = 'pending';
 create index outbox_waiting on outbox (incident, receiver, generation, sequence) where state = 'pending';
+create index outbox_dead on outbox (created_at) where state = 'dead';
 create index outbox_created on outbox (created_at, id);
 create index outbox_finished on outbox (finished_at);
 

@@ -1,7 +1,13 @@
 //! burnwatch
 
 pub mod cli;
+pub mod chance;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod intake;
+pub mod jobs;
+pub mod notify;
+pub mod rules;
+pub mod sink;
 pub mod store;

@@ -2,8 +2,12 @@
 //!
 //! One file per command; `exit.rs` alone knows the exit codes, `output.rs` alone writes to the terminal.
 
+pub mod aggregates;
 pub mod alert;
 pub mod annotate;
+pub mod backtest;
+pub mod backup;
+pub mod check;
 pub mod client;
 pub mod completions;
 pub mod deadletter;
@@ -18,6 +22,7 @@ pub mod receiver;
 pub mod route;
 pub mod silence;
 pub mod slo;
+pub mod test;
 pub mod when;
 
 use std::fmt::Write as _;

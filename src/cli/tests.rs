@@ -161,3 +161,29 @@ async fn a_daemon_that_is_not_there_is_code_three_and_says_where_it_was_looked_f
 async fn a_wrong_configuration_is_code_two() {
     assert_eq!(code(burnwatch("no url", &["slo", "list"]).await), 2);
 }
+
+#[test]
+fn the_offline_commands_take_what_the_contract_lists() {
+    #[derive(Debug, Parser)]
+    enum Offline {
+        Check(check::Check),
+        Test(test::Test),
+        Backtest(backtest::Backtest),
+        #[command(subcommand)]
+        Aggregates(aggregates::AggregatesCommand),
+        Backup(backup::Backup),
+    }
+    for line in [
+        "check",
+        "check rules",
+        "test rules --json",
+        "backtest",
+        "backtest rules --from -30d --to 2026-11-22T03:00:00Z --data f.ndjson --slo a --against HEAD~1 --json --plot f.svg",
+        "aggregates load f.ndjson",
+        "backup f.db",
+    ] {
+        let words = std::iter::once("burnwatch").chain(line.split(' '));
+        assert!(Offline::try_parse_from(words).is_ok(), "{line}");
+    }
+    assert_eq!(Offline::try_parse_from(["burnwatch", "backtest", "--from", "yesterday"]).unwrap_err().exit_code(), 2);
+}

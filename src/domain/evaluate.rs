@@ -17,12 +17,13 @@ use super::filter::{Filter, Match};
 use super::metric::Metric;
 use super::notification::Figures;
 use super::route::{canonical, matches};
-use super::rule::{Labels, Maintenance, MaintenanceBudget, NoData, Period, RuleSet, Severity, Sli, Slo, SloWindow};
+use super::rule::{Labels, Maintenance, MaintenanceBudget, NoData, RuleSet, Severity, Sli, Slo, SloWindow};
+use super::schedule::{Windows, zone};
 use super::segment::{Brief, Slice};
 use super::series::{Series, SeriesId};
 use super::snapshot::{AlertPhase, SloStatus, TierStatus, TierVerdict};
 use super::time::{Span, Timestamp};
-use super::window::{Rolling, Shape, Target as SliceTarget, events};
+use super::window::{Budget, Rolling, Shape, Target as SliceTarget, events};
 
 /// Most groups that an SLO keeps (SEMANTICS 17); what is beyond is in the overall row only.
 pub const GROUPS_MAX: usize = 500;
@@ -31,20 +32,11 @@ const NO_DATA_AFTER: Span = Span::minutes(10);
 /// History that a traffic-corrected burn needs (SEMANTICS 10).
 const SEASON_MIN: Span = Span::days(7);
 
-/// Answers that need time zones and cron lines.
-pub trait Calendar: Send + Sync {
-    /// Start of the calendar period that holds `at`.
-    fn period_start(&self, period: Period, timezone: &str, at: Timestamp) -> Timestamp;
-    /// Whether maintenance is on at `at`.
-    fn in_maintenance(&self, maintenance: &Maintenance, at: Timestamp) -> bool;
-}
-
 /// How the evaluator is set up.
 pub struct Settings {
     pub bucket: Span,
     /// How much later the buckets of an app close, for pushed aggregates.
     pub delays: BTreeMap<String, Span>,
-    pub calendar: Arc<dyn Calendar>,
 }
 
 /// Something changed about the alert of one SLO and group.
@@ -135,6 +127,8 @@ struct Track {
     members: Vec<usize>,
     /// First slice with data: how much history there is.
     first_data: Option<Slice>,
+    /// The calendar period that was seen last: start and end.
+    period: (Timestamp, Timestamp),
 }
 
 struct Group {
@@ -161,8 +155,12 @@ struct StreamTrack {
 pub struct Evaluator {
     rules: Arc<RuleSet>,
     settings: Settings,
+    /// The times of the rule set's maintenance declarations, in their order.
+    maintenance: Vec<Option<Windows>>,
     /// The next bucket to close.
     next: Slice,
+    /// The first bucket of history that long budgets may still hold.
+    past: Slice,
     tracks: Vec<Track>,
     streams: Vec<StreamTrack>,
     inputs: HashMap<Metric, Vec<Input>>,
@@ -170,13 +168,17 @@ pub struct Evaluator {
 }
 
 impl Evaluator {
-    /// An evaluator of a rule set whose memory begins at `start` (aligned down to a bucket).
-    pub fn new(rules: Arc<RuleSet>, settings: Settings, start: Timestamp) -> Evaluator {
+    /// An evaluator of a rule set whose memory of buckets begins at `start` (aligned down). Older
+    /// history, back to `past`, can be handed in as sums by [`Evaluator::add_old`].
+    pub fn new(rules: Arc<RuleSet>, settings: Settings, start: Timestamp, past: Timestamp) -> Evaluator {
         let next = start.0.div_euclid(settings.bucket.0);
+        let past = past.0.div_euclid(settings.bucket.0).min(next);
         let mut evaluator = Evaluator {
             rules: rules.clone(),
             settings,
+            maintenance: rules.maintenances.iter().map(|maintenance| Windows::new(&maintenance.times).ok()).collect(),
             next,
+            past,
             tracks: Vec::new(),
             streams: Vec::new(),
             inputs: HashMap::new(),
@@ -197,6 +199,17 @@ impl Evaluator {
     /// The logical time of the last evaluation: all buckets before it are closed.
     pub fn evaluated_to(&self) -> Timestamp {
         Timestamp(self.next * self.settings.bucket.0)
+    }
+
+    /// The finest step in which a long budget's far edge moves: what old history must be read by.
+    pub fn old_step(&self) -> Option<Span> {
+        let steps = self.tracks.iter().filter_map(|track| match track.shape.budget {
+            Budget::Long { step, .. } => Some(Span(step * track.shape.slice.0)),
+            // A calendar period may begin at any quarter of an hour.
+            Budget::Since => Some(Span::minutes(15)),
+            Budget::Exact(_) => None,
+        });
+        steps.min()
     }
 
     /// How far back slices are kept one by one, over all SLOs.
@@ -286,12 +299,11 @@ impl Evaluator {
             ungrouped: 0,
             members: Vec::new(),
             first_data: None,
+            period: (Timestamp(i64::MIN), Timestamp(i64::MIN)),
         };
         if slo.enabled {
-            let first = start.div_euclid(per_slice);
-            let row = Group::new(slo, Labels::new(), &track.shape, first, slo.by.is_empty());
             track.overall = Some(0);
-            track.groups.push(row);
+            track.groups.push(Group::new(slo, Labels::new(), &track.shape, slo.by.is_empty()));
         }
         self.tracks.push(track);
     }
@@ -350,9 +362,8 @@ impl Evaluator {
                     add(*group);
                 } else if track.groups.len() <= GROUPS_MAX {
                     let labels: Labels = slo.by.iter().cloned().zip(values.iter().cloned()).collect();
-                    let first = (self.next - track.delay).div_euclid(track.per_slice);
                     let group = track.groups.len() as u32;
-                    track.groups.push(Group::new(slo, labels, &track.shape, first, true));
+                    track.groups.push(Group::new(slo, labels, &track.shape, true));
                     track.index.insert(values, group);
                     add(group);
                 } else {
@@ -383,14 +394,17 @@ impl Evaluator {
             let taken = take(target.take, counts, &against);
             if !taken.is_zero() {
                 let track = &mut self.tracks[target.track as usize];
-                let group = &mut track.groups[target.group as usize];
-                let good = track.exclusions.iter().any(|at| {
-                    let maintenance = &self.rules.maintenances[*at];
-                    maintenance.budget == MaintenanceBudget::Good
-                        && applies(maintenance, &self.rules.slos[track.slo], &group.labels)
-                        && self.settings.calendar.in_maintenance(maintenance, Timestamp(slice * self.settings.bucket.0))
-                });
+                let now = Now {
+                    rules: &self.rules,
+                    maintenance: &self.maintenance,
+                    bucket: self.settings.bucket,
+                    next: self.next,
+                    past: self.past,
+                };
+                let good = now.treatment(track, target.group as usize, slice) == Some(MaintenanceBudget::Good);
                 let taken = if good { Counts { bad: 0, raw_bad: 0, ..taken } } else { taken };
+                now.wake(track, target.group as usize, slice);
+                let group = &mut track.groups[target.group as usize];
                 group.rolling.add(&track.shape, slice.div_euclid(track.per_slice), taken);
                 group.changed = true;
                 track.first_data = Some(track.first_data.map_or(slice, |first| first.min(slice)));
@@ -404,11 +418,33 @@ impl Evaluator {
         for target in &wiring.targets {
             let taken = take(target.take, brief.counts, &|limit| brief.against(limit));
             let track = &mut self.tracks[target.track as usize];
-            let group = &mut track.groups[target.group as usize];
             // Coarse history has no time slices any more; it must not be judged as one.
             if track.shape.target.is_none() && !taken.is_zero() {
+                let now = Now {
+                    rules: &self.rules,
+                    maintenance: &self.maintenance,
+                    bucket: self.settings.bucket,
+                    next: self.next,
+                    past: self.past,
+                };
+                let taken = match now.treatment(track, target.group as usize, slice) {
+                    Some(MaintenanceBudget::Exclude) => continue,
+                    Some(MaintenanceBudget::Good) => Counts { bad: 0, raw_bad: 0, ..taken },
+                    Some(MaintenanceBudget::Count) | None => taken,
+                };
+                now.wake(track, target.group as usize, self.next);
+                let group = &mut track.groups[target.group as usize];
                 group.rolling.add_old(&track.shape, slice, taken);
                 track.first_data = Some(track.first_data.map_or(slice, |first| first.min(slice)));
+            }
+        }
+    }
+
+    /// Ends the reading of old sums: what follows are buckets, one by one.
+    pub fn end_of_past(&mut self) {
+        for track in &mut self.tracks {
+            for group in track.groups.iter_mut().filter(|group| !group.rolling.is_unused()) {
+                group.rolling.end_of_past(&track.shape);
             }
         }
     }
@@ -457,24 +493,21 @@ impl Evaluator {
             let since = match &slo.window {
                 SloWindow::Rolling(_) => None,
                 SloWindow::Calendar { period, timezone } => {
-                    let start = self.settings.calendar.period_start(*period, timezone, Timestamp(end * bucket.0));
-                    Some(start.0.div_euclid(track.shape.slice.0))
+                    let at = Timestamp(end * bucket.0);
+                    if at >= track.period.1 {
+                        track.period = period.around(zone(timezone).unwrap_or(chrono_tz::UTC), at);
+                    }
+                    Some(track.period.0.0.div_euclid(track.shape.slice.0))
                 }
             };
-            let slice_start = Timestamp((end - track.per_slice) * bucket.0);
-            for group in &mut track.groups {
-                if group.rolling.is_unused() && group.state.is_idle() && track.exclusions.is_empty() && track.shape.target.is_none() {
-                    // Nothing was ever counted: only the place in time moves on.
-                    group.rolling = Rolling::new(&track.shape, end.div_euclid(track.per_slice));
+            let now = Now { rules: &self.rules, maintenance: &self.maintenance, bucket, next: closed, past: self.past };
+            for at in 0..track.groups.len() {
+                if track.groups[at].rolling.is_unused() && track.shape.target.is_none() {
                     continue;
                 }
-                let excluded = track.exclusions.iter().any(|at| {
-                    let maintenance = &self.rules.maintenances[*at];
-                    maintenance.budget == MaintenanceBudget::Exclude
-                        && applies(maintenance, slo, &group.labels)
-                        && self.settings.calendar.in_maintenance(maintenance, slice_start)
-                });
-                group.rolling.close(&track.shape, excluded, since);
+                now.wake(track, at, end - track.per_slice);
+                let excluded = now.treatment(track, at, end - track.per_slice) == Some(MaintenanceBudget::Exclude);
+                track.groups[at].rolling.close(&track.shape, excluded, since);
             }
         }
     }
@@ -573,9 +606,8 @@ impl Evaluator {
             return;
         }
         let group_labels: Labels = slo.by.iter().cloned().zip(values.iter().cloned()).collect();
-        let first = (self.next - track.delay).div_euclid(track.per_slice);
         track.index.insert(values, track.groups.len() as u32);
-        track.groups.push(Group::new(slo, group_labels, &track.shape, first, true));
+        track.groups.push(Group::new(slo, group_labels, &track.shape, true));
     }
 
     /// Binds the alert of a rule and group to its incident, or frees it.
@@ -670,6 +702,49 @@ impl Evaluator {
     }
 }
 
+/// What a slice needs to know of the evaluator while one of its tracks is borrowed.
+struct Now<'a> {
+    rules: &'a RuleSet,
+    maintenance: &'a [Option<Windows>],
+    bucket: Span,
+    next: Slice,
+    past: Slice,
+}
+
+impl Now<'_> {
+    /// How maintenance treats a bucket of one group.
+    fn treatment(&self, track: &Track, group: usize, slice: Slice) -> Option<MaintenanceBudget> {
+        let slo = &self.rules.slos[track.slo];
+        let at = Timestamp(slice * self.bucket.0);
+        let on = track.exclusions.iter().filter(|at| applies(&self.rules.maintenances[**at], slo, &track.groups[group].labels));
+        let on = on.filter(|index| self.maintenance[**index].as_ref().is_some_and(|windows| windows.active(at)));
+        // Taking time out wins over counting it as good.
+        on.map(|at| self.rules.maintenances[*at].budget).max_by_key(|budget| *budget == MaintenanceBudget::Exclude)
+    }
+
+    /// Gives a group its windows when its first data comes: groups without any cost nothing.
+    fn wake(&self, track: &mut Track, group: usize, slice: Slice) {
+        if !track.groups[group].rolling.is_asleep() {
+            return;
+        }
+        let next = (self.next - track.delay).div_euclid(track.per_slice);
+        let first = slice.div_euclid(track.per_slice).clamp(next - track.shape.fine_slices(), next);
+        let past = match &self.rules.slos[track.slo].window {
+            SloWindow::Rolling(_) => self.past,
+            SloWindow::Calendar { period, timezone } => {
+                let at = Timestamp((self.next - track.delay) * self.bucket.0);
+                period.around(zone(timezone).unwrap_or(chrono_tz::UTC), at).0.0.div_euclid(self.bucket.0)
+            }
+        };
+        let mut rolling = Rolling::new(&track.shape, first, past.div_euclid(track.per_slice));
+        for slice in first..next {
+            let excluded = self.treatment(track, group, slice * track.per_slice) == Some(MaintenanceBudget::Exclude);
+            rolling.close(&track.shape, excluded, None);
+        }
+        track.groups[group].rolling = rolling;
+    }
+}
+
 fn take(take: Take, counts: Counts, against: &impl Fn(Limit) -> Counts) -> Counts {
     match take {
         Take::Counts => counts,
@@ -694,10 +769,10 @@ fn applies(maintenance: &Maintenance, slo: &Slo, group: &Labels) -> bool {
 }
 
 impl Group {
-    fn new(slo: &Slo, labels: Labels, shape: &Shape, first: Slice, alerts: bool) -> Group {
+    fn new(slo: &Slo, labels: Labels, shape: &Shape, alerts: bool) -> Group {
         let key = if labels.is_empty() { String::new() } else { canonical(&labels) };
         let state = AlertState::new(slo.tiers.len());
-        Group { labels, key, rolling: Rolling::new(shape, first), state, judged: SmallVec::new(), alerts, changed: true, status: None }
+        Group { labels, key, rolling: Rolling::asleep(shape), state, judged: SmallVec::new(), alerts, changed: true, status: None }
     }
 
     /// Moves every tier and the alert on by one evaluation.

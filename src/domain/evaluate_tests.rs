@@ -4,16 +4,6 @@ use crate::domain::rule::{MaintenanceTimes, Op, Selector, Tier};
 
 const M: Span = Span::MINUTE;
 
-struct Utc;
-impl Calendar for Utc {
-    fn period_start(&self, _: Period, _: &str, at: Timestamp) -> Timestamp {
-        at.floor(Span::DAY)
-    }
-    fn in_maintenance(&self, maintenance: &Maintenance, at: Timestamp) -> bool {
-        matches!(maintenance.times, MaintenanceTimes::Once { starts, ends } if starts <= at && at < ends)
-    }
-}
-
 fn tier(severity: Severity, long: &str, short: &str, factor: &str) -> Tier {
     Tier {
         place: Default::default(),
@@ -69,8 +59,8 @@ struct Bench {
 
 impl Bench {
     fn new(rules: RuleSet) -> Bench {
-        let settings = Settings { bucket: M, delays: BTreeMap::new(), calendar: Arc::new(Utc) };
-        Bench { evaluator: Evaluator::new(Arc::new(rules), settings, Timestamp(0)) }
+        let settings = Settings { bucket: M, delays: BTreeMap::new() };
+        Bench { evaluator: Evaluator::new(Arc::new(rules), settings, Timestamp(0), Timestamp(0)) }
     }
 
     fn of(slo: Slo) -> Bench {

@@ -1,19 +1,29 @@
 //! Pure decisions: no clock, no input or output, no logging, no async. Time and chance are arguments.
 
+pub mod agent;
+pub mod aggregate;
 pub mod alert;
 pub mod burn;
 pub mod cell;
 pub mod coverage;
+pub mod desk;
 pub mod evaluate;
+pub mod event;
 pub mod explain;
 pub mod filter;
+pub mod fingerprint;
 pub mod fraction;
 pub mod history;
 pub mod incident;
+pub mod json;
+pub mod keyed;
 pub mod measure;
 pub mod metric;
 pub mod notification;
+pub mod redact;
 pub mod route;
+pub mod route_template;
+pub mod rows;
 pub mod rule;
 pub mod schedule;
 pub mod segment;

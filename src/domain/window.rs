@@ -5,7 +5,7 @@
 //! edges; longer ones are exact at the near edge and their far edge moves in steps of at most
 //! 1/720 of their length (SEMANTICS 12). Late data is merged into its own slice.
 
-use smallvec::SmallVec;
+use std::collections::VecDeque;
 
 use super::cell::{Counts, UNIT};
 use super::history::{Cursor, Entry, History};
@@ -15,6 +15,8 @@ use super::time::Span;
 
 /// Windows up to this length are exact to the slice at both edges.
 pub const EXACT_MAX: Span = Span::days(7);
+/// How many slices ahead of the clock are held; intake refuses what lies in the future.
+const AHEAD_MAX: usize = 4096;
 /// The far edge of a longer window moves in steps of at most this share of its length.
 const STEPS: i64 = 720;
 
@@ -125,10 +127,11 @@ pub struct Rolling {
     fine: History,
     sums: Box<[Sum]>,
     budget: BudgetSum,
-    /// Slices that have not closed yet.
-    ahead: SmallVec<[(Slice, Counts); 2]>,
-    /// Whether anything was ever counted: an SLI without events costs nothing.
+    /// Slices that have not closed yet, the next one first.
+    ahead: VecDeque<Counts>,
+    /// Whether anything was ever counted.
     used: bool,
+    asleep: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -148,22 +151,33 @@ struct Long {
     current: Counts,
 }
 
+impl Long {
+    /// Makes `step` the one that is being filled, where it is not yet.
+    fn move_to(&mut self, step: Slice) {
+        while self.steps.next() < step {
+            self.steps.push(Entry::Counted(std::mem::take(&mut self.current)));
+        }
+    }
+}
+
 impl Rolling {
-    /// Empty windows whose first slice is `start`.
-    pub fn new(shape: &Shape, start: Slice) -> Rolling {
+    /// Empty windows whose first slice is `start`. Before it there may be older history, back to
+    /// `past`, of which only sums are known: [`Rolling::add_old`] takes them, oldest first.
+    pub fn new(shape: &Shape, start: Slice, past: Slice) -> Rolling {
+        let past = past.min(start);
         let fine = History::new(start);
         let far = fine.cursor(start);
         let sums = shape.exact.iter().map(|_| Sum { counts: Counts::ZERO, excluded: 0, far }).collect();
         let budget = match shape.budget {
             Budget::Exact(index) => BudgetSum::Exact(index),
             Budget::Long { step, .. } => {
-                let steps = History::new(start.div_euclid(step));
-                let far = steps.cursor(start.div_euclid(step));
+                let steps = History::new(past.div_euclid(step));
+                let far = steps.cursor(past.div_euclid(step));
                 BudgetSum::Long(Box::new(Long { counts: Counts::ZERO, steps, far, current: Counts::ZERO }))
             }
-            Budget::Since => BudgetSum::Since { start, counts: Counts::ZERO },
+            Budget::Since => BudgetSum::Since { start: past, counts: Counts::ZERO },
         };
-        Rolling { fine, sums, budget, ahead: SmallVec::new(), used: false }
+        Rolling { fine, sums, budget, ahead: VecDeque::new(), used: false, asleep: false }
     }
 
     /// The first slice that has not closed.
@@ -176,14 +190,27 @@ impl Rolling {
         !self.used
     }
 
+    /// Windows that stand at no place in time yet: an SLI without events costs nothing.
+    pub fn asleep(shape: &Shape) -> Rolling {
+        Rolling { asleep: true, ..Rolling::new(shape, 0, 0) }
+    }
+
+    /// Whether these windows wait for their first event.
+    pub fn is_asleep(&self) -> bool {
+        self.asleep
+    }
+
     /// Adds counts to a slice, closed or not. Closed slices older than what is kept one by one
     /// still reach the budget.
     pub fn add(&mut self, shape: &Shape, slice: Slice, counts: Counts) {
         self.used = true;
         if slice >= self.next() {
-            match self.ahead.iter_mut().find(|(at, _)| *at == slice) {
-                Some((_, have)) => *have += counts,
-                None => self.ahead.push((slice, counts)),
+            let at = (slice - self.next()) as usize;
+            if at < AHEAD_MAX {
+                if self.ahead.len() <= at {
+                    self.ahead.resize(at + 1, Counts::ZERO);
+                }
+                self.ahead[at] += counts;
             }
             return;
         }
@@ -234,21 +261,29 @@ impl Rolling {
         }
     }
 
-    /// Adds the counts of a whole step of the budget's far part, from before the slices that are
-    /// kept one by one: how a start reads a month without its minutes. `slice` is any slice of it.
+    /// Adds old history that only the budget still holds: how a start reads a month without its
+    /// minutes. Roughly in order of time; `slice` is any slice of what the counts cover.
     pub fn add_old(&mut self, shape: &Shape, slice: Slice, counts: Counts) {
         self.used = true;
+        if let (BudgetSum::Long(long), Budget::Long { step, .. }) = (&mut self.budget, shape.budget) {
+            long.move_to(slice.div_euclid(step));
+        }
         self.add_to_budget(shape, slice, counts);
+    }
+
+    /// Ends the reading of old history: what follows are slices, one by one.
+    pub fn end_of_past(&mut self, shape: &Shape) {
+        let next = self.next();
+        if let (BudgetSum::Long(long), Budget::Long { step, .. }) = (&mut self.budget, shape.budget) {
+            long.move_to(next.div_euclid(step));
+        }
     }
 
     /// Closes the slice [`Rolling::next`]. `since` is the first slice of the calendar period that
     /// the evaluation after this slice belongs to; `excluded` takes the slice out.
     pub fn close(&mut self, shape: &Shape, excluded: bool, since: Option<Slice>) {
         let slice = self.next();
-        let mut counts = Counts::ZERO;
-        if let Some(at) = self.ahead.iter().position(|(at, _)| *at == slice) {
-            counts = self.ahead.swap_remove(at).1;
-        }
+        let counts = self.ahead.pop_front().unwrap_or(Counts::ZERO);
         let entry = if excluded { Entry::Excluded } else { Entry::Counted(counts) };
         let counts = if excluded { Counts::ZERO } else { weigh(shape, counts) };
         self.fine.push(entry);
@@ -287,11 +322,7 @@ impl Rolling {
                 long.counts += counts;
                 long.current += counts;
                 let next = slice + 1;
-                if next.rem_euclid(step) == 0 {
-                    while long.steps.next() < next.div_euclid(step) {
-                        long.steps.push(Entry::Counted(std::mem::take(&mut long.current)));
-                    }
-                }
+                long.move_to(next.div_euclid(step));
                 // A step leaves when all of it is older than the window.
                 while (long.far.slice() + 1) * step <= next - length && long.far.slice() < long.steps.next() {
                     if let Entry::Counted(left) = long.steps.read(&mut long.far) {
@@ -328,7 +359,7 @@ impl Rolling {
             BudgetSum::Long(long) => size_of::<Long>() + long.steps.heap_bytes(),
             BudgetSum::Exact(_) | BudgetSum::Since { .. } => 0,
         };
-        size_of::<Rolling>() + self.fine.heap_bytes() + self.sums.len() * size_of::<Sum>() + budget
+        size_of::<Rolling>() + self.fine.heap_bytes() + self.sums.len() * size_of::<Sum>() + self.ahead.capacity() * size_of::<Counts>() + budget
     }
 
     /// What is remembered of one closed slice: for charts and for finding where a burn began.
@@ -400,7 +431,7 @@ mod tests {
             let mut shape = Shape::new(slice, windows.iter().map(|n| Span(n * slice.0)), Some(Span::minutes(100)), target);
             // A short long window with steps of seven slices, so that its far edge moves in a small test.
             shape.budget = Budget::Long { length: 150, step: 7 };
-            let mut rolling = Rolling::new(&shape, start);
+            let mut rolling = Rolling::new(&shape, start, start);
             let (mut data, mut excluded) = (BTreeMap::new(), Vec::new());
             for (step, (adds, exclude)) in steps.into_iter().enumerate() {
                 let next = start + step as i64;
@@ -431,9 +462,37 @@ mod tests {
     }
 
     #[test]
+    fn a_start_from_sums_equals_a_start_from_slices() {
+        let shape = Shape::new(Span::MINUTE, [Span::hours(1)], Some(Span::days(30)), None);
+        let data = |slice: i64| Counts::plain(10 + slice % 7, i64::from(slice % 11 == 0));
+        let (from, switch, to) = (5 * 60 + 17, 36 * 1440 + 25, 40 * 1440 + 3);
+        let mut slow = Rolling::new(&shape, from, from);
+        for slice in from..to {
+            slow.add(&shape, slice, data(slice));
+            slow.close(&shape, false, None);
+        }
+        let mut fast = Rolling::new(&shape, switch, from);
+        let mut slice = from;
+        while slice < switch {
+            let end = ((slice.div_euclid(60) + 1) * 60).min(switch);
+            let mut sum = Counts::ZERO;
+            (slice..end).for_each(|slice| sum += data(slice));
+            fast.add_old(&shape, slice, sum);
+            slice = end;
+        }
+        fast.end_of_past(&shape);
+        for slice in switch..to {
+            fast.add(&shape, slice, data(slice));
+            fast.close(&shape, false, None);
+        }
+        assert_eq!(fast.budget(), slow.budget());
+        assert_eq!(fast.sum(0), slow.sum(0));
+    }
+
+    #[test]
     fn a_calendar_budget_begins_anew_and_late_data_of_the_old_period_stays_there() {
         let shape = Shape::new(Span::MINUTE, [Span::minutes(5)], None, None);
-        let mut rolling = Rolling::new(&shape, 0);
+        let mut rolling = Rolling::new(&shape, 0, 0);
         for slice in 0..20 {
             rolling.add(&shape, slice, Counts::plain(10, 1));
             rolling.close(&shape, false, Some(if slice + 1 >= 10 { 10 } else { 0 }));
@@ -461,7 +520,7 @@ mod tests {
     fn a_month_and_four_tiers_fit_into_32_kib() {
         let minutes = [60, 5, 360, 30, 1440, 120, 4320, 360].map(Span::minutes);
         let shape = Shape::new(Span::MINUTE, minutes, Some(Span::days(30)), None);
-        let mut rolling = Rolling::new(&shape, 0);
+        let mut rolling = Rolling::new(&shape, 0, 0);
         for slice in 0..35 * 1440 {
             rolling.add(&shape, slice, Counts::plain(2000 + slice % 900, slice % 4));
             rolling.close(&shape, false, None);
@@ -473,7 +532,7 @@ mod tests {
     fn time_slices_are_judged_whole_also_when_late_data_changes_one() {
         let target = Some(Target { ppm: 950_000, empty: EmptySlice::Skip });
         let shape = Shape::new(Span::MINUTE, [Span::minutes(10)], Some(Span::days(1)), target);
-        let mut rolling = Rolling::new(&shape, 0);
+        let mut rolling = Rolling::new(&shape, 0, 0);
         rolling.add(&shape, 0, Counts::plain(100, 5));
         rolling.add(&shape, 1, Counts::plain(100, 6));
         (0..3).for_each(|_| rolling.close(&shape, false, None));

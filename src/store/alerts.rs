@@ -4,7 +4,7 @@ use crate::domain::time::Timestamp;
 
 use super::StoreError;
 use super::tx::{Tx, on, run};
-use super::values::{digest, row};
+use super::values::{digest, row, text};
 
 row! {
     /// One rule's state for one set of labels.
@@ -31,7 +31,7 @@ pub async fn save(tx: &mut Tx, rule: &str, grp: &str, state: &str, now: Timestam
     let sql = "insert into alert (digest, rule, grp, state, updated_at) values ($1, $2, $3, $4, $5) \
                on conflict (digest) do update set state = excluded.state, updated_at = excluded.updated_at";
     let key = digest(&[rule, grp]);
-    run!(tx, conn => sqlx::query(sql).bind(key).bind(rule).bind(grp).bind(state).bind(now).execute(conn))?;
+    run!(tx, conn => sqlx::query(sql).bind(key).bind(text(rule)).bind(text(grp)).bind(text(state)).bind(now).execute(conn))?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use crate::domain::time::Timestamp;
 
 use super::StoreError;
 use super::tx::{Tx, on, run};
-use super::values::row;
+use super::values::{row, text};
 
 row! {
     /// Something that changed.
@@ -27,8 +27,8 @@ pub async fn add(tx: &mut Tx, row: &AnnotationRow) -> Result<bool, StoreError> {
     let sql = "insert into annotation (id, kind, at, app, release, text, url, created_at) values ($1, $2, $3, $4, $5, $6, $7, $8) \
                on conflict (id) do nothing";
     let written = run!(tx, conn => {
-        let query = sqlx::query(sql).bind(&row.id).bind(&row.kind).bind(row.at).bind(&row.app).bind(&row.release);
-        query.bind(&row.text).bind(&row.url).bind(row.created_at).execute(conn)
+        let query = sqlx::query(sql).bind(text(&row.id)).bind(text(&row.kind)).bind(row.at).bind(text(&row.app)).bind(text(&row.release));
+        query.bind(text(&row.text)).bind(text(&row.url)).bind(row.created_at).execute(conn)
     })?;
     Ok(written == 1)
 }
@@ -38,7 +38,7 @@ pub async fn list(tx: &mut Tx, from: Timestamp, to: Timestamp, app: Option<&str>
     let sql = "select id, kind, at, app, release, text, url, created_at from annotation \
                where at >= $1 and at < $2 and ($3 = '' or app = '' or app = $3) order by at desc, id desc limit 10000";
     let mut rows: Vec<AnnotationRow> =
-        on!(tx, conn => sqlx::query_as(sql).bind(from).bind(to).bind(app.unwrap_or_default()).fetch_all(conn))?;
+        on!(tx, conn => sqlx::query_as(sql).bind(from).bind(to).bind(text(app.unwrap_or_default())).fetch_all(conn))?;
     rows.reverse();
     Ok(rows)
 }

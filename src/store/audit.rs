@@ -4,7 +4,7 @@ use crate::domain::time::Timestamp;
 
 use super::StoreError;
 use super::tx::{Tx, on, run};
-use super::values::{Place, page, row};
+use super::values::{Place, page, row, text};
 
 row! {
     /// One action of a person or a token.
@@ -26,8 +26,8 @@ row! {
 pub async fn add(tx: &mut Tx, row: &AuditRow) -> Result<(), StoreError> {
     let sql = "insert into audit (id, at, who, action, thing, source, detail) values ($1, $2, $3, $4, $5, $6, $7)";
     run!(tx, conn => {
-        let query = sqlx::query(sql).bind(&row.id).bind(row.at).bind(&row.who).bind(&row.action).bind(&row.thing);
-        query.bind(&row.source).bind(&row.detail).execute(conn)
+        let query = sqlx::query(sql).bind(text(&row.id)).bind(row.at).bind(text(&row.who)).bind(text(&row.action)).bind(text(&row.thing));
+        query.bind(text(&row.source)).bind(text(&row.detail)).execute(conn)
     })?;
     Ok(())
 }

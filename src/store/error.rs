@@ -67,6 +67,15 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The same error about this database, if it did not know which one it is about.
+    pub(super) fn at(mut self, name: &str) -> StoreError {
+        match &mut self {
+            StoreError::Unreachable { place, .. } | StoreError::Corrupt { place, .. } if place.is_empty() => *place = name.to_owned(),
+            _ => {}
+        }
+        self
+    }
+
     /// Whether running the whole transaction again, from its start, may help.
     ///
     /// A lost answer to COMMIT is not among them: read by key first.
@@ -87,7 +96,8 @@ impl StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> StoreError {
-        let place = String::from("database");
+        // Filled in by whoever knows which database it was: see `at`.
+        let place = String::new();
         match &error {
             sqlx::Error::PoolTimedOut => return StoreError::Busy(error),
             sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {

@@ -4,7 +4,7 @@ use crate::domain::time::Timestamp;
 
 use super::StoreError;
 use super::tx::{Tx, on};
-use super::values::row;
+use super::values::{row, text};
 
 row! {
     /// One thing that happened to an incident.
@@ -22,16 +22,16 @@ row! {
 }
 
 /// Adds to the history: gives the number of the entry.
-pub async fn append(tx: &mut Tx, incident: &str, at: Timestamp, kind: &str, who: &str, text: &str, data: &str) -> Result<i64, StoreError> {
+pub async fn append(tx: &mut Tx, incident: &str, at: Timestamp, kind: &str, who: &str, said: &str, data: &str) -> Result<i64, StoreError> {
     let sql = "insert into incident_event (incident, n, at, kind, who, text, data) \
                values ($1, (select coalesce(max(n), 0) + 1 from incident_event where incident = $1), $2, $3, $4, $5, $6) returning n";
     on!(tx, conn => {
-        sqlx::query_scalar(sql).bind(incident).bind(at).bind(kind).bind(who).bind(text).bind(data).fetch_one(conn)
+        sqlx::query_scalar(sql).bind(text(incident)).bind(at).bind(text(kind)).bind(text(who)).bind(text(said)).bind(text(data)).fetch_one(conn)
     })
 }
 
 /// The whole history, in order.
 pub async fn list(tx: &mut Tx, incident: &str) -> Result<Vec<EventRow>, StoreError> {
     let sql = "select incident, n, at, kind, who, text, data from incident_event where incident = $1 order by n";
-    on!(tx, conn => sqlx::query_as(sql).bind(incident).fetch_all(conn))
+    on!(tx, conn => sqlx::query_as(sql).bind(text(incident)).fetch_all(conn))
 }

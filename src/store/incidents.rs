@@ -4,7 +4,7 @@ use crate::domain::time::Timestamp;
 
 use super::StoreError;
 use super::tx::{Tx, on, run};
-use super::values::{Place, contains, digest, page, row};
+use super::values::{Place, contains, digest, page, row, text};
 
 row! {
     /// An incident, with the columns that lists filter by; the rest is in `data`.
@@ -44,21 +44,21 @@ macro_rules! bind {
     ($query:expr, $row:expr) => {
         $query
             .bind(digest(&[&$row.key]))
-            .bind(&$row.id)
-            .bind(&$row.key)
-            .bind(&$row.status)
-            .bind(&$row.severity)
-            .bind(&$row.service)
-            .bind(&$row.owner)
-            .bind(&$row.title)
-            .bind(&$row.signature)
+            .bind(text(&$row.id))
+            .bind(text(&$row.key))
+            .bind(text(&$row.status))
+            .bind(text(&$row.severity))
+            .bind(text(&$row.service))
+            .bind(text(&$row.owner))
+            .bind(text(&$row.title))
+            .bind(text(&$row.signature))
             .bind($row.users)
             .bind($row.opened_at)
             .bind($row.acknowledged_at)
             .bind($row.resolved_at)
             .bind($row.generation)
             .bind($row.sequence)
-            .bind(&$row.data)
+            .bind(text(&$row.data))
     };
 }
 
@@ -96,14 +96,14 @@ pub async fn update(tx: &mut Tx, row: &IncidentRow) -> Result<(), StoreError> {
 /// One incident.
 pub async fn get(tx: &mut Tx, id: &str) -> Result<Option<IncidentRow>, StoreError> {
     let sql = concat!("select ", columns!(), " from incident where id = $1");
-    on!(tx, conn => sqlx::query_as(sql).bind(id).fetch_optional(conn))
+    on!(tx, conn => sqlx::query_as(sql).bind(text(id)).fetch_optional(conn))
 }
 
 /// One incident that is about to be changed: another transaction that wants to change it waits until this one ends.
 pub async fn get_for_update(tx: &mut Tx, id: &str) -> Result<Option<IncidentRow>, StoreError> {
     // Touching the row locks it on PostgreSQL; SQLite has one writer anyway.
     let sql = concat!("update incident set id = id where id = $1 returning ", columns!());
-    on!(tx, conn => sqlx::query_as(sql).bind(id).fetch_optional(conn))
+    on!(tx, conn => sqlx::query_as(sql).bind(text(id)).fetch_optional(conn))
 }
 
 /// The incident with this key that is not resolved.
@@ -139,18 +139,21 @@ pub async fn list(
         " from incident where (opened_at < $1 or (opened_at = $1 and id < $2)) \
          and ($3 = '' or status in ($3, $4, $5)) and ($6 = '' or severity in ($6, $7, $8)) \
          and ($9 = '' or service = $9) \
-         and ($10 = '' or lower(key) like $10 escape '\\' or lower(title) like $10 escape '\\') \
-         order by opened_at desc, id desc limit $11"
+         and ($10 = '' or lower(key) like $10 escape '\\' or lower(title) like $10 escape '\\' \
+              or key like $11 escape '\\' or title like $11 escape '\\') \
+         order by opened_at desc, id desc limit $12"
     );
     let [status, severity] = [&filter.status, &filter.severity].map(|any| three(any));
     let service = filter.service.clone().unwrap_or_default();
-    let q = filter.q.as_deref().map(contains).unwrap_or_default();
+    // SQLite lowers ASCII only, so the text is also looked for as it was typed.
+    let typed = filter.q.as_deref().map(contains).unwrap_or_default();
+    let q = typed.to_lowercase();
     let rows: Vec<IncidentRow> = on!(tx, conn => {
         let mut query = sqlx::query_as(sql).bind(place.at).bind(&place.id);
         for value in status.iter().chain(&severity) {
-            query = query.bind(value);
+            query = query.bind(text(value));
         }
-        query.bind(&service).bind(&q).bind(limit as i64 + 1).fetch_all(conn)
+        query.bind(text(&service)).bind(&q).bind(&typed).bind(limit as i64 + 1).fetch_all(conn)
     })?;
     Ok(page(rows, limit, |row| Place { at: row.opened_at, id: row.id.clone() }))
 }

@@ -9,6 +9,7 @@
 
 pub mod alerts;
 pub mod annotations;
+pub mod archive;
 pub mod attempts;
 pub mod audit;
 pub mod chunk;
@@ -25,6 +26,7 @@ pub mod rule_sets;
 pub mod seen;
 pub mod series;
 pub mod silences;
+pub mod transition;
 pub mod writer;
 
 mod error;
@@ -35,6 +37,7 @@ mod tx;
 mod values;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sqlx::{PgPool, SqlitePool};
 
@@ -51,7 +54,7 @@ use tx::{PgSide, Side};
 pub struct Store {
     db: Db,
     /// How the database is called in messages: a path, or a URL without its password.
-    place: String,
+    place: Arc<str>,
     database_time: bool,
 }
 
@@ -82,7 +85,7 @@ impl Store {
         let store = Store::connect(url, false).await?;
         let mut tx = store.read().await?;
         if !migrations::is_prepared(&mut tx).await? {
-            return Err(StoreError::Missing { place: store.place });
+            return Err(StoreError::Missing { place: store.place.to_string() });
         }
         let found = migrations::check(&mut tx, &store.place).await?;
         tx.commit().await?;
@@ -101,7 +104,7 @@ impl Store {
             let (pool, place) = postgres::connect(url).await?;
             (Db::Postgres(pool), place)
         };
-        Ok(Store { db, place, database_time: true })
+        Ok(Store { db, place: place.into(), database_time: true })
     }
 
     async fn migrate(&self, now: Timestamp) -> Result<(), StoreError> {
@@ -136,10 +139,10 @@ impl Store {
     /// Begins reading one consistent state of the database. Committing it just ends it.
     pub async fn read(&self) -> Result<Tx, StoreError> {
         let side = match &self.db {
-            Db::Sqlite { readers, .. } => Side::Sqlite(readers.begin_with("begin").await?),
-            Db::Postgres(pool) => Side::Postgres(PgSide::begin(pool.acquire().await?, postgres::READ).await?),
+            Db::Sqlite { readers, .. } => readers.begin_with("begin").await.map(Side::Sqlite).map_err(StoreError::from),
+            Db::Postgres(pool) => PgSide::begin(pool, postgres::READ).await.map(Side::Postgres),
         };
-        Ok(Tx { side, database_time: self.database_time })
+        self.begun(side)
     }
 
     /// Begins writing. A power failure may take the last second of it on SQLite (a crash of the process
@@ -158,10 +161,15 @@ impl Store {
         let side = match &self.db {
             // The level cannot change inside a transaction, and every writer states its own, so a
             // transaction that was dropped leaves nothing to put back.
-            Db::Sqlite { writer, .. } => Side::Sqlite(writer.begin_with(sqlite).await?),
-            Db::Postgres(pool) => Side::Postgres(PgSide::begin(pool.acquire().await?, postgres::WRITE).await?),
+            Db::Sqlite { writer, .. } => writer.begin_with(sqlite).await.map(Side::Sqlite).map_err(StoreError::from),
+            Db::Postgres(pool) => PgSide::begin(pool, postgres::WRITE).await.map(Side::Postgres),
         };
-        Ok(Tx { side, database_time: self.database_time })
+        self.begun(side)
+    }
+
+    fn begun(&self, side: Result<Side, StoreError>) -> Result<Tx, StoreError> {
+        let side = side.map_err(|error| error.at(&self.place))?;
+        Ok(Tx { side, database_time: self.database_time, place: self.place.clone() })
     }
 
     /// The file of an SQLite database; `None` on PostgreSQL.
@@ -209,5 +217,26 @@ impl Store {
             }
             Db::Postgres(pool) => pool.close().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn synchronous(mut tx: Tx) -> i64 {
+        let level = tx::on!(tx, conn => sqlx::query_scalar("pragma synchronous").fetch_one(conn));
+        level.expect("sqlite answers its own pragma")
+    }
+
+    #[tokio::test]
+    async fn only_durable_transactions_wait_for_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/burnwatch.db", folder.path().display());
+        let store = Store::open(&url, Timestamp(0)).await.unwrap();
+        assert_eq!(synchronous(store.write().await.unwrap()).await, 1);
+        // Dropped, not committed: the next writer still gets the level that it asked for.
+        assert_eq!(synchronous(store.write_durable().await.unwrap()).await, 2);
+        assert_eq!(synchronous(store.write().await.unwrap()).await, 1);
     }
 }

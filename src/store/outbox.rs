@@ -10,7 +10,7 @@ use crate::domain::time::Timestamp;
 
 use super::StoreError;
 use super::tx::{Tx, on, run};
-use super::values::{Place, list as placeholders, page, row};
+use super::values::{Place, list as placeholders, page, row, text};
 
 row! {
     /// One notification on its way to one receiver.
@@ -91,10 +91,10 @@ pub async fn insert(tx: &mut Tx, row: &OutboxRow) -> Result<bool, StoreError> {
         ") values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) on conflict (id) do nothing"
     );
     let written = run!(tx, conn => {
-        let query = sqlx::query(sql).bind(&row.id).bind(&row.incident).bind(row.generation).bind(row.sequence).bind(&row.receiver);
-        let query = query.bind(&row.correlation).bind(&row.kind).bind(&row.payload).bind(&row.state).bind(row.due_at);
+        let query = sqlx::query(sql).bind(text(&row.id)).bind(text(&row.incident)).bind(row.generation).bind(row.sequence).bind(text(&row.receiver));
+        let query = query.bind(text(&row.correlation)).bind(text(&row.kind)).bind(text(&row.payload)).bind(text(&row.state)).bind(row.due_at);
         let query = query.bind(row.created_at).bind(row.finished_at).bind(row.attempts).bind(row.claimed_until);
-        query.bind(&row.last_error).bind(&row.reply).execute(conn)
+        query.bind(text(&row.last_error)).bind(text(&row.reply)).execute(conn)
     })?;
     Ok(written == 1)
 }
@@ -121,7 +121,7 @@ pub async fn claim(tx: &mut Tx, claim: Claim<'_>) -> Result<Vec<OutboxRow>, Stor
     let mut rows: Vec<OutboxRow> = on!(tx, conn => {
         let mut query = sqlx::query_as(AssertSqlSafe(sql.as_str())).bind(claim.now).bind(shared).bind(claim.limit as i64).bind(until);
         for receiver in claim.skip {
-            query = query.bind(receiver);
+            query = query.bind(text(receiver));
         }
         query.fetch_all(conn)
     })?;
@@ -134,7 +134,7 @@ pub async fn claim(tx: &mut Tx, claim: Claim<'_>) -> Result<Vec<OutboxRow>, Stor
 pub async fn extend(tx: &mut Tx, id: &str, now: Timestamp, until: Timestamp) -> Result<bool, StoreError> {
     let until = tx.shared_now(now).await? + (until - now);
     let sql = "update outbox set claimed_until = $2 where id = $1 and state = 'pending'";
-    Ok(run!(tx, conn => sqlx::query(sql).bind(id).bind(until).execute(conn))? == 1)
+    Ok(run!(tx, conn => sqlx::query(sql).bind(text(id)).bind(until).execute(conn))? == 1)
 }
 
 /// The receiver has it. `false`: it was finished already, by another replica or a person.
@@ -144,52 +144,64 @@ pub async fn delivered(tx: &mut Tx, id: &str, now: Timestamp, reply: &str) -> Re
     // A row that a person discarded, or that was given up, while the receiver took it is delivered all the same.
     let sql = "update outbox set state = 'delivered', finished_at = $2, attempts = attempts + 1, claimed_until = 0, last_error = '', \
                reply = $3 where id = $1 and state <> 'delivered'";
-    Ok(run!(tx, conn => sqlx::query(sql).bind(id).bind(now).bind(reply).execute(conn))? == 1)
+    Ok(run!(tx, conn => sqlx::query(sql).bind(text(id)).bind(now).bind(text(reply)).execute(conn))? == 1)
 }
 
 /// It failed and is due again at `due`. `false`: it was finished meanwhile.
 pub async fn retry(tx: &mut Tx, id: &str, due: Timestamp, error: &str) -> Result<bool, StoreError> {
     let sql = "update outbox set due_at = $2, attempts = attempts + 1, claimed_until = 0, last_error = $3 \
                where id = $1 and state = 'pending'";
-    Ok(run!(tx, conn => sqlx::query(sql).bind(id).bind(due).bind(error).execute(conn))? == 1)
+    Ok(run!(tx, conn => sqlx::query(sql).bind(text(id)).bind(due).bind(text(error)).execute(conn))? == 1)
+}
+
+/// Notes what an attempt did before it failed (a ticket that was made), for the next one. `false`: it was finished meanwhile.
+pub async fn progress(tx: &mut Tx, id: &str, reply: &str) -> Result<bool, StoreError> {
+    let sql = "update outbox set reply = $2 where id = $1 and state = 'pending'";
+    Ok(run!(tx, conn => sqlx::query(sql).bind(id).bind(reply).execute(conn))? == 1)
+}
+
+/// Ends every claim. Only for a database that no other process uses: what this one claimed in an earlier
+/// life need not wait for its claims to end.
+pub async fn release_all(tx: &mut Tx) -> Result<u64, StoreError> {
+    run!(tx, conn => sqlx::query("update outbox set claimed_until = 0 where state = 'pending' and claimed_until > 0").execute(conn))
 }
 
 /// Gives a claimed row back untried (shutting down, lost the lease): due at `due`, no attempt counted.
 pub async fn release(tx: &mut Tx, id: &str, due: Timestamp) -> Result<bool, StoreError> {
     let sql = "update outbox set due_at = $2, claimed_until = 0 where id = $1 and state = 'pending'";
-    Ok(run!(tx, conn => sqlx::query(sql).bind(id).bind(due).execute(conn))? == 1)
+    Ok(run!(tx, conn => sqlx::query(sql).bind(text(id)).bind(due).execute(conn))? == 1)
 }
 
 /// It failed for good and lies in the dead letters. `false`: it was finished meanwhile.
 pub async fn dead(tx: &mut Tx, id: &str, now: Timestamp, error: &str) -> Result<bool, StoreError> {
     let sql = "update outbox set state = 'dead', finished_at = $2, attempts = attempts + 1, claimed_until = 0, last_error = $3 \
                where id = $1 and state = 'pending'";
-    Ok(run!(tx, conn => sqlx::query(sql).bind(id).bind(now).bind(error).execute(conn))? == 1)
+    Ok(run!(tx, conn => sqlx::query(sql).bind(text(id)).bind(now).bind(text(error)).execute(conn))? == 1)
 }
 
 /// Sends a dead letter again, under the same id. `false`: it is no dead letter.
 pub async fn replay(tx: &mut Tx, id: &str, now: Timestamp) -> Result<bool, StoreError> {
     let sql = "update outbox set state = 'pending', due_at = $2, finished_at = null, claimed_until = 0 where id = $1 and state = 'dead'";
-    Ok(run!(tx, conn => sqlx::query(sql).bind(id).bind(now).execute(conn))? == 1)
+    Ok(run!(tx, conn => sqlx::query(sql).bind(text(id)).bind(now).execute(conn))? == 1)
 }
 
 /// Gives up on a row that is pending or dead, with a reason. `false`: it is neither.
 pub async fn discard(tx: &mut Tx, id: &str, now: Timestamp, reason: &str) -> Result<bool, StoreError> {
     let sql = "update outbox set state = 'discarded', finished_at = $2, claimed_until = 0, last_error = $3 \
                where id = $1 and state in ('pending', 'dead')";
-    Ok(run!(tx, conn => sqlx::query(sql).bind(id).bind(now).bind(reason).execute(conn))? == 1)
+    Ok(run!(tx, conn => sqlx::query(sql).bind(text(id)).bind(now).bind(text(reason)).execute(conn))? == 1)
 }
 
 /// One delivery.
 pub async fn get(tx: &mut Tx, id: &str) -> Result<Option<OutboxRow>, StoreError> {
     let sql = concat!("select ", columns!(), " from outbox where id = $1");
-    on!(tx, conn => sqlx::query_as(sql).bind(id).fetch_optional(conn))
+    on!(tx, conn => sqlx::query_as(sql).bind(text(id)).fetch_optional(conn))
 }
 
 /// All deliveries of an incident, in the order in which it caused them.
 pub async fn for_incident(tx: &mut Tx, incident: &str) -> Result<Vec<OutboxRow>, StoreError> {
     let sql = concat!("select ", columns!(), " from outbox where incident = $1");
-    let mut rows: Vec<OutboxRow> = on!(tx, conn => sqlx::query_as(sql).bind(incident).fetch_all(conn))?;
+    let mut rows: Vec<OutboxRow> = on!(tx, conn => sqlx::query_as(sql).bind(text(incident)).fetch_all(conn))?;
     // Sorted here: databases differ in how they order text.
     rows.sort_by(|a, b| (a.generation, a.sequence, &a.receiver).cmp(&(b.generation, b.sequence, &b.receiver)));
     Ok(rows)
@@ -202,7 +214,7 @@ pub async fn last_delivered(tx: &mut Tx, incident: &str, generation: i64, receiv
         columns!(),
         " from outbox where incident = $1 and generation = $2 and receiver = $3 and state = 'delivered' order by sequence desc limit 1"
     );
-    on!(tx, conn => sqlx::query_as(sql).bind(incident).bind(generation).bind(receiver).fetch_optional(conn))
+    on!(tx, conn => sqlx::query_as(sql).bind(text(incident)).bind(generation).bind(text(receiver)).fetch_optional(conn))
 }
 
 /// A page of deliveries, newest first, and the cursor of the next page.
@@ -222,10 +234,10 @@ pub async fn list(
     let receiver = filter.receiver.as_deref().unwrap_or_default();
     let incident = filter.incident.as_deref().unwrap_or_default();
     let rows: Vec<OutboxRow> = on!(tx, conn => {
-        let mut query = sqlx::query_as(AssertSqlSafe(sql.as_str())).bind(place.at).bind(&place.id).bind(receiver).bind(incident);
+        let mut query = sqlx::query_as(AssertSqlSafe(sql.as_str())).bind(place.at).bind(&place.id).bind(text(receiver)).bind(text(incident));
         query = query.bind(limit as i64 + 1);
         for state in &filter.state {
-            query = query.bind(state);
+            query = query.bind(text(state));
         }
         query.fetch_all(conn)
     })?;

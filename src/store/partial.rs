@@ -27,19 +27,21 @@ row! {
 }
 
 /// Stores the flush `n` of a writer and moves the writer on to it. `false`: this flush is stored already
-/// (the answer to an earlier commit was lost), so nothing was written.
+/// (the answer to an earlier commit was lost), so nothing was written. A writer's flushes come in order.
 pub async fn append(tx: &mut Tx, writer: &str, n: i64, at: Timestamp, data: &[u8]) -> Result<bool, StoreError> {
-    let sql = "insert into partial (writer, n, at, data) values ($1, $2, $3, $4) on conflict (writer, n) do nothing";
-    let written = run!(tx, conn => sqlx::query(sql).bind(writer).bind(n).bind(at).bind(data).execute(conn))?;
-    if written == 0 {
-        return Ok(false);
-    }
-    let sql = "update writer set \
-               last_n = case when last_n < $2 then $2 else last_n end, \
-               flushed_to = case when flushed_to < $3 then $3 else flushed_to end \
-               where id = $1";
+    // The writer remembers what it stored for longer than the partial lives: a late repetition of a
+    // flush that was compacted meanwhile must not count again.
+    let sql = "update writer set last_n = $2, flushed_to = case when flushed_to < $3 then $3 else flushed_to end \
+               where id = $1 and last_n < $2";
     let moved = run!(tx, conn => sqlx::query(sql).bind(writer).bind(n).bind(at).execute(conn))?;
-    if moved == 1 { Ok(true) } else { Err(StoreError::NotOne { what: "writer", id: writer.to_owned() }) }
+    if moved == 0 {
+        let sql = "select last_n from writer where id = $1";
+        let known: Option<i64> = on!(tx, conn => sqlx::query_scalar(sql).bind(writer).fetch_optional(conn))?;
+        return known.map(|_| false).ok_or_else(|| StoreError::NotOne { what: "writer", id: writer.to_owned() });
+    }
+    let sql = "insert into partial (writer, n, at, data) values ($1, $2, $3, $4)";
+    run!(tx, conn => sqlx::query(sql).bind(writer).bind(n).bind(at).bind(data).execute(conn))?;
+    Ok(true)
 }
 
 /// The next partials of a writer after `n`, in order.

@@ -4,7 +4,7 @@ use crate::domain::time::Timestamp;
 
 use super::StoreError;
 use super::tx::{Tx, on, run};
-use super::values::row;
+use super::values::{row, text};
 
 row! {
     /// One receiver.
@@ -29,6 +29,6 @@ pub async fn load(tx: &mut Tx) -> Result<Vec<ReceiverRow>, StoreError> {
 pub async fn save(tx: &mut Tx, receiver: &str, paused_until: Timestamp, data: &str) -> Result<(), StoreError> {
     let sql = "insert into receiver_state (receiver, paused_until, data) values ($1, $2, $3) \
                on conflict (receiver) do update set paused_until = excluded.paused_until, data = excluded.data";
-    run!(tx, conn => sqlx::query(sql).bind(receiver).bind(paused_until).bind(data).execute(conn))?;
+    run!(tx, conn => sqlx::query(sql).bind(text(receiver)).bind(paused_until).bind(text(data)).execute(conn))?;
     Ok(())
 }

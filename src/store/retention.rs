@@ -58,8 +58,8 @@ pub async fn prune(tx: &mut Tx, cutoffs: &Cutoffs) -> Result<u64, StoreError> {
         ),
         ("delete from annotation where id in (select id from annotation where at < $1 order by at limit $2)", cutoffs.annotations),
         (
-            "delete from rule_set where revision in (select revision from rule_set where loaded_at < $1 limit $2) and revision not in \
-             (select revision from rule_set where good = 1 order by loaded_at desc, revision desc limit 1)",
+            "delete from rule_set where revision in (select revision from rule_set where loaded_at < $1 and revision not in \
+             (select revision from rule_set where good = 1 order by loaded_at desc, revision desc limit 1) limit $2)",
             cutoffs.rule_sets,
         ),
         ("delete from silence where id in (select id from silence where ends_at < $1 order by ends_at limit $2)", cutoffs.silences),

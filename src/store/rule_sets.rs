@@ -4,7 +4,7 @@ use crate::domain::time::Timestamp;
 
 use super::StoreError;
 use super::tx::{Tx, on, run};
-use super::values::row;
+use super::values::{row, text};
 
 row! {
     /// One revision.
@@ -22,7 +22,7 @@ row! {
 pub async fn save(tx: &mut Tx, revision: &str, files: &str, loaded_at: Timestamp, good: bool) -> Result<(), StoreError> {
     let sql = "insert into rule_set (revision, files, loaded_at, good) values ($1, $2, $3, $4) \
                on conflict (revision) do update set files = excluded.files, loaded_at = excluded.loaded_at, good = excluded.good";
-    run!(tx, conn => sqlx::query(sql).bind(revision).bind(files).bind(loaded_at).bind(i64::from(good)).execute(conn))?;
+    run!(tx, conn => sqlx::query(sql).bind(text(revision)).bind(text(files)).bind(loaded_at).bind(i64::from(good)).execute(conn))?;
     Ok(())
 }
 
@@ -35,7 +35,7 @@ pub async fn last_good(tx: &mut Tx) -> Result<Option<RuleSetRow>, StoreError> {
 /// One revision.
 pub async fn get(tx: &mut Tx, revision: &str) -> Result<Option<RuleSetRow>, StoreError> {
     let sql = "select revision, files, loaded_at, good from rule_set where revision = $1";
-    on!(tx, conn => sqlx::query_as(sql).bind(revision).fetch_optional(conn))
+    on!(tx, conn => sqlx::query_as(sql).bind(text(revision)).fetch_optional(conn))
 }
 
 /// The newest revisions, newest first.

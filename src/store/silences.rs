@@ -4,7 +4,7 @@ use crate::domain::time::Timestamp;
 
 use super::StoreError;
 use super::tx::{Tx, on, run};
-use super::values::row;
+use super::values::{row, text};
 
 row! {
     /// One silence.
@@ -33,8 +33,8 @@ macro_rules! columns {
 pub async fn insert(tx: &mut Tx, row: &SilenceRow) -> Result<(), StoreError> {
     let sql = concat!("insert into silence (", columns!(), ") values ($1, $2, $3, $4, $5, $6, $7, $8, $9)");
     run!(tx, conn => {
-        let query = sqlx::query(sql).bind(&row.id).bind(&row.matchers).bind(row.starts_at).bind(row.ends_at).bind(&row.author);
-        query.bind(&row.comment).bind(row.created_at).bind(row.updated_at).bind(row.expired_at).execute(conn)
+        let query = sqlx::query(sql).bind(text(&row.id)).bind(text(&row.matchers)).bind(row.starts_at).bind(row.ends_at).bind(text(&row.author));
+        query.bind(text(&row.comment)).bind(row.created_at).bind(row.updated_at).bind(row.expired_at).execute(conn)
     })?;
     Ok(())
 }
@@ -44,8 +44,8 @@ pub async fn update(tx: &mut Tx, row: &SilenceRow) -> Result<(), StoreError> {
     let sql = "update silence set matchers = $2, starts_at = $3, ends_at = $4, author = $5, comment = $6, updated_at = $7, \
                expired_at = $8 where id = $1";
     let done = run!(tx, conn => {
-        let query = sqlx::query(sql).bind(&row.id).bind(&row.matchers).bind(row.starts_at).bind(row.ends_at).bind(&row.author);
-        query.bind(&row.comment).bind(row.updated_at).bind(row.expired_at).execute(conn)
+        let query = sqlx::query(sql).bind(text(&row.id)).bind(text(&row.matchers)).bind(row.starts_at).bind(row.ends_at).bind(text(&row.author));
+        query.bind(text(&row.comment)).bind(row.updated_at).bind(row.expired_at).execute(conn)
     })?;
     if done == 1 { Ok(()) } else { Err(StoreError::NotOne { what: "silence", id: row.id.clone() }) }
 }
@@ -53,7 +53,7 @@ pub async fn update(tx: &mut Tx, row: &SilenceRow) -> Result<(), StoreError> {
 /// One silence.
 pub async fn get(tx: &mut Tx, id: &str) -> Result<Option<SilenceRow>, StoreError> {
     let sql = concat!("select ", columns!(), " from silence where id = $1");
-    on!(tx, conn => sqlx::query_as(sql).bind(id).fetch_optional(conn))
+    on!(tx, conn => sqlx::query_as(sql).bind(text(id)).fetch_optional(conn))
 }
 
 /// The newest thousand, also ended ones, newest first.

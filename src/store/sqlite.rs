@@ -108,10 +108,7 @@ fn explain(error: sqlx::Error, path: &Path) -> StoreError {
     if matches!(code, Some(8 | 10 | 14)) {
         return StoreError::Unwritable { path: path.to_owned(), source: error.into() };
     }
-    match StoreError::from(error) {
-        StoreError::Corrupt { what, .. } => StoreError::Corrupt { place: path.display().to_string(), what },
-        other => other,
-    }
+    StoreError::from(error).at(&path.display().to_string())
 }
 
 /// Copies a running database into a file that does not exist yet (0600).
@@ -132,4 +129,21 @@ pub(super) async fn backup(readers: &SqlitePool, file: &Path) -> Result<(), Stor
         return Err(failed(error.to_string()));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_relative_unless_they_begin_with_a_slash() {
+        for (url, expected) in
+            [("sqlite://a/b.db", "a/b.db"), ("sqlite:b.db", "b.db"), ("sqlite:///a/b.db", "/a/b.db"), ("sqlite:/b.db", "/b.db")]
+        {
+            assert_eq!(path(url).unwrap(), Path::new(expected), "{url}");
+        }
+        for bad in ["sqlite::memory:", "sqlite://:memory:", "sqlite://", "sqlite:", "sqlite://a/", "sqlite://a.db?mode=ro"] {
+            assert!(matches!(path(bad), Err(StoreError::Url { .. })), "{bad}");
+        }
+    }
 }

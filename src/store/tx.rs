@@ -1,9 +1,10 @@
 //! One transaction on either database, and the macro that runs one SQL text on both.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
-use sqlx::{Executor, Postgres, Sqlite};
+use sqlx::{Executor, PgPool, Postgres, Sqlite};
 
 use crate::domain::time::Timestamp;
 
@@ -20,6 +21,8 @@ pub struct Tx {
     pub(super) side: Side,
     /// Whether leases and claims are measured with PostgreSQL's clock, the one clock all replicas share.
     pub(super) database_time: bool,
+    /// How the database is called in messages.
+    pub(super) place: Arc<str>,
 }
 
 /// The database under a transaction.
@@ -39,8 +42,8 @@ pub(super) struct PgSide {
 /// Runs a statement on whichever database it is. The body is an expression that makes a future out of
 /// the connection; both databases get the same text.
 macro_rules! on {
-    ($tx:expr, $conn:ident => $future:expr) => {
-        match &mut $tx.side {
+    ($tx:expr, $conn:ident => $future:expr) => {{
+        let answer = match &mut $tx.side {
             $crate::store::tx::Side::Sqlite(transaction) => {
                 let $conn = &mut **transaction;
                 $future.await.map_err($crate::store::StoreError::from)
@@ -52,8 +55,9 @@ macro_rules! on {
                 side.busy = matches!(answer, Err($crate::store::StoreError::Timeout { .. }));
                 answer
             }
-        }
-    };
+        };
+        answer.map_err(|error| error.at(&$tx.place))
+    }};
 }
 pub(super) use on;
 
@@ -78,10 +82,11 @@ impl Tx {
     ///
     /// `CommitUnknown` says that the answer was lost: read by key before writing again.
     pub async fn commit(self) -> Result<(), StoreError> {
-        match self.side {
-            Side::Sqlite(transaction) => Ok(transaction.commit().await?),
+        let answer = match self.side {
+            Side::Sqlite(transaction) => transaction.commit().await.map_err(StoreError::from),
             Side::Postgres(mut side) => side.commit().await,
-        }
+        };
+        answer.map_err(|error| error.at(&self.place))
     }
 
     /// Whether this is PostgreSQL; the few texts that differ ask here.
@@ -92,23 +97,18 @@ impl Tx {
     /// The time by which leases and claims are measured: PostgreSQL's own clock, which all replicas
     /// share; on SQLite (one replica) the caller's.
     pub async fn shared_now(&mut self, now: Timestamp) -> Result<Timestamp, StoreError> {
-        match &mut self.side {
-            Side::Postgres(side) if self.database_time => {
-                side.busy = true;
-                let sql = "select cast(floor(extract(epoch from clock_timestamp()) * 1000) as bigint)";
-                let answer = deadline(sqlx::query_scalar(sql).fetch_one(side.connection())).await;
-                side.busy = matches!(answer, Err(StoreError::Timeout { .. }));
-                answer
-            }
-            Side::Postgres(_) | Side::Sqlite(_) => Ok(now),
+        if !self.is_postgres() || !self.database_time {
+            return Ok(now);
         }
+        let sql = "select cast(floor(extract(epoch from clock_timestamp()) * 1000) as bigint)";
+        on!(self, conn => sqlx::query_scalar(sql).fetch_one(conn))
     }
 }
 
 impl PgSide {
     /// Begins on a connection from the pool.
-    pub async fn begin(conn: PoolConnection<Postgres>, statement: &'static str) -> Result<PgSide, StoreError> {
-        let mut side = PgSide { conn: Some(conn), busy: true };
+    pub async fn begin(pool: &PgPool, statement: &'static str) -> Result<PgSide, StoreError> {
+        let mut side = PgSide { conn: Some(pool.acquire().await?), busy: true };
         // Several statements in one text: a single round trip, and limits that hold for this transaction
         // only, so that they also work behind a pooler that shares sessions.
         deadline(async { side.connection().execute(sqlx::raw_sql(statement)).await.map(|_| ()) }).await?;

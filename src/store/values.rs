@@ -1,5 +1,7 @@
 //! How values stand in columns, the same on both databases, and the little tools that statements share.
 
+use std::borrow::Cow;
+
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::{Database, Decode, Encode, Type};
@@ -95,10 +97,15 @@ pub(super) fn digest(parts: &[&str]) -> Vec<u8> {
     hash.finalize().to_vec()
 }
 
+/// Text as both databases take it: PostgreSQL has no zero byte in text, and a stranger may well send one.
+pub(super) fn text(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) }
+}
+
 /// A pattern for `like … escape '\'` that finds the text anywhere; the text itself has no wildcards.
 pub(super) fn contains(text: &str) -> String {
     let mut pattern = String::from("%");
-    for c in text.to_lowercase().chars() {
+    for c in self::text(text).chars() {
         if matches!(c, '%' | '_' | '\\') {
             pattern.push('\\');
         }
@@ -121,11 +128,7 @@ impl Place {
         let Some(cursor) = cursor else { return Ok(Place { at: Timestamp(i64::MAX), id: String::new() }) };
         let bytes = hex::decode(cursor).map_err(|_| StoreError::Cursor)?;
         let text = String::from_utf8(bytes).map_err(|_| StoreError::Cursor)?;
-        let (at, id) = text.split_once(' ').ok_or(StoreError::Cursor)?;
-        // PostgreSQL has no text with a zero byte in it.
-        if id.contains('\0') {
-            return Err(StoreError::Cursor);
-        }
+        let (at, id) = text.split_once(' ').filter(|(_, id)| !id.contains('\0')).ok_or(StoreError::Cursor)?;
         Ok(Place { at: Timestamp(at.parse().map_err(|_| StoreError::Cursor)?), id: id.to_owned() })
     }
 
@@ -160,14 +163,14 @@ mod tests {
 
     #[test]
     fn what_people_search_for_has_no_wildcards() {
-        assert_eq!(contains("50%_A\\"), "%50\\%\\_a\\\\%");
+        assert_eq!(contains("50%_A\\"), "%50\\%\\_A\\\\%");
     }
 
     #[test]
     fn cursors_read_back_and_strangers_are_refused() {
         let place = Place { at: Timestamp(-5), id: "a b".into() };
         assert_eq!(Place::from_cursor(Some(&place.cursor())).unwrap(), place);
-        for bad in ["x", "00", "31", &hex::encode("1 \0")] {
+        for bad in ["x", "00", "31", "312000"] {
             assert!(matches!(Place::from_cursor(Some(bad)), Err(StoreError::Cursor)), "{bad}");
         }
     }

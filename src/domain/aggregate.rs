@@ -1,0 +1,434 @@
+//! Folds events and ready-made rows into cells: one per series and slice of time, until the next flush takes them.
+//!
+//! Knows no clock and does no I/O. What was folded away by the caps is counted; totals are exact.
+
+mod repeats;
+mod seen;
+mod table;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use seen::{SeenKey, SeenKind};
+pub use table::{APPS_MAX, TooManyApps, VALUES_MAX};
+
+use super::cell::{Cell, Counts, Limit, Over, UNIT, square};
+use super::event::{Batch, Event};
+use super::metric::Metric;
+use super::rows::Row;
+use super::segment::Slice;
+use super::series::Series;
+use super::sketch::Sketch;
+use super::time::{Span, Timestamp};
+use repeats::{Counted, Repeats};
+use seen::Seen;
+use table::Table;
+
+/// How long a body is remembered byte for byte (CONTRACT 5).
+const BODY_WINDOW: Span = Span::minutes(10);
+/// Bounds of the memories, in hashes.
+const BODIES_MAX: usize = 500_000;
+const IDS_MAX: usize = 1_000_000;
+const ROW_IDS_MAX: usize = 8_000_000;
+const REPEATS_MAX: usize = 262_144;
+/// How many example traces one flush carries.
+const TRACES_MAX: usize = 256;
+
+/// How events are folded.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Length of a slice.
+    pub bucket: Span,
+    /// What arrives longer than this after the end of its bucket is late.
+    pub settle: Span,
+    /// Dimensions that series have, in order of importance.
+    pub dimensions: Vec<String>,
+    pub series_max: usize,
+    /// How long ids of bodies and rows are remembered: `retention.bucket`.
+    pub remember: Span,
+}
+
+/// Number of a series within this aggregator; means nothing elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LocalSeries(pub u32);
+
+/// What a flush takes away.
+#[derive(Debug, Default)]
+pub struct Drained {
+    /// Sorted by series, then slice.
+    pub cells: Vec<(LocalSeries, Slice, Cell)>,
+    /// Series that are new since the last flush. A number that is forgotten and given again stands
+    /// here again, so a map that takes these over is always right.
+    pub new: Vec<(LocalSeries, Series)>,
+    /// What must be remembered across a restart.
+    pub seen: Vec<SeenKey>,
+    /// Traces of bad requests, at most one a series.
+    pub traces: Vec<(LocalSeries, Slice, String)>,
+    pub arrival: Arrival,
+    /// How many series are known now.
+    pub series: usize,
+}
+
+impl Drained {
+    /// Whether there is nothing to store.
+    pub fn is_empty(&self) -> bool {
+        self.cells.is_empty() && self.seen.is_empty()
+    }
+}
+
+/// How events arrived since the last flush.
+#[derive(Clone, Debug, Default)]
+pub struct Arrival {
+    pub events: u64,
+    /// Events whose bucket had closed already.
+    pub late: u64,
+    /// Events that lost a dimension value to the caps.
+    pub folded: u64,
+    /// Arrival minus event time, in milliseconds.
+    pub lag: Sketch,
+}
+
+/// What became of a ready-made row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowOutcome {
+    Counted,
+    /// Its `id` was seen before.
+    Duplicate,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    /// Index into the sets of limits.
+    limits: u16,
+    /// Newest slice that was counted.
+    last: Slice,
+    cells: Vec<(Slice, Cell)>,
+    traced: bool,
+    fresh: bool,
+}
+
+/// Cells in the making, and the memories that make everything count once.
+#[derive(Debug)]
+pub struct Aggregator {
+    settings: Settings,
+    table: Table,
+    entries: Vec<Entry>,
+    /// Series with cells.
+    dirty: Vec<u32>,
+    new: Vec<u32>,
+    limits: BTreeMap<Metric, u16>,
+    /// Every set of limits that was ever in force: an update is taken back from the set it was held
+    /// against. The first one is empty.
+    limit_sets: Vec<Vec<Limit>>,
+    repeats: Repeats,
+    bodies: Seen,
+    ids: Seen,
+    row_ids: Seen,
+    seen: Vec<SeenKey>,
+    traces: Vec<(LocalSeries, Slice, String)>,
+    arrival: Arrival,
+}
+
+impl Aggregator {
+    /// An empty one.
+    pub fn new(settings: Settings) -> Aggregator {
+        Aggregator {
+            table: Table::new(&settings.dimensions, settings.series_max),
+            entries: Vec::new(),
+            dirty: Vec::new(),
+            new: Vec::new(),
+            limits: BTreeMap::new(),
+            limit_sets: vec![Vec::new()],
+            repeats: Repeats::new(REPEATS_MAX),
+            bodies: Seen::new(BODY_WINDOW, 20, BODIES_MAX),
+            ids: Seen::new(settings.remember, 8, IDS_MAX),
+            row_ids: Seen::new(settings.remember, 8, ROW_IDS_MAX),
+            seen: Vec::new(),
+            traces: Vec::new(),
+            arrival: Arrival::default(),
+            settings,
+        }
+    }
+
+    /// Takes over what rules name: the limits to count exactly, and what is never folded.
+    pub fn set_rules(
+        &mut self,
+        limits: BTreeMap<Metric, Vec<Limit>>,
+        named_dimensions: &BTreeSet<String>,
+        named_values: &BTreeMap<String, BTreeSet<String>>,
+    ) {
+        self.table.set_named(named_dimensions, named_values);
+        self.limits = limits.into_iter().map(|(metric, set)| (metric, self.limit_set(set))).collect();
+        for (number, entry) in self.entries.iter_mut().enumerate() {
+            if let Some(series) = self.table.series(number as u32) {
+                entry.limits = self.limits.get(&series.metric).copied().unwrap_or(0);
+            }
+        }
+    }
+
+    fn limit_set(&mut self, set: Vec<Limit>) -> u16 {
+        if let Some(at) = self.limit_sets.iter().position(|known| *known == set) {
+            return at as u16;
+        }
+        if self.limit_sets.len() > usize::from(u16::MAX) {
+            // Tens of thousands of different rule sets in one life: start over, and let updates of
+            // what was counted before count as new.
+            self.limit_sets.truncate(1);
+            self.repeats = Repeats::new(REPEATS_MAX);
+        }
+        self.limit_sets.push(set);
+        (self.limit_sets.len() - 1) as u16
+    }
+
+    /// Makes stored series known, so that the same ones stay unfolded after a restart.
+    pub fn recall_series<'a>(&mut self, series: impl IntoIterator<Item = &'a Series>, now: Timestamp) {
+        for series in series {
+            let number = self.table.recall(series, None);
+            self.entry(number, self.slice(now));
+        }
+    }
+
+    /// Remembers what was seen before a restart.
+    pub fn recall_seen(&mut self, keys: impl IntoIterator<Item = SeenKey>) {
+        let mut keys: Vec<SeenKey> = keys.into_iter().collect();
+        keys.sort_unstable();
+        for key in keys {
+            self.memory(key.kind).insert(key.hash, key.at);
+        }
+    }
+
+    fn memory(&mut self, kind: SeenKind) -> &mut Seen {
+        match kind {
+            SeenKind::Id => &mut self.ids,
+            SeenKind::Body => &mut self.bodies,
+            SeenKind::Row => &mut self.row_ids,
+        }
+    }
+
+    /// Whether this was not seen within its time; it is remembered from now on.
+    pub fn first_time(&mut self, kind: SeenKind, hash: u64, now: Timestamp) -> bool {
+        let first = self.memory(kind).insert(hash, now);
+        if first {
+            self.seen.push(SeenKey { at: now, kind, hash });
+        }
+        first
+    }
+
+    /// Counts the events of a batch that arrived at `now`. Whether its `id` is new has been asked before.
+    pub fn add(&mut self, batch: &Batch<'_>, now: Timestamp) -> Result<(), TooManyApps> {
+        let scope = self.table.scope(&batch.source)?;
+        for event in &batch.events {
+            self.arrived(event, now);
+            if let Some(repeat) = event.repeat
+                && let Some(counted) = self.repeats.get_mut(repeat.key)
+            {
+                let counted = std::mem::replace(counted, newer(*counted, event));
+                self.revise(counted, event);
+                continue;
+            }
+            let (series, folded) = self.table.find(&scope, event);
+            self.arrival.folded += u64::from(folded);
+            self.count(series, event);
+        }
+        Ok(())
+    }
+
+    fn arrived(&mut self, event: &Event<'_>, now: Timestamp) {
+        let lag = (now - event.at).millis().max(0);
+        self.arrival.events += 1;
+        self.arrival.lag.add(lag as f64, UNIT);
+        let closed = event.at.floor(self.settings.bucket) + self.settings.bucket + self.settings.settle;
+        self.arrival.late += u64::from(closed <= now);
+    }
+
+    fn count(&mut self, series: u32, event: &Event<'_>) {
+        let slice = self.slice(event.at);
+        let number = self.entry(series, slice);
+        let entry = &mut self.entries[number];
+        if let Some(repeat) = event.repeat {
+            let (weight, value, bad, limits) = (event.weight, event.value, event.bad, entry.limits);
+            self.repeats.insert(repeat.key, Counted { series, slice, weight, value, bad, ts: repeat.ts, limits });
+        }
+        if let (Some(trace), true, false) = (&event.trace, event.bad, entry.traced)
+            && self.traces.len() < TRACES_MAX
+        {
+            entry.traced = true;
+            self.traces.push((LocalSeries(series), slice, trace.to_string()));
+        }
+        let limits = &self.limit_sets[usize::from(entry.limits)];
+        let cell = cell_of(&mut entry.cells, slice, series, &mut self.dirty);
+        cell.counts += Counts::event(event.weight, event.bad);
+        if event.bad {
+            cell.bad_sq += square(event.weight);
+        }
+        if let Some(value) = event.value {
+            cell.valued += Counts::event(event.weight, false);
+            weigh_value(cell, value, event.weight, limits);
+        }
+        if let Some(user) = event.user {
+            cell.users.add(user);
+            if event.bad {
+                cell.bad_users.add(user);
+            }
+        }
+    }
+
+    /// Posts the difference between what is counted of a thing and its newer state, to where it was counted.
+    fn revise(&mut self, counted: Counted, event: &Event<'_>) {
+        let new = newer(counted, event);
+        if new.value == counted.value && new.bad == counted.bad {
+            return;
+        }
+        let entry = &mut self.entries[counted.series as usize];
+        let current = entry.limits;
+        let cell = cell_of(&mut entry.cells, counted.slice, counted.series, &mut self.dirty);
+        if let (Some(old), Some(new)) = (counted.value, new.value)
+            && old != new
+        {
+            weigh_value(cell, old, -counted.weight, &self.limit_sets[usize::from(counted.limits)]);
+            weigh_value(cell, new, counted.weight, &self.limit_sets[usize::from(current)]);
+            if let Some(repeat) = event.repeat
+                && let Some(remembered) = self.repeats.get_mut(repeat.key)
+            {
+                remembered.limits = current;
+            }
+        }
+        if new.bad && !counted.bad {
+            cell.counts.bad += counted.weight;
+            cell.counts.raw_bad += 1;
+            cell.bad_sq += square(counted.weight);
+            if let Some(user) = event.user {
+                cell.bad_users.add(user);
+            }
+        }
+    }
+
+    /// Counts a ready-made row.
+    pub fn add_row(&mut self, row: Row<'_>, now: Timestamp) -> Result<RowOutcome, TooManyApps> {
+        let (series, folded) = self.table.find_row(&row.metric, row.dims())?;
+        if let Some(id) = row.id
+            && !self.first_time(SeenKind::Row, id, now)
+        {
+            return Ok(RowOutcome::Duplicate);
+        }
+        self.arrival.folded += u64::from(folded);
+        let slice = self.slice(row.at);
+        let number = self.entry(series, slice);
+        let cell = cell_of(&mut self.entries[number].cells, slice, series, &mut self.dirty);
+        if *cell == Cell::default() {
+            *cell = row.cell
+        } else {
+            cell.merge(&row.cell)
+        }
+        Ok(RowOutcome::Counted)
+    }
+
+    fn slice(&self, at: Timestamp) -> Slice {
+        at.millis().div_euclid(self.settings.bucket.millis())
+    }
+
+    fn entry(&mut self, series: u32, slice: Slice) -> usize {
+        let number = series as usize;
+        if number >= self.entries.len() {
+            self.entries.resize_with(number + 1, Entry::default);
+        }
+        if !self.entries[number].fresh {
+            let metric = self.table.series(series).expect("the table just gave this number").metric;
+            let limits = self.limits.get(&metric).copied().unwrap_or(0);
+            self.entries[number] = Entry { limits, last: slice, fresh: true, ..Entry::default() };
+            self.new.push(series);
+        }
+        let entry = &mut self.entries[number];
+        entry.last = entry.last.max(slice);
+        number
+    }
+
+    /// A series by its number.
+    pub fn series(&self, series: LocalSeries) -> Option<Series> {
+        self.table.series(series.0)
+    }
+
+    /// Takes everything that was counted since the last call.
+    pub fn drain(&mut self) -> Drained {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        dirty.sort_unstable();
+        let mut cells = Vec::with_capacity(dirty.len());
+        for series in dirty {
+            let entry = &mut self.entries[series as usize];
+            entry.traced = false;
+            let mut taken = std::mem::take(&mut entry.cells);
+            taken.sort_unstable_by_key(|(slice, _)| *slice);
+            cells.extend(taken.into_iter().map(|(slice, cell)| (LocalSeries(series), slice, cell)));
+        }
+        let new = std::mem::take(&mut self.new);
+        Drained {
+            cells,
+            new: new.into_iter().filter_map(|n| Some((LocalSeries(n), self.table.series(n)?))).collect(),
+            seen: std::mem::take(&mut self.seen),
+            traces: std::mem::take(&mut self.traces),
+            arrival: std::mem::take(&mut self.arrival),
+            series: self.table.len(),
+        }
+    }
+
+    /// Forgets series without an event since `before`, so that old releases make room for new ones.
+    /// Call it now and then (hourly); it costs about a microsecond a series.
+    pub fn forget_idle(&mut self, before: Timestamp) {
+        let before = self.slice(before);
+        let entries = &mut self.entries;
+        let stays = |series: u32| {
+            let entry = &entries[series as usize];
+            entry.last >= before || !entry.cells.is_empty()
+        };
+        self.table.retain(stays);
+        for (number, entry) in entries.iter_mut().enumerate() {
+            if self.table.series(number as u32).is_none() {
+                *entry = Entry::default();
+            }
+        }
+        self.repeats.retain_series(|series| entries[series as usize].fresh);
+        self.new.retain(|series| entries[*series as usize].fresh);
+    }
+}
+
+/// The state after a report: the later one by the client's time; of two of one time the larger
+/// value, so that the order of arrival does not matter. A session that crashed stays crashed.
+fn newer(counted: Counted, event: &Event<'_>) -> Counted {
+    let ts = event.repeat.and_then(|repeat| repeat.ts);
+    let replaces = match (counted.ts, ts) {
+        (Some(old), Some(new)) if new == old => event.value > counted.value,
+        (Some(old), Some(new)) => new > old,
+        _ => true,
+    };
+    Counted {
+        value: if replaces { event.value.or(counted.value) } else { counted.value },
+        ts: if replaces { ts.or(counted.ts) } else { counted.ts },
+        bad: counted.bad || event.bad,
+        ..counted
+    }
+}
+
+/// The cell of a slice, made if there is none; a series with its first cell becomes dirty.
+fn cell_of<'a>(cells: &'a mut Vec<(Slice, Cell)>, slice: Slice, series: u32, dirty: &mut Vec<u32>) -> &'a mut Cell {
+    if cells.is_empty() {
+        dirty.push(series);
+    }
+    // Nearly all events belong to the newest one or two slices.
+    let at = cells.iter().rposition(|(have, _)| *have == slice).unwrap_or_else(|| {
+        cells.push((slice, Cell::default()));
+        cells.len() - 1
+    });
+    &mut cells[at].1
+}
+
+/// Adds a value to the distribution, the sum and the exact counters, with a weight that may be negative.
+fn weigh_value(cell: &mut Cell, value: f64, weight: i64, limits: &[Limit]) {
+    cell.sum += value * (weight as f64 / UNIT as f64);
+    cell.sketch.add(value, weight);
+    for limit in limits {
+        let missed = i64::from(limit.missed_by(value));
+        cell.add_over(Over { limit: *limit, tested: weight, over: missed * weight, raw_over: missed * weight.signum() });
+    }
+}
+
+#[cfg(test)]
+mod tests;

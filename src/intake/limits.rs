@@ -1,0 +1,193 @@
+//! Token buckets: how many events each source address and each key may send.
+
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Mutex, PoisonError};
+
+use ahash::AHashMap;
+use tokio::time::Instant;
+
+/// How many sources are known at a time.
+const SOURCES_MAX: usize = 65_536;
+/// A key may send this many times as much as one source.
+const KEY_FACTOR: u32 = 100;
+/// The longest time a sender is asked to wait, in seconds.
+const WAIT_MAX: f64 = 60.0;
+
+/// Who sends: one IPv4 address, or one IPv6 network of 64 bits (which is what one customer gets).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Source(IpAddr);
+
+impl Source {
+    pub fn of(address: IpAddr) -> Source {
+        Source(match address.to_canonical() {
+            IpAddr::V6(v6) if !v6.is_loopback() => {
+                let [a, b, c, d, ..] = v6.segments();
+                IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+            }
+            address => address,
+        })
+    }
+
+    /// Loopback is spared: it is the operator, or a test.
+    pub fn is_spared(self) -> bool {
+        self.0.is_loopback()
+    }
+
+    /// What a keyed hash of the source is made of.
+    pub fn octets(self) -> [u8; 16] {
+        match self.0 {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+            IpAddr::V6(v6) => v6.octets(),
+        }
+    }
+}
+
+/// Buckets for all sources and keys.
+#[derive(Debug)]
+pub(super) struct Limits {
+    sources: Buckets<Source>,
+    keys: Buckets<String>,
+}
+
+impl Limits {
+    /// With so many events a second per source; 0 = no limits.
+    pub fn new(rate_per_source: u32) -> Limits {
+        let per_key = rate_per_source.saturating_mul(KEY_FACTOR);
+        Limits { sources: Buckets::new(rate_per_source), keys: Buckets::new(per_key) }
+    }
+
+    /// Whether there is room for a request; otherwise in how many seconds there is.
+    pub fn check(&self, source: Source, key: Option<&str>, now: Instant) -> Result<(), u64> {
+        if source.is_spared() {
+            return Ok(());
+        }
+        self.sources.check(&source, now)?;
+        key.map_or(Ok(()), |key| self.keys.check(key, now))
+    }
+
+    /// Takes the cost of a request that was let in, known only afterwards: a bucket may go below zero,
+    /// and whoever sent so much waits that much longer.
+    pub fn charge(&self, source: Source, key: Option<&str>, cost: usize, now: Instant) {
+        if !source.is_spared() {
+            self.sources.charge(&source, || source, cost, now);
+            if let Some(key) = key {
+                self.keys.charge(key, || key.to_owned(), cost, now);
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Buckets<K> {
+    rate: f64,
+    /// Tokens and when they were counted.
+    buckets: Mutex<AHashMap<K, (f64, Instant)>>,
+}
+
+impl<K: Hash + Eq> Buckets<K> {
+    fn new(rate: u32) -> Buckets<K> {
+        Buckets { rate: f64::from(rate), buckets: Mutex::new(AHashMap::new()) }
+    }
+
+    fn level(&self, (tokens, at): (f64, Instant), now: Instant) -> f64 {
+        (tokens + now.saturating_duration_since(at).as_secs_f64() * self.rate).min(self.rate)
+    }
+
+    fn check<Q>(&self, key: &Q, now: Instant) -> Result<(), u64>
+    where
+        K: std::borrow::Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        if self.rate == 0.0 {
+            return Ok(());
+        }
+        let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let tokens = buckets.get(key).map_or(self.rate, |bucket| self.level(*bucket, now));
+        if tokens >= 1.0 { Ok(()) } else { Err(((1.0 - tokens) / self.rate).clamp(1.0, WAIT_MAX).ceil() as u64) }
+    }
+
+    fn charge<Q>(&self, key: &Q, owned: impl FnOnce() -> K, cost: usize, now: Instant)
+    where
+        K: std::borrow::Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        if self.rate == 0.0 {
+            return;
+        }
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        // A debt of more than the longest wait would never be called in.
+        let after = |tokens: f64| ((tokens - cost as f64).max(-WAIT_MAX * self.rate), now);
+        if let Some(bucket) = buckets.get_mut(key) {
+            *bucket = after(self.level(*bucket, now));
+            return;
+        }
+        if buckets.len() >= SOURCES_MAX {
+            // Full buckets say nothing; if there are none, forgetting a part is fair to all.
+            buckets.retain(|_, bucket| self.level(*bucket, now) < self.rate);
+            let mut nth = 0_usize;
+            if buckets.len() >= SOURCES_MAX {
+                buckets.retain(|_, _| {
+                    nth += 1;
+                    nth % 4 != 0
+                });
+            }
+        }
+        buckets.insert(owned(), after(self.rate));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_source_gets_its_rate_and_a_debt_is_waited_for() {
+        let limits = Limits::new(10);
+        let (source, now) = (Source::of("203.0.113.7".parse().unwrap()), Instant::now());
+        assert_eq!(limits.check(source, None, now), Ok(()));
+        limits.charge(source, None, 35, now);
+        assert_eq!(limits.check(source, None, now), Err(3));
+        assert_eq!(limits.check(source, None, now + Duration::from_secs(3)), Ok(()));
+        let other = Source::of("203.0.113.8".parse().unwrap());
+        assert_eq!(limits.check(other, None, now), Ok(()));
+    }
+
+    #[test]
+    fn a_key_has_a_limit_of_its_own() {
+        let limits = Limits::new(1);
+        let now = Instant::now();
+        for n in 0..100_u8 {
+            let source = Source::of(IpAddr::from([203, 0, 113, n]));
+            assert_eq!(limits.check(source, Some("k"), now), Ok(()));
+            limits.charge(source, Some("k"), 1, now);
+        }
+        let fresh = Source::of("198.51.100.1".parse().unwrap());
+        assert_eq!(limits.check(fresh, Some("k"), now), Err(1));
+        assert_eq!(limits.check(fresh, Some("other"), now), Ok(()));
+    }
+
+    #[test]
+    fn loopback_is_spared_and_zero_means_no_limit() {
+        for address in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            assert!(Source::of(address.parse().unwrap()).is_spared(), "{address}");
+        }
+        let limits = Limits::new(0);
+        let source = Source::of("203.0.113.7".parse().unwrap());
+        limits.charge(source, None, 1_000_000, Instant::now());
+        assert_eq!(limits.check(source, None, Instant::now()), Ok(()));
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_network_are_one_source_and_memory_is_bounded() {
+        assert_eq!(Source::of("2001:db8::1".parse().unwrap()), Source::of("2001:db8::ffff:1".parse().unwrap()));
+        let limits = Limits::new(5);
+        let now = Instant::now();
+        for n in 0..200_000_u32 {
+            limits.charge(Source::of(IpAddr::from((0xCB00_0000 + n).to_be_bytes())), None, 1, now);
+        }
+        assert!(limits.sources.buckets.lock().unwrap().len() <= SOURCES_MAX);
+    }
+}

@@ -1,0 +1,359 @@
+//! The public listener: beacons from anyone on the internet, and no other route.
+//!
+//! A request is let in (origin, key, limits), read and inflated within bounds, decoded into
+//! normalised events, and handed to the [`Sink`]. Whatever is wrong with it has a reason, is
+//! counted, and is never answered with a server error. Cookies and addresses are neither logged nor kept.
+
+mod body;
+mod cors;
+pub mod enrich;
+mod limits;
+pub mod reason;
+pub mod rum;
+mod serve;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Body;
+use metrics::counter;
+use serde::Serialize;
+use tokio::time::Instant;
+
+pub use serve::serve;
+
+use crate::clock::SharedClock;
+use crate::config::{Config, OptOut};
+use crate::domain::keyed::{KeyedHash, Purpose};
+use crate::domain::redact::Redactor;
+use crate::domain::route_template::Templates;
+use crate::domain::time::Span;
+use crate::sink::Sink;
+use cors::Origins;
+use enrich::Enrichment;
+use limits::{Limits, Source};
+use reason::{Reason, Refusal};
+
+/// How long a head, and then a body, may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(12);
+/// The longest wait of `?ack=durable`.
+const ACK_PATIENCE: Duration = Duration::from_secs(10);
+/// How many rejected events an answer lists.
+const REJECTED_MAX: usize = 1_000;
+/// Bytes of a body that cost as much as one event.
+const BYTES_PER_EVENT: usize = 1_024;
+/// While the daemon is overloaded, at least one in so many beacons is kept.
+const THINNING_MAX: u64 = 64;
+
+/// How beacons are taken in.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Empty: open.
+    pub keys: BTreeSet<String>,
+    pub allowed_origins: Vec<String>,
+    pub body_bytes_max: usize,
+    /// Per app, for senders that do not say.
+    pub sample_rates: BTreeMap<String, f64>,
+    pub sample_rate_min: f64,
+    pub rate_per_source: u32,
+    /// For people who did not consent.
+    pub consent: OptOut,
+    /// For browsers that send `Sec-GPC: 1` or `DNT: 1`.
+    pub browser_signal: OptOut,
+    /// How far back an event may lie: `retention.bucket`.
+    pub remember: Span,
+    pub hash: KeyedHash,
+    pub redactor: Redactor,
+    /// Route templates that are configured.
+    pub templates: Templates,
+    /// Flags whose variants become the `cohort` dimension.
+    pub cohort_flags: Vec<String>,
+}
+
+impl Settings {
+    /// From the configuration. `hash` has to be the same after a restart; it comes from `privacy.hash_key` or the database.
+    pub fn new(config: &Config, hash: KeyedHash) -> Settings {
+        let (intake, privacy) = (&config.intake, &config.privacy);
+        Settings {
+            keys: intake.keys.iter().cloned().collect(),
+            allowed_origins: intake.allowed_origins.clone(),
+            body_bytes_max: intake.body_bytes_max,
+            sample_rates: intake.sample_rates.clone(),
+            sample_rate_min: intake.sample_rate_min,
+            rate_per_source: intake.rate_per_source,
+            consent: privacy.consent,
+            browser_signal: privacy.browser_signal,
+            remember: config.retention.bucket,
+            hash,
+            redactor: Redactor::new(privacy.redact, &privacy.redact_patterns).expect("the configuration was checked with the same limits"),
+            templates: Templates::default(),
+            cohort_flags: Vec::new(),
+        }
+    }
+}
+
+/// What all connections of the listener share.
+pub struct Intake {
+    settings: Settings,
+    sink: Arc<Sink>,
+    clock: SharedClock,
+    limits: Limits,
+    origins: Origins,
+    /// Of so many beacons one is kept, with that weight; 1 unless the daemon is overloaded.
+    thinning: AtomicU64,
+    /// How long a head, and then a body, may take to arrive.
+    patience: Duration,
+}
+
+/// What a path means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Endpoint {
+    Rum,
+}
+
+impl Endpoint {
+    /// The endpoint of a path, and the app key in it.
+    fn of(path: &str) -> Option<(Endpoint, Option<&str>)> {
+        let rest = path.strip_prefix("/v1/rum")?;
+        match rest.strip_prefix('/') {
+            None if rest.is_empty() => Some((Endpoint::Rum, None)),
+            Some("") => Some((Endpoint::Rum, None)),
+            Some(key) if !key.contains('/') => Some((Endpoint::Rum, Some(key))),
+            _ => None,
+        }
+    }
+
+    const fn protocol(self) -> &'static str {
+        match self {
+            Endpoint::Rum => "rum",
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Accepted<'a> {
+    accepted: usize,
+    rejected: &'a [Rejected],
+    #[serde(skip_serializing_if = "is_zero")]
+    duplicate: usize,
+    /// How many more were rejected than are listed.
+    #[serde(skip_serializing_if = "is_zero")]
+    rejected_more: usize,
+}
+
+#[derive(Serialize)]
+struct Rejected {
+    index: usize,
+    reason: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+impl Intake {
+    /// Everything that handling a request takes.
+    pub fn new(settings: Settings, sink: Arc<Sink>, clock: SharedClock) -> Intake {
+        let (limits, origins) = (Limits::new(settings.rate_per_source), Origins::new(&settings.allowed_origins));
+        Intake { settings, sink, clock, limits, origins, thinning: AtomicU64::new(1), patience: PATIENCE }
+    }
+
+    /// Answers one request.
+    pub async fn answer<B>(&self, peer: IpAddr, request: Request<B>) -> Response<Full<Bytes>>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let (head, body) = request.into_parts();
+        let origin = self.origins.check(&head.headers);
+        let entry = self.enter(peer, &head, origin.is_ok());
+        let outcome = match entry {
+            Ok(Entry::Preflight) => {
+                let mut answer = Response::new(Full::default());
+                *answer.status_mut() = StatusCode::NO_CONTENT;
+                answer.headers_mut().insert(ALLOW, HeaderValue::from_static("POST, OPTIONS"));
+                cors::preflight(answer.headers_mut());
+                Ok(answer)
+            }
+            Ok(Entry::Beacon(beacon)) => self.beacon(beacon, &head.headers, body).await,
+            Err(refusal) => {
+                body::discard(body, self.patience).await;
+                Err(refusal)
+            }
+        };
+        let mut answer = outcome.unwrap_or_else(refuse);
+        cors::allow(answer.headers_mut(), origin.unwrap_or_default());
+        answer
+    }
+
+    /// Decides whether a request may come in, before anything of its body is looked at.
+    fn enter<'a>(&self, peer: IpAddr, head: &'a http::request::Parts, origin_allowed: bool) -> Result<Entry<'a>, Refusal> {
+        let (endpoint, key) = Endpoint::of(head.uri.path()).ok_or(Refusal::NotFound)?;
+        if head.method != Method::POST && head.method != Method::OPTIONS {
+            return Err(Refusal::Method("POST, OPTIONS"));
+        }
+        if !origin_allowed {
+            return Err(Refusal::Origin);
+        }
+        if head.method == Method::OPTIONS {
+            return Ok(Entry::Preflight);
+        }
+        let query = head.uri.query().unwrap_or("");
+        let header = || head.headers.get("x-api-key").and_then(|key| key.to_str().ok());
+        let key = key.or_else(header).or_else(|| parameter(query, "key"));
+        // Without keys the listener is open, and a key says nothing.
+        let key = key.filter(|_| !self.settings.keys.is_empty());
+        if !self.settings.keys.is_empty() && !key.is_some_and(|key| self.settings.keys.contains(key)) {
+            return Err(Refusal::Key);
+        }
+        let source = source_of(peer, &head.headers);
+        self.limits.check(source, key, Instant::now()).map_err(|retry_after| Refusal::Limited { retry_after })?;
+        if self.sink.is_failing() {
+            return Err(Refusal::Unavailable);
+        }
+        Ok(Entry::Beacon(Beacon { endpoint, key, source, durable: parameter(query, "ack") == Some("durable") }))
+    }
+
+    async fn beacon<B>(&self, beacon: Beacon<'_>, headers: &HeaderMap, body: B) -> Result<Response<Full<Bytes>>, Refusal>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let max = self.settings.body_bytes_max;
+        let encoding = match body::Encoding::of(headers) {
+            Ok(encoding) => encoding,
+            Err(refusal) => {
+                body::discard(body, self.patience).await;
+                return Err(refusal);
+            }
+        };
+        let wire = body::read(body, headers, max, self.patience).await?;
+        let body = body::inflate(encoding, &wire, max);
+        let bytes = body.as_ref().map_or(max, |body| body.len());
+        // Whatever comes of it, the work was done.
+        let charge = |events: usize| {
+            let cost = events.max(bytes.div_ceil(BYTES_PER_EVENT)).max(1);
+            self.limits.charge(beacon.source, beacon.key, cost, Instant::now());
+        };
+        let taken = body.and_then(|body| self.take(&beacon, headers, &body, charge).map_err(|refusal| (charge(0), refusal).1));
+        if taken.is_err() {
+            counter!("burnwatch_intake_events_total", "protocol" => beacon.endpoint.protocol(), "outcome" => "rejected").increment(1);
+        }
+        let (answer, flush) = taken?;
+        if let Some(flush) = flush.filter(|_| beacon.durable)
+            && !self.sink.stored(flush, ACK_PATIENCE).await
+        {
+            return Err(Refusal::Unavailable);
+        }
+        Ok(answer)
+    }
+
+    /// Decodes a body and counts what is in it; the answer, and the flush that will store it.
+    fn take(
+        &self,
+        beacon: &Beacon<'_>,
+        headers: &HeaderMap,
+        body: &[u8],
+        charge: impl Fn(usize),
+    ) -> Result<(Response<Full<Bytes>>, Option<u64>), Refusal> {
+        let protocol = beacon.endpoint.protocol();
+        let whole = self.settings.hash.of(Purpose::Body, &[&beacon.source.octets(), body]);
+        let thinning = self.thinning.load(Ordering::Relaxed);
+        if thinning > 1 && whole % thinning != 0 {
+            // Not decoded, which is the point; what an event looks like is known well enough to count them.
+            let events = body.windows(6).filter(|window| window == b"\"kind\"").count();
+            charge(events);
+            counter!("burnwatch_intake_events_total", "protocol" => protocol, "outcome" => "sampled").increment(events as u64);
+            return Ok((accepted(events, &[], 0), None));
+        }
+        let now = self.clock.now();
+        let from = Enrichment::of(headers);
+        let mut decoded = match beacon.endpoint {
+            Endpoint::Rum => rum::decode(body, &self.settings, &from, now)?,
+        };
+        charge(decoded.events);
+        if thinning > 1 {
+            for event in decoded.batches.iter_mut().flat_map(|batch| &mut batch.events) {
+                event.weight = event.weight.saturating_mul(thinning as i64);
+            }
+        }
+        let done = self.sink.submit(Some(whole), &decoded.batches, now);
+        decoded.rejected.extend(done.refused.into_iter().map(|index| (index, Reason::TooManyApps)));
+        decoded.rejected.sort_by_key(|(index, _)| *index);
+        let outcomes = [("accepted", done.accepted), ("duplicate", done.duplicate), ("rejected", decoded.rejected.len())];
+        for (outcome, count) in outcomes.into_iter().filter(|(_, count)| *count > 0) {
+            counter!("burnwatch_intake_events_total", "protocol" => protocol, "outcome" => outcome).increment(count as u64);
+        }
+        for (_, reason) in &decoded.rejected {
+            counter!("burnwatch_intake_rejected_total", "reason" => reason.label()).increment(1);
+        }
+        for field in &decoded.redacted {
+            counter!("burnwatch_intake_redacted_total", "field" => *field).increment(1);
+        }
+        Ok((accepted(done.accepted, &decoded.rejected, done.duplicate), Some(done.flush)))
+    }
+}
+
+/// A request that may come in.
+enum Entry<'a> {
+    Preflight,
+    Beacon(Beacon<'a>),
+}
+
+struct Beacon<'a> {
+    endpoint: Endpoint,
+    key: Option<&'a str>,
+    source: Source,
+    durable: bool,
+}
+
+/// Who sends. A proxy on this machine says for whom it speaks; nobody else is believed.
+fn source_of(peer: IpAddr, headers: &HeaderMap) -> Source {
+    let source = Source::of(peer);
+    let forwarded = || headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?.rsplit(',').next()?.trim().parse().ok();
+    if source.is_spared() { forwarded().map_or(source, Source::of) } else { source }
+}
+
+fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
+fn accepted(accepted: usize, rejected: &[(usize, Reason)], duplicate: usize) -> Response<Full<Bytes>> {
+    let listed: Vec<Rejected> =
+        rejected.iter().take(REJECTED_MAX).map(|(index, reason)| Rejected { index: *index, reason: reason.to_string() }).collect();
+    let body = Accepted { accepted, rejected: &listed, duplicate, rejected_more: rejected.len() - listed.len() };
+    json(StatusCode::ACCEPTED, &body)
+}
+
+fn refuse(refusal: Refusal) -> Response<Full<Bytes>> {
+    counter!("burnwatch_intake_rejected_total", "reason" => refusal.label()).increment(1);
+    let status = StatusCode::from_u16(refusal.status()).expect("a valid status");
+    let mut answer =
+        json(status, &serde_json::json!({ "title": status.canonical_reason(), "status": status.as_u16(), "detail": refusal.to_string() }));
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    match refusal {
+        Refusal::Method(allowed) => drop(headers.insert(ALLOW, HeaderValue::from_static(allowed))),
+        Refusal::Limited { retry_after } => drop(headers.insert(RETRY_AFTER, retry_after.into())),
+        Refusal::Unavailable => drop(headers.insert(RETRY_AFTER, HeaderValue::from_static("5"))),
+        _ => {}
+    }
+    answer
+}
+
+fn json(status: StatusCode, body: &impl Serialize) -> Response<Full<Bytes>> {
+    let bytes = serde_json::to_vec(body).expect("numbers and texts always serialise");
+    let mut answer = Response::new(Full::new(bytes.into()));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
+}
+
+#[cfg(test)]
+mod tests;

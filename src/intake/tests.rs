@@ -1,0 +1,338 @@
+//! Through the real listener, with requests written by hand.
+
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::clock::{Clock, FixedClock};
+use crate::domain::aggregate::{self, Aggregator};
+use crate::domain::cell::Counts;
+use crate::domain::time::Timestamp;
+
+struct Daemon {
+    at: SocketAddr,
+    sink: Arc<Sink>,
+    clock: Arc<FixedClock>,
+    stop: oneshot::Sender<()>,
+    served: tokio::task::JoinHandle<()>,
+}
+
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| line.split_once(": ").filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
+    }
+}
+
+fn sink() -> Arc<Sink> {
+    let dimensions = ["app", "route", "region", "device"].map(str::to_owned).to_vec();
+    Arc::new(Sink::new(Aggregator::new(aggregate::Settings {
+        bucket: Span::MINUTE,
+        settle: Span::seconds(30),
+        dimensions,
+        series_max: 1000,
+        remember: Span::days(8),
+    })))
+}
+
+fn settings() -> Settings {
+    Settings {
+        keys: BTreeSet::new(),
+        allowed_origins: vec!["*".into()],
+        body_bytes_max: 10_000,
+        sample_rates: BTreeMap::new(),
+        sample_rate_min: 0.001,
+        rate_per_source: 10,
+        consent: OptOut::Anonymous,
+        browser_signal: OptOut::Anonymous,
+        remember: Span::days(8),
+        hash: KeyedHash::new([3; 16]),
+        redactor: Redactor::default(),
+        templates: Templates::default(),
+        cohort_flags: Vec::new(),
+    }
+}
+
+async fn start(settings: Settings) -> Daemon {
+    start_with(settings, PATIENCE).await
+}
+
+async fn start_with(settings: Settings, patience: Duration) -> Daemon {
+    let (sink, clock) = (sink(), Arc::new(FixedClock::new(Timestamp(1_800_000_000_000))));
+    let intake = Arc::new(Intake { patience, ..Intake::new(settings, sink.clone(), clock.clone()) });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let served = tokio::spawn(serve(listener, intake, async {
+        let _ = stopped.await;
+    }));
+    Daemon { at, sink, clock, stop, served }
+}
+
+impl Daemon {
+    async fn send(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
+        let mut stream = TcpStream::connect(self.at).await.unwrap();
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n", body.len());
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(body).await.unwrap();
+        read_answer(&mut stream).await
+    }
+
+    async fn post(&self, body: &str) -> Answer {
+        self.send("POST", "/v1/rum", "", body.as_bytes()).await
+    }
+
+    fn total(&self) -> Counts {
+        let mut counts = Counts::ZERO;
+        self.sink.drain().1.cells.iter().for_each(|(_, _, cell)| counts += cell.counts);
+        counts
+    }
+}
+
+async fn read_answer(stream: &mut TcpStream) -> Answer {
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Answer { status, head: head.to_owned(), body: body.to_owned() }
+}
+
+const VIEW: &str = r#"{"app":"shop","events":[{"kind":"page_view"}]}"#;
+
+#[tokio::test]
+async fn beacons_are_counted_whatever_their_content_type() {
+    let daemon = start(settings()).await;
+    let body = r#"{"app":"shop","events":[{"kind":"page_view"},{"kind":"?"},{"kind":"page_view","ok":false}]}"#;
+    let answer = daemon.send("POST", "/v1/rum", "content-type: text/plain;charset=UTF-8\r\n", body.as_bytes()).await;
+    assert_eq!((answer.status, answer.header("content-type")), (202, Some("application/json")));
+    assert_eq!(answer.body, r#"{"accepted":2,"rejected":[{"index":1,"reason":"`kind` is missing or unknown"}]}"#);
+    assert_eq!(daemon.total(), Counts::plain(2, 1));
+}
+
+#[tokio::test]
+async fn a_body_counts_once_by_its_bytes_or_by_its_id() {
+    let daemon = start(settings()).await;
+    assert_eq!(daemon.post(VIEW).await.body, r#"{"accepted":1,"rejected":[]}"#);
+    assert_eq!(daemon.post(VIEW).await.body, r#"{"accepted":0,"rejected":[],"duplicate":1}"#);
+    for spaces in 0..3 {
+        daemon.post(&format!(r#"{{"app":"shop","id":"b1","events":[{{"kind":"page_view"}}]{}}}"#, " ".repeat(spaces))).await;
+    }
+    assert_eq!(daemon.total(), Counts::plain(2, 0));
+    daemon.clock.advance(Span::minutes(11));
+    assert_eq!(daemon.post(VIEW).await.body, r#"{"accepted":1,"rejected":[]}"#);
+}
+
+#[tokio::test]
+async fn browsers_get_their_concrete_origin() {
+    let daemon = start(Settings { allowed_origins: vec!["https://shop.example.com".into()], ..settings() }).await;
+    let preflight =
+        daemon.send("OPTIONS", "/v1/rum/key", "origin: https://shop.example.com\r\naccess-control-request-method: POST\r\n", b"").await;
+    assert_eq!(preflight.status, 204);
+    assert_eq!(preflight.header("access-control-allow-origin"), Some("https://shop.example.com"));
+    assert_eq!(preflight.header("access-control-allow-credentials"), Some("true"));
+    assert_eq!(preflight.header("vary"), Some("Origin"));
+    assert!(preflight.header("access-control-allow-headers").unwrap().contains("idempotency-key"));
+    assert!(preflight.header("access-control-max-age").is_some());
+    let post = daemon.send("POST", "/v1/rum", "origin: https://shop.example.com\r\n", VIEW.as_bytes()).await;
+    assert_eq!((post.status, post.header("access-control-allow-origin")), (202, Some("https://shop.example.com")));
+    let stranger = daemon.send("POST", "/v1/rum", "origin: https://evil.test\r\n", VIEW.as_bytes()).await;
+    assert_eq!((stranger.status, stranger.header("access-control-allow-origin")), (403, None));
+    assert_eq!(daemon.send("OPTIONS", "/v1/rum", "origin: https://evil.test\r\n", b"").await.status, 403);
+}
+
+#[tokio::test]
+async fn refusals_have_the_statuses_of_the_contract() {
+    let daemon = start(Settings { keys: BTreeSet::from(["k1".to_owned()]), ..settings() }).await;
+    let big = " ".repeat(10_001);
+    let gzip = [0x1f, 0x8b, 8, 0, 0];
+    for (method, path, headers, body, status) in [
+        ("POST", "/v1/rum/k1", "", VIEW.as_bytes(), 202),
+        ("POST", "/v1/rum?key=k1", "", VIEW.as_bytes(), 202),
+        ("POST", "/v1/rum", "x-api-key: k1\r\n", VIEW.as_bytes(), 202),
+        ("POST", "/v1/rum", "", VIEW.as_bytes(), 401),
+        ("POST", "/v1/rum/wrong", "", VIEW.as_bytes(), 401),
+        ("POST", "/v1/rum/k1", "", b"nonsense", 400),
+        ("POST", "/v1/rum/k1", "", b"{}", 400),
+        ("POST", "/v1/rum/k1", "", b"", 400),
+        ("POST", "/v1/rum/k1", "", big.as_bytes(), 413),
+        ("POST", "/v1/rum/k1", "content-encoding: zstd\r\n", VIEW.as_bytes(), 415),
+        ("POST", "/v1/rum/k1", "content-encoding: gzip, br\r\n", VIEW.as_bytes(), 415),
+        ("POST", "/v1/rum/k1", "content-encoding: gzip\r\n", &gzip, 400),
+        ("GET", "/v1/rum/k1", "", b"", 405),
+        ("DELETE", "/v1/rum", "", b"", 405),
+        ("GET", "/", "", b"", 404),
+        ("POST", "/v1/rum/a/b", "", VIEW.as_bytes(), 404),
+        ("POST", "/v1/rumx", "", VIEW.as_bytes(), 404),
+        ("GET", "/metrics", "", b"", 404),
+        ("POST", "/v1/aggregates", "", b"", 404),
+    ] {
+        let answer = daemon.send(method, path, headers, body).await;
+        assert_eq!(answer.status, status, "{method} {path} {headers}: {}", answer.body);
+        if status == 405 {
+            assert_eq!(answer.header("allow"), Some("POST, OPTIONS"));
+        }
+        if status >= 400 {
+            assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+        }
+    }
+    // A megabyte that is refused is read, so that the sender sees the answer and no reset.
+    assert_eq!(daemon.send("POST", "/v1/rum/k1", "", &vec![b'x'; 3 << 20]).await.status, 413);
+}
+
+#[tokio::test]
+async fn a_source_over_its_rate_is_told_when_to_come_back() {
+    let daemon = start(settings()).await;
+    let events = vec![r#"{"kind":"page_view"}"#; 25].join(",");
+    let body = format!(r#"{{"app":"shop","events":[{events}]}}"#);
+    let behind_proxy = "x-forwarded-for: 10.0.0.1, 203.0.113.9\r\n";
+    assert_eq!(daemon.send("POST", "/v1/rum", behind_proxy, body.as_bytes()).await.status, 202);
+    let limited = daemon.send("POST", "/v1/rum", behind_proxy, VIEW.as_bytes()).await;
+    assert_eq!((limited.status, limited.header("retry-after")), (429, Some("2")));
+    assert_eq!(daemon.send("POST", "/v1/rum", "x-forwarded-for: 203.0.113.10\r\n", VIEW.as_bytes()).await.status, 202);
+    for n in 0..30 {
+        let body = format!(r#"{{"app":"shop","id":{n},"events":[{{"kind":"page_view"}}]}}"#);
+        assert_eq!(daemon.post(&body).await.status, 202, "loopback is spared");
+    }
+}
+
+#[tokio::test]
+async fn a_durable_answer_waits_for_the_commit() {
+    let daemon = start(settings()).await;
+    let flush = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let (flush, drained) = daemon.sink.drain();
+        assert_eq!(drained.cells.len(), 1);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let before = Instant::now();
+        daemon.sink.committed(flush);
+        before
+    };
+    let request = async { (daemon.send("POST", "/v1/rum?ack=durable", "", VIEW.as_bytes()).await, Instant::now()) };
+    let (committed_at, (answer, answered_at)) = tokio::join!(flush, request);
+    assert_eq!(answer.status, 202);
+    assert!(answered_at >= committed_at);
+}
+
+#[tokio::test]
+async fn while_nothing_can_be_stored_clients_keep_their_data() {
+    let daemon = start(settings()).await;
+    daemon.sink.failed();
+    let answer = daemon.post(VIEW).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("5")));
+    daemon.sink.committed(1);
+    assert_eq!(daemon.post(VIEW).await.status, 202);
+}
+
+#[tokio::test]
+async fn an_overloaded_daemon_keeps_one_in_so_many_with_its_weight() {
+    let (sink, clock) = (sink(), Arc::new(FixedClock::new(Timestamp(1_800_000_000_000))));
+    let intake = Intake::new(settings(), sink.clone(), clock.clone() as Arc<dyn Clock>);
+    intake.thinning.store(4, Ordering::Relaxed);
+    let mut accepted = 0;
+    for n in 0..2000 {
+        let body = format!(r#"{{"app":"shop","id":{n},"events":[{{"kind":"page_view"}}]}}"#);
+        let request = Request::post("/v1/rum").body(Full::new(Bytes::from(body))).unwrap();
+        accepted += usize::from(intake.answer(IpAddr::from([127, 0, 0, 1]), request).await.status() == 202);
+    }
+    let cell = &sink.drain().1.cells[0].2;
+    assert_eq!(accepted, 2000);
+    assert!((400..600).contains(&cell.counts.raw), "{}", cell.counts.raw);
+    assert_eq!(cell.counts.total, cell.counts.raw * 4_000_000);
+}
+
+#[tokio::test]
+async fn connections_are_kept_alive_and_chunks_and_compression_are_read() {
+    let daemon = start(settings()).await;
+    let mut stream = TcpStream::connect(daemon.at).await.unwrap();
+    let gzipped = {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut encoder, br#"{"app":"zip","events":[{"kind":"page_view"}]}"#).unwrap();
+        encoder.finish().unwrap()
+    };
+    for round in 0..3 {
+        let last = if round == 2 { "connection: close\r\n" } else { "" };
+        let head = format!("POST /v1/rum HTTP/1.1\r\nhost: x\r\ncontent-encoding: gzip\r\ntransfer-encoding: chunked\r\n{last}\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        for piece in gzipped.chunks(10) {
+            stream.write_all(format!("{:x}\r\n", piece.len()).as_bytes()).await.unwrap();
+            stream.write_all(piece).await.unwrap();
+            stream.write_all(b"\r\n").await.unwrap();
+        }
+        stream.write_all(b"0\r\n\r\n").await.unwrap();
+    }
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    assert_eq!(text.matches("HTTP/1.1 202").count(), 3, "{text}");
+    assert_eq!(daemon.total(), Counts::plain(1, 0));
+}
+
+#[tokio::test]
+async fn http2_is_understood() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let daemon = start(settings()).await;
+    let client = reqwest::Client::builder().http2_prior_knowledge().no_proxy().build().unwrap();
+    let answer = client.post(format!("http://{}/v1/rum", daemon.at)).body(VIEW).send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), answer.version()), (202, http::Version::HTTP_2));
+}
+
+#[tokio::test]
+async fn broken_requests_never_give_a_server_error() {
+    let daemon = start(settings()).await;
+    for request in [
+        "POST /v1/rum HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello",
+        "POST /v1/rum HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n",
+        "POST /v1/rum HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST /v1/rum HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+        "NONSENSE\r\n\r\n",
+        "POST /v1/rum HTTP/9.9\r\n\r\n",
+        "\0\0\0\0",
+    ] {
+        let mut stream = TcpStream::connect(daemon.at).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut text = String::new();
+        let _ = stream.read_to_string(&mut text).await;
+        assert!(!text.starts_with("HTTP/1.1 5") && !text.starts_with("HTTP/1.1 202"), "{request:?}: {text}");
+    }
+    assert_eq!(daemon.post(VIEW).await.status, 202);
+}
+
+#[tokio::test]
+async fn slow_senders_are_let_go() {
+    let daemon = start_with(settings(), Duration::from_millis(200)).await;
+    for opening in ["", "P", "POST /v1/rum HTTP/1.1\r\nhost: x\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+        let mut stream = TcpStream::connect(daemon.at).await.unwrap();
+        stream.write_all(opening.as_bytes()).await.unwrap();
+        let mut rest = Vec::new();
+        let ended = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await;
+        assert!(ended.is_ok(), "{opening:?} is still connected");
+    }
+    let mut stream = TcpStream::connect(daemon.at).await.unwrap();
+    stream.write_all(b"POST /v1/rum HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{").await.unwrap();
+    let answer = tokio::time::timeout(Duration::from_secs(5), read_answer(&mut stream)).await.unwrap();
+    assert_eq!(answer.status, 408);
+}
+
+#[tokio::test]
+async fn the_end_waits_for_open_requests_and_for_nobody_else() {
+    let daemon = start(settings()).await;
+    let idle = TcpStream::connect(daemon.at).await.unwrap();
+    let mut busy = TcpStream::connect(daemon.at).await.unwrap();
+    let head = format!("POST /v1/rum HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", VIEW.len());
+    busy.write_all(head.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    daemon.stop.send(()).unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    busy.write_all(VIEW.as_bytes()).await.unwrap();
+    assert_eq!(read_answer(&mut busy).await.status, 202);
+    tokio::time::timeout(Duration::from_secs(8), daemon.served).await.expect("it ends").unwrap();
+    drop(idle);
+}

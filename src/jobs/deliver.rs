@@ -1,0 +1,442 @@
+//! Delivers what the outbox holds: at least once, in order per incident and receiver, each receiver at its own pace.
+//!
+//! Rows are claimed for a short while and the claim is renewed while somebody is at them, so a crashed
+//! replica's rows come back by themselves. No transaction is open during a call. What a receiver answered is
+//! committed right after the answer; until that has worked, nothing more is claimed.
+
+mod attempt;
+mod queue;
+mod settled;
+mod verdict;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::clock::SharedClock;
+use crate::domain::rule::RuleSet;
+use crate::domain::time::{Span, Timestamp};
+use crate::notify::outcome::Trouble;
+use crate::notify::{Queued, SendError, Sender};
+use crate::store::outbox::{Claim, OutboxRow};
+use crate::store::{Store, StoreError, Tx, outbox, receivers};
+
+use self::attempt::{Finished, Held, Job, fingerprint};
+use self::queue::{Health, Pace, Queue};
+use self::settled::{Disabled, Remembered, Settled, report, save};
+use self::verdict::{Story, Verdict, decide};
+
+/// How long a claim holds unless it is renewed.
+const LEASE: Span = Span::seconds(15);
+/// Claims older than this are renewed.
+const RENEW_AFTER: Duration = Duration::from_secs(5);
+/// How many rows are held at once.
+const HELD_MAX: usize = 512;
+/// How often the outbox is looked at when nobody wakes us.
+const PERIOD: Duration = Duration::from_secs(1);
+/// A row that must wait for its receiver for longer is given back.
+const PATIENCE: Span = Span::seconds(3);
+/// How often what other replicas learned about receivers is read.
+const REMEMBER_EVERY: Duration = Duration::from_secs(5);
+/// How long calls under way may take to end when the process stops.
+const DRAIN: Duration = Duration::from_secs(7);
+
+/// Draws from [0, 1).
+pub type Chance = Arc<dyn Fn() -> f64 + Send + Sync>;
+
+/// What the job works with.
+pub struct Parts {
+    pub store: Store,
+    pub sender: Arc<Sender>,
+    /// The rule set in force: where receivers are defined.
+    pub rules: Arc<ArcSwap<RuleSet>>,
+    pub clock: SharedClock,
+    pub chance: Chance,
+    /// The receiver that is told when another one fails for good.
+    pub fallback: Option<String>,
+    /// Woken when something was committed to the outbox.
+    pub nudge: Arc<Notify>,
+}
+
+/// The job.
+pub struct Deliver {
+    parts: Parts,
+    steady: Steady,
+    queues: BTreeMap<String, Queue>,
+    /// Claimed rows that wait for their receiver's turn.
+    waiting: BTreeMap<String, VecDeque<Held>>,
+    under_way: JoinSet<Finished>,
+    /// The rows under way, to know whose task it was that panicked.
+    rows: HashMap<Id, Held>,
+    /// Outcomes that are not committed yet.
+    settled: Vec<Settled>,
+    /// Rows to give back untried, with the time at which they are due again.
+    given_back: Vec<(String, Timestamp)>,
+    remembered: BTreeMap<String, Remembered>,
+    remembered_at: Option<Instant>,
+}
+
+impl Deliver {
+    /// The job, with nothing claimed yet.
+    pub fn new(parts: Parts) -> Deliver {
+        Deliver {
+            parts,
+            steady: Steady::default(),
+            queues: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            under_way: JoinSet::new(),
+            rows: HashMap::new(),
+            settled: Vec::new(),
+            given_back: Vec::new(),
+            remembered: BTreeMap::new(),
+            remembered_at: None,
+        }
+    }
+
+    /// Works until `stop`, then lets calls under way end, commits what they brought and gives the rest back.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut begun = false;
+        while !stop.is_cancelled() {
+            if !begun {
+                begun = self
+                    .begin()
+                    .await
+                    .inspect_err(|error| warn!(error = settled::chain(error), "the outbox cannot be opened, trying again"))
+                    .is_ok();
+            }
+            let wait = if begun { self.pass().await } else { PERIOD };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                Some(ended) = self.under_way.join_next_with_id() => self.take_all(ended),
+                () = self.parts.nudge.notified() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+        self.drain().await;
+    }
+
+    /// Delivers everything that is due now and waits until it is done. For tests and stories that step through time.
+    pub async fn step(&mut self) -> Result<(), StoreError> {
+        loop {
+            self.commit().await?;
+            self.start();
+            match self.under_way.join_next_with_id().await {
+                Some(ended) => self.take_all(ended),
+                None if self.settled.is_empty() && self.given_back.is_empty() && self.waiting.is_empty() => return Ok(()),
+                None => {
+                    // What waits for a token would wait for a clock that stands still.
+                    let now = self.steady.now(&self.parts.clock);
+                    self.give_back_all(now + Span::SECOND);
+                }
+            }
+        }
+    }
+
+    /// Takes back what an earlier life of this process had claimed.
+    async fn begin(&self) -> Result<(), StoreError> {
+        if self.parts.store.is_shared() {
+            // Another replica may be at them; their claims end by themselves.
+            return Ok(());
+        }
+        let mut tx = self.parts.store.write().await?;
+        outbox::release_all(&mut tx).await?;
+        tx.commit().await
+    }
+
+    /// One round: commit what came back, claim what is due, start what has room. Says how long nothing will be due.
+    async fn pass(&mut self) -> Duration {
+        if let Err(error) = self.commit().await {
+            // Nothing is lost: outcomes are kept, and rows claimed without our knowing come back.
+            warn!(error = settled::chain(&error), unsaved = self.settled.len(), "the outbox cannot be reached, trying again");
+            return PERIOD;
+        }
+        self.start();
+        if !self.settled.is_empty() || !self.given_back.is_empty() {
+            return Duration::ZERO;
+        }
+        let now = self.steady.now(&self.parts.clock);
+        let next = self.waiting.keys().filter_map(|name| self.queues.get_mut(name)?.room_at(now)).min();
+        next.map_or(PERIOD, |at| (at - now).to_std().clamp(Duration::from_millis(1), PERIOD))
+    }
+
+    /// One transaction: outcomes in, claims out.
+    async fn commit(&mut self) -> Result<(), StoreError> {
+        let now = self.steady.now(&self.parts.clock);
+        // A delivery that is marked must stay marked over a power cut, else it is sent again.
+        let mut tx = if self.settled.is_empty() { self.parts.store.write().await? } else { self.parts.store.write_durable().await? };
+        if self.remembered_at.is_none_or(|at| at.elapsed() >= REMEMBER_EVERY) {
+            self.remember(&mut tx).await?;
+        }
+        // Changed only once it is committed.
+        let mut remembered = self.remembered.clone();
+        for settled in &self.settled {
+            save(&mut tx, settled, &mut remembered, self.parts.fallback.as_deref()).await?;
+        }
+        for (id, due) in &self.given_back {
+            outbox::release(&mut tx, id, *due).await?;
+        }
+        let held = self.rows.values().chain(self.waiting.values().flatten());
+        for held in held.filter(|held| held.claimed_at.elapsed() >= RENEW_AFTER) {
+            outbox::extend(&mut tx, &held.row.id, now, now + LEASE).await?;
+        }
+        let claimed_at = Instant::now();
+        let claimed = self.claim(&mut tx, now).await?;
+        tx.commit().await?;
+
+        self.remembered = remembered;
+        self.settled.drain(..).for_each(|settled| report(&settled));
+        self.given_back.clear();
+        for held in self.rows.values_mut().chain(self.waiting.values_mut().flatten()) {
+            if held.claimed_at.elapsed() >= RENEW_AFTER {
+                held.claimed_at = claimed_at;
+            }
+        }
+        for row in claimed {
+            self.waiting.entry(row.receiver.clone()).or_default().push_back(Held { row, claimed_at });
+        }
+        Ok(())
+    }
+
+    /// Claims what is due, again while there may be more behind a receiver whose queue is full by now.
+    async fn claim(&mut self, tx: &mut Tx, now: Timestamp) -> Result<Vec<OutboxRow>, StoreError> {
+        let mut skip: Vec<String> = self.waiting.keys().cloned().collect();
+        for (name, queue) in &mut self.queues {
+            if queue.room(now) == 0 && !skip.contains(name) {
+                skip.push(name.clone());
+            }
+        }
+        let mut room = HELD_MAX.saturating_sub(self.rows.len() + self.waiting.values().map(VecDeque::len).sum::<usize>());
+        let mut claimed = Vec::new();
+        while room > 0 {
+            let limit = room.min(HELD_MAX / 4);
+            let rows = outbox::claim(tx, Claim { now, until: now + LEASE, limit, skip: &skip }).await?;
+            let full = rows.len() == limit;
+            for row in &rows {
+                if !skip.contains(&row.receiver) {
+                    skip.push(row.receiver.clone());
+                }
+            }
+            room -= rows.len();
+            claimed.extend(rows);
+            if !full {
+                break;
+            }
+        }
+        Ok(claimed)
+    }
+
+    /// Starts what has room; gives back what would have to wait for long.
+    fn start(&mut self) {
+        let now = self.steady.now(&self.parts.clock);
+        let rules = self.parts.rules.load_full();
+        let mut waiting = std::mem::take(&mut self.waiting);
+        for (name, rows) in &mut waiting {
+            let held = self.remembered.get(name).map_or(Timestamp(0), |known| known.paused_until);
+            while let Some(front) = rows.front() {
+                let Some(job) = self.resolve(front, &rules, now) else {
+                    rows.pop_front();
+                    continue;
+                };
+                let pace = Pace::of(&job.receiver.kind);
+                let queue = self.queues.entry(name.clone()).or_insert_with(|| Queue::new(pace, now));
+                queue.set_pace(pace);
+                if held > now && !queue.is_paused(now) {
+                    queue.hold(now, held);
+                }
+                if queue.room(now) == 0 {
+                    break;
+                }
+                queue.started();
+                let front = rows.pop_front().expect("it was looked at above");
+                self.spawn(front, job);
+            }
+            let Some(queue) = self.queues.get_mut(name).filter(|_| !rows.is_empty()) else { continue };
+            let Some(at) = queue.room_at(now).filter(|at| *at > now + PATIENCE) else { continue };
+            let gap = queue.gap();
+            for (n, held) in rows.drain(..).enumerate() {
+                self.given_back.push((held.row.id, at + Span(gap.millis().saturating_mul(n as i64))));
+            }
+        }
+        waiting.retain(|_, rows| !rows.is_empty());
+        self.waiting = waiting;
+    }
+
+    /// What is to be sent to whom; `None` if it never can be, which is settled here.
+    fn resolve(&mut self, held: &Held, rules: &RuleSet, now: Timestamp) -> Option<Job> {
+        let row = &held.row;
+        let queued: Queued = match serde_json::from_str(&row.payload) {
+            Ok(queued) => queued,
+            Err(error) => return self.bury(row, now, format!("the stored notification cannot be read: {error}")),
+        };
+        let Some(receiver) = queued.definition.or_else(|| rules.receiver(&row.receiver).cloned()) else {
+            return self.bury(row, now, format!("receiver `{}` is no longer in the rules; put it back and replay", row.receiver));
+        };
+        let definition = fingerprint(&receiver);
+        let disabled = self.remembered.get(&row.receiver).and_then(|known| known.disabled.as_ref());
+        // A row from before is tried: it is a replay, by somebody who thinks that the receiver is back.
+        if let Some(disabled) = disabled.filter(|disabled| disabled.definition == definition && row.created_at > disabled.at) {
+            let why = format!(
+                "receiver `{}` answered 410 Gone at {}; change its definition, or replay a dead letter to try again",
+                row.receiver, disabled.at
+            );
+            return self.bury(row, now, why);
+        }
+        Some(Job { notification: queued.notification, receiver, definition })
+    }
+
+    /// Puts a row with the dead letters without an attempt.
+    fn bury(&mut self, row: &OutboxRow, now: Timestamp, error: String) -> Option<Job> {
+        self.settled.push(Settled {
+            row: row.clone(),
+            at: now,
+            took: Duration::ZERO,
+            status: None,
+            verdict: Verdict::Dead { error, disable: false },
+            pause: None,
+            disabled: None,
+            enabled: false,
+        });
+        None
+    }
+
+    fn spawn(&mut self, held: Held, job: Job) {
+        let (store, sender, clock) = (self.parts.store.clone(), self.parts.sender.clone(), self.parts.clock.clone());
+        let attempt = held.clone();
+        let task = self.under_way.spawn(async move { attempt::run(&store, &sender, &clock, attempt, job).await });
+        self.rows.insert(task.id(), held);
+    }
+
+    /// Takes this outcome and all others that are there by now.
+    fn take_all(&mut self, first: Result<(Id, Finished), JoinError>) {
+        self.take(first);
+        while let Some(ended) = self.under_way.try_join_next_with_id() {
+            self.take(ended);
+        }
+    }
+
+    fn take(&mut self, ended: Result<(Id, Finished), JoinError>) {
+        let now = self.steady.now(&self.parts.clock);
+        let finished = match ended {
+            Ok((id, finished)) => {
+                self.rows.remove(&id);
+                finished
+            }
+            Err(error) => {
+                let Some(held) = self.rows.remove(&error.id()) else { return };
+                let result = Err(SendError::new(Trouble::Unreadable, "the attempt ended in a panic; this is a bug in burnwatch"));
+                Finished { held, definition: String::new(), at: now, took: Duration::ZERO, result: Some(result) }
+            }
+        };
+        let row = finished.held.row;
+        let Some(queue) = self.queues.get_mut(&row.receiver) else { return };
+        let Some(result) = finished.result else {
+            queue.dropped();
+            return self.given_back.push((row.id, now));
+        };
+        let status = match &result {
+            Ok(sent) => sent.status,
+            Err(error) => error.status,
+        };
+        let chance = (self.parts.chance)();
+        let story = Story { created_at: row.created_at, attempts: row.attempts };
+        let (verdict, health) = decide(story, result, now, chance);
+        queue.finished(health, now, chance);
+        let pause = match health {
+            Health::Asks(until) => Some(until),
+            Health::Answers | Health::Fails => None,
+        };
+        let gone = matches!(verdict, Verdict::Dead { disable: true, .. });
+        let disabled = gone.then_some(Disabled { at: finished.at, definition: finished.definition });
+        let was_disabled = self.remembered.get(&row.receiver).is_some_and(|known| known.disabled.is_some());
+        let enabled = was_disabled && matches!(verdict, Verdict::Delivered { .. });
+        self.settled.push(Settled { at: finished.at, took: finished.took, status, verdict, pause, disabled, enabled, row });
+    }
+
+    async fn remember(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
+        let rows = receivers::load(tx).await?;
+        self.remembered = rows
+            .into_iter()
+            .map(|row| {
+                // What cannot be read is forgotten: the receiver is asked once more.
+                let known: Remembered = serde_json::from_str(&row.data).unwrap_or_default();
+                (row.receiver, Remembered { paused_until: row.paused_until, ..known })
+            })
+            .collect();
+        self.remembered_at = Some(Instant::now());
+        Ok(())
+    }
+
+    fn give_back_all(&mut self, due: Timestamp) {
+        for held in std::mem::take(&mut self.waiting).into_values().flatten() {
+            self.given_back.push((held.row.id, due));
+        }
+    }
+
+    async fn drain(&mut self) {
+        let end = Instant::now() + DRAIN;
+        while let Ok(Some(ended)) = tokio::time::timeout_at(end, self.under_way.join_next_with_id()).await {
+            self.take_all(ended);
+        }
+        let now = self.steady.now(&self.parts.clock);
+        self.give_back_all(now);
+        // What is still under way is cut off; the receiver may have it, and gets it again under the same id.
+        for held in std::mem::take(&mut self.rows).into_values() {
+            self.given_back.push((held.row.id, now));
+        }
+        self.under_way.abort_all();
+        if let Err(error) = self.settle_last().await {
+            warn!(
+                error = settled::chain(&error),
+                unsaved = self.settled.len(),
+                "the last deliveries could not be marked and will be repeated"
+            );
+        }
+    }
+
+    async fn settle_last(&mut self) -> Result<(), StoreError> {
+        if self.settled.is_empty() && self.given_back.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.parts.store.write_durable().await?;
+        for settled in &self.settled {
+            save(&mut tx, settled, &mut self.remembered, self.parts.fallback.as_deref()).await?;
+        }
+        for (id, due) in &self.given_back {
+            outbox::release(&mut tx, id, *due).await?;
+        }
+        tx.commit().await?;
+        self.settled.iter().for_each(report);
+        Ok(())
+    }
+}
+
+/// Time that does not go back: after a jump of the clock it goes on from where it was until the clock has caught up.
+#[derive(Default)]
+struct Steady {
+    last: Timestamp,
+    ahead: Span,
+}
+
+impl Steady {
+    fn now(&mut self, clock: &SharedClock) -> Timestamp {
+        let wall = clock.now();
+        if wall >= self.last {
+            self.ahead = Span::ZERO;
+        } else if wall + self.ahead < self.last {
+            self.ahead = self.last - wall;
+        }
+        self.last = self.last.max(wall + self.ahead);
+        wall + self.ahead
+    }
+}
+
+#[cfg(test)]
+#[path = "deliver/tests.rs"]
+mod tests;

@@ -1,0 +1,186 @@
+//! Writes down what became of a delivery: the row, the attempt, what was learned about the receiver, and word to
+//! the fallback receiver.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tracing::{debug, error, warn};
+
+use crate::domain::time::Timestamp;
+use crate::notify::{Queued, escape, keys};
+use crate::store::attempts::AttemptRow;
+use crate::store::outbox::OutboxRow;
+use crate::store::{StoreError, Tx, attempts, outbox, receivers};
+
+use super::verdict::Verdict;
+
+/// An outcome to commit.
+pub struct Settled {
+    pub row: OutboxRow,
+    pub at: Timestamp,
+    pub took: Duration,
+    pub status: Option<u16>,
+    pub verdict: Verdict,
+    /// The receiver asked to be left alone until then.
+    pub pause: Option<Timestamp>,
+    /// The receiver is gone.
+    pub disabled: Option<Disabled>,
+    /// A receiver that was gone answers again.
+    pub enabled: bool,
+}
+
+/// What is stored about a receiver between deliveries.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Remembered {
+    #[serde(skip)]
+    pub paused_until: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disabled: Option<Disabled>,
+}
+
+/// It answered 410 Gone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Disabled {
+    pub at: Timestamp,
+    /// Fingerprint of the definition that answered so.
+    pub definition: String,
+}
+
+impl Settled {
+    /// What is known of the receiver after this.
+    pub fn learned(&self, known: &Remembered) -> Remembered {
+        let mut known = known.clone();
+        if let Some(until) = self.pause {
+            known.paused_until = known.paused_until.max(until);
+        }
+        if self.enabled {
+            known.disabled = None;
+        }
+        if let Some(disabled) = &self.disabled {
+            known.disabled = Some(disabled.clone());
+        }
+        known
+    }
+
+    fn outcome(&self) -> &'static str {
+        match self.verdict {
+            Verdict::Delivered { .. } => "delivered",
+            Verdict::Retry { .. } => "retry",
+            Verdict::Dead { .. } => "dead",
+        }
+    }
+}
+
+/// Writes one outcome, and into `remembered` what it says about the receiver.
+pub async fn save(
+    tx: &mut Tx,
+    settled: &Settled,
+    remembered: &mut BTreeMap<String, Remembered>,
+    fallback: Option<&str>,
+) -> Result<(), StoreError> {
+    let row = &settled.row;
+    let detail = match &settled.verdict {
+        Verdict::Delivered { reply, note } => {
+            let reply = reply.as_ref().map(ToString::to_string).unwrap_or_default();
+            outbox::delivered(tx, &row.id, settled.at, &reply).await?;
+            note
+        }
+        Verdict::Retry { due, error, progress } => {
+            if let Some(progress) = progress {
+                outbox::progress(tx, &row.id, &progress.to_string()).await?;
+            }
+            outbox::retry(tx, &row.id, *due, error).await?;
+            error
+        }
+        Verdict::Dead { error, .. } => {
+            let buried = outbox::dead(tx, &row.id, settled.at, error).await?;
+            // Not if a person discarded it meanwhile, or another replica got it through.
+            if let Some(word) = word_to_fallback(row, error, fallback, settled.at).filter(|_| buried) {
+                let all = outbox::for_incident(tx, &row.incident).await?;
+                let same = |other: &&OutboxRow| {
+                    other.receiver == word.receiver && other.generation == word.generation && other.sequence == word.sequence
+                };
+                // It is told of this transition anyway.
+                if all.iter().find(same).is_none() {
+                    outbox::insert(tx, &word).await?;
+                }
+            }
+            error
+        }
+    };
+    let attempt = AttemptRow {
+        delivery: row.id.clone(),
+        n: 0,
+        at: settled.at,
+        outcome: settled.outcome().into(),
+        status: settled.status.map(i64::from),
+        took_ms: i64::try_from(settled.took.as_millis()).unwrap_or(i64::MAX),
+        detail: detail.clone(),
+    };
+    attempts::add(tx, &attempt).await?;
+
+    let known = remembered.entry(row.receiver.clone()).or_default();
+    let learned = settled.learned(known);
+    if learned != *known {
+        let data = serde_json::to_string(&learned).unwrap_or_default();
+        receivers::save(tx, &row.receiver, learned.paused_until, &data).await?;
+        *known = learned;
+    }
+    Ok(())
+}
+
+/// The same notification, for the fallback receiver, with what went wrong. It has the keys of a notification to that
+/// receiver: if it is told of this transition anyway, it is told once.
+fn word_to_fallback(row: &OutboxRow, why: &str, fallback: Option<&str>, now: Timestamp) -> Option<OutboxRow> {
+    let fallback = fallback.filter(|fallback| *fallback != row.receiver)?;
+    let queued: Queued = serde_json::from_str(&row.payload).ok()?;
+    let mut notification = queued.notification;
+    let before = if notification.reason.is_empty() { String::new() } else { format!("; {}", notification.reason) };
+    notification.reason = format!("receiver `{}` could not be told: {}{before}", row.receiver, escape::clean(why, 200));
+    Some(OutboxRow {
+        id: keys::delivery_id(&row.incident, row.generation, row.sequence, fallback),
+        receiver: fallback.to_owned(),
+        correlation: keys::correlation(&row.incident, row.generation, fallback),
+        payload: serde_json::to_string(&Queued { notification, definition: None }).ok()?,
+        state: "pending".into(),
+        due_at: now,
+        created_at: now,
+        finished_at: None,
+        attempts: 0,
+        claimed_until: Timestamp(0),
+        last_error: String::new(),
+        reply: String::new(),
+        ..row.clone()
+    })
+}
+
+/// Counts and logs an outcome once it is committed.
+pub fn report(settled: &Settled) {
+    let row = &settled.row;
+    metrics::counter!("burnwatch_notifications_total", "receiver" => row.receiver.clone(), "outcome" => settled.outcome()).increment(1);
+    let (receiver, incident, attempt) = (&row.receiver, &row.incident, row.attempts + 1);
+    match &settled.verdict {
+        Verdict::Delivered { note, .. } => {
+            debug!(%receiver, incident.id = %incident, delivery = %row.id, attempt, note, "delivered to `{receiver}`")
+        }
+        Verdict::Retry { due, error, .. } => {
+            warn!(%receiver, incident.id = %incident, delivery = %row.id, attempt, error, "delivery to `{receiver}` failed, retrying at {due}");
+        }
+        Verdict::Dead { error, .. } => {
+            error!(%receiver, incident.id = %incident, delivery = %row.id, attempt, error, "delivery to `{receiver}` failed for good; it is with the dead letters");
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,192 @@
+//! Flush: once a second, everything that was taken in becomes one stored row.
+//!
+//! What was answered with 2xx is durable after at most one flush. A flush that fails keeps what it
+//! took and tries again under the same number, so nothing counts twice and nothing is lost; until it
+//! works the intake is told to refuse (`healthy` turns false), because memory is bounded.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::domain::aggregate::{Aggregator, Drained, LocalSeries, SeenKey};
+use crate::domain::segment;
+use crate::domain::series::{Series, SeriesId};
+use crate::domain::sketch::Sketch;
+use crate::domain::time::{Span, Timestamp};
+use crate::store::{self, Store, StoreError};
+
+/// How long the others wait for a writer that no longer says anything.
+pub const LEASE: Span = Span::seconds(15);
+/// A process that did not flush for so long (it was stopped, or the clock jumped) was not up.
+const PAUSE_MAX: Span = Span::seconds(10);
+/// Series mapped to ids in one go.
+const SERIES_MAX: usize = 200_000;
+
+/// What other parts see of the flushes.
+#[derive(Debug, Default)]
+pub struct Flushed {
+    /// Flushes that were committed; `?ack=durable` waits for the next one.
+    pub generation: tokio::sync::watch::Sender<u64>,
+    /// Whether the last flush worked.
+    pub healthy: AtomicBool,
+    pub folded: AtomicU64,
+    pub series: AtomicU64,
+    /// Arrival minus event time of the last minutes.
+    pub lag: Mutex<Sketch>,
+}
+
+/// The state of the job.
+pub struct Flush {
+    store: Store,
+    aggregator: Arc<Mutex<Aggregator>>,
+    pub flushed: Arc<Flushed>,
+    writer: Option<Writer>,
+    ids: HashMap<LocalSeries, SeriesId>,
+    /// Drained, but not stored yet.
+    waiting: Option<(Drained, Timestamp)>,
+    /// A flush of which nobody knows whether it was committed: writer and number.
+    unsure: Option<(String, i64)>,
+    new_id: fn() -> String,
+    minute: Timestamp,
+}
+
+struct Writer {
+    id: String,
+    n: i64,
+    flushed_to: Timestamp,
+}
+
+impl Flush {
+    /// A job that empties this aggregator into this store.
+    pub fn new(store: Store, aggregator: Arc<Mutex<Aggregator>>, new_id: fn() -> String) -> Flush {
+        let flushed = Arc::new(Flushed { healthy: AtomicBool::new(true), ..Flushed::default() });
+        Flush { store, aggregator, flushed, writer: None, ids: HashMap::new(), waiting: None, unsure: None, new_id, minute: Timestamp(0) }
+    }
+
+    /// Stores what has come in until `now`. An error means that it is kept and tried again.
+    pub async fn run(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        let result = self.flush(now).await;
+        self.flushed.healthy.store(result.is_ok(), Ordering::Relaxed);
+        if result.is_ok() {
+            self.flushed.generation.send_modify(|generation| *generation += 1);
+        }
+        result
+    }
+
+    async fn flush(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        if self.waiting.is_none() {
+            let drained = self.aggregator.lock().expect("no holder of this lock panics").drain();
+            for (local, _) in &drained.new {
+                // A number that was forgotten and given again stands for another series now.
+                self.ids.remove(local);
+            }
+            self.note(&drained, now);
+            self.waiting = Some((drained, now));
+        }
+        let (drained, at) = self.waiting.take().expect("just filled");
+        match self.store(&drained, at).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                self.waiting = Some((drained, at));
+                Err(error)
+            }
+        }
+    }
+
+    async fn store(&mut self, drained: &Drained, at: Timestamp) -> Result<(), StoreError> {
+        let mut tx = self.store.write().await?;
+        if let Some((id, n)) = self.unsure.take() {
+            let row = store::writer::all(&mut tx).await?.into_iter().find(|row| row.id == id);
+            self.writer = None;
+            if row.is_some_and(|row| row.last_n >= n) {
+                return Ok(());
+            }
+        }
+        let paused = self.writer.as_ref().is_some_and(|writer| at - writer.flushed_to > PAUSE_MAX || at < writer.flushed_to);
+        if paused && let Some(old) = self.writer.take() {
+            store::writer::close(&mut tx, &old.id).await?;
+        }
+        let (id, n) = match &self.writer {
+            Some(writer) => (writer.id.clone(), writer.n),
+            None => {
+                let id = (self.new_id)();
+                store::writer::open(&mut tx, &id, "intake", at).await?;
+                (id, 0)
+            }
+        };
+        self.intern(&mut tx, drained).await?;
+        let mut next = n;
+        if !drained.cells.is_empty() || !drained.seen.is_empty() {
+            next += 1;
+            let mut cells: Vec<_> = drained
+                .cells
+                .iter()
+                .filter_map(|(local, slice, cell)| Some((*self.ids.get(local)?, *slice, cell)))
+                .collect();
+            cells.sort_by_key(|(id, slice, _)| (*id, *slice));
+            let mut writer = segment::Writer::default();
+            cells.into_iter().for_each(|(id, slice, cell)| writer.push(id, slice, cell));
+            store::partial::append(&mut tx, &id, next, at, &writer.finish()).await?;
+            if !drained.seen.is_empty() {
+                store::seen::append(&mut tx, &id, next, at, &SeenKey::pack(&drained.seen)).await?;
+            }
+        }
+        store::writer::touch(&mut tx, &id, at, at + LEASE).await?;
+        if let Err(error) = tx.commit().await {
+            // Whether it was written is found out by its number before it is tried again.
+            self.unsure = Some((id, next));
+            return Err(error);
+        }
+        self.writer = Some(Writer { id, n: next, flushed_to: at });
+        Ok(())
+    }
+
+    /// Gives every drained series its id in the database.
+    async fn intern(&mut self, tx: &mut store::Tx, drained: &Drained) -> Result<(), StoreError> {
+        let mut wanted: Vec<LocalSeries> = Vec::new();
+        let mut asked = HashSet::new();
+        for (local, _, _) in &drained.cells {
+            if !self.ids.contains_key(local) && asked.insert(*local) && wanted.len() < SERIES_MAX {
+                wanted.push(*local);
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let new: HashMap<LocalSeries, &Series> = drained.new.iter().map(|(local, series)| (*local, series)).collect();
+        let series: Vec<Series> = {
+            let aggregator = self.aggregator.lock().expect("no holder of this lock panics");
+            wanted
+                .iter()
+                .filter_map(|local| new.get(local).map(|series| (*series).clone()).or_else(|| aggregator.series(*local)))
+                .collect()
+        };
+        let ids = store::series::intern(tx, &series).await?;
+        self.ids.extend(wanted.into_iter().zip(ids));
+        Ok(())
+    }
+
+    fn note(&mut self, drained: &Drained, now: Timestamp) {
+        self.flushed.folded.fetch_add(drained.arrival.folded, Ordering::Relaxed);
+        self.flushed.series.store(drained.series as u64, Ordering::Relaxed);
+        metrics::counter!("burnwatch_series_folded_total").increment(drained.arrival.folded);
+        metrics::gauge!("burnwatch_series").set(drained.series as f64);
+        let mut lag = self.flushed.lag.lock().expect("no holder of this lock panics");
+        if now - self.minute > Span::minutes(5) {
+            self.minute = now;
+            *lag = Sketch::default();
+        }
+        lag.merge(&drained.arrival.lag);
+    }
+
+    /// The last flush of a life: stores what is left and says goodbye, so that nobody waits.
+    pub async fn finish(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        self.run(now).await?;
+        if self.waiting.is_none() && let Some(writer) = self.writer.take() {
+            let mut tx = self.store.write().await?;
+            store::writer::close(&mut tx, &writer.id).await?;
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+}

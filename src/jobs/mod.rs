@@ -1,0 +1,3 @@
+//! Background work: idempotent functions without input, run on a timer and when woken.
+
+pub mod deliver;

@@ -1,0 +1,558 @@
+//! Watch: follows what was stored, evaluates each closed bucket, and commits what that changes.
+//!
+//! The evaluator's memory is rebuilt from the store whenever it is in doubt: at a start, with a new
+//! rule set, after a failed commit, after losing the lease. Alert states, incidents, history and
+//! outbox rows of one evaluation are one transaction, fenced by the lease.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+use tracing::{error, info, warn};
+
+use crate::domain::alert::{AlertChange, AlertState};
+use crate::domain::desk::{Book, Desk, Findings, Outcome};
+use crate::domain::evaluate::{AlertEvent, Evaluator, Settings};
+use crate::domain::incident::{Incident, Input};
+use crate::domain::notification::Status;
+use crate::domain::rule::{Labels, RuleSet};
+use crate::domain::segment;
+use crate::domain::series::SeriesId;
+use crate::domain::snapshot::{AlertPhase, AlertStatus, Snapshot};
+use crate::domain::time::{Span, Timestamp};
+use crate::store::{self, Store, StoreError, Tx, archive, transition};
+
+use super::explain::Explainer;
+use super::uptime::Uptime;
+
+/// Missed evaluations are made up for at most this far back (SEMANTICS 4).
+const CATCH_UP_MAX: Span = Span::HOUR;
+/// How long the right to evaluate lasts without renewal.
+const LEASE: Span = Span::seconds(15);
+const LEASE_NAME: &str = "evaluate";
+const PROGRESS: &str = "evaluated";
+/// Partials read at once.
+const PAGE: usize = 256;
+
+/// What the job is set up with.
+#[derive(Clone)]
+pub struct Setup {
+    pub store: Store,
+    pub bucket: Span,
+    pub settle: Span,
+    pub delays: BTreeMap<String, Span>,
+    pub public_url: String,
+    /// The rule set in force; a new one is noticed by its pointer.
+    pub desk: Arc<ArcSwap<Desk>>,
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// Wakes the delivery job after a commit with notifications.
+    pub deliver: Arc<Notify>,
+    pub holder: String,
+    pub new_id: fn() -> String,
+    pub explainer: Explainer,
+}
+
+/// The state of the job; all of it can be thrown away.
+pub struct Watch {
+    setup: Setup,
+    running: Option<Running>,
+    token: Option<i64>,
+    lease_until: Timestamp,
+    last_refresh: Timestamp,
+}
+
+struct Running {
+    evaluator: Evaluator,
+    desk: Arc<Desk>,
+    cursors: HashMap<String, i64>,
+    last_series: Option<SeriesId>,
+    /// Alerts that are not idle, by rule and group.
+    alerts: BTreeMap<(String, String), AlertState>,
+}
+
+/// What one run did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Buckets that were evaluated.
+    pub evaluated: usize,
+    /// Notifications that were queued.
+    pub queued: usize,
+}
+
+impl Watch {
+    /// A job that has not looked at anything yet.
+    pub fn new(setup: Setup) -> Watch {
+        Watch { setup, running: None, token: None, lease_until: Timestamp(0), last_refresh: Timestamp(0) }
+    }
+
+    /// Follows, evaluates what closed before `now`, lets time pass for open incidents.
+    pub async fn run(&mut self, now: Timestamp) -> Result<Report, StoreError> {
+        let result = self.go(now).await;
+        if result.is_err() {
+            // What is in memory may be ahead of what is stored: the store is right.
+            self.running = None;
+        }
+        result
+    }
+
+    async fn go(&mut self, now: Timestamp) -> Result<Report, StoreError> {
+        if !self.hold_lease(now).await? {
+            self.running = None;
+            return Ok(Report::default());
+        }
+        let desk = self.setup.desk.load_full();
+        if self.running.as_ref().is_none_or(|running| !Arc::ptr_eq(&running.desk, &desk)) {
+            self.running = Some(self.build(desk, now).await?);
+        }
+        let mut report = self.follow_and_evaluate(now).await?;
+        report.queued += self.tick(now).await?;
+        self.refresh(now).await?;
+        if report.queued > 0 {
+            self.setup.deliver.notify_one();
+        }
+        Ok(report)
+    }
+
+    async fn hold_lease(&mut self, now: Timestamp) -> Result<bool, StoreError> {
+        if self.token.is_some() && now < self.lease_until - Span(LEASE.0 / 2) && now >= self.lease_until - LEASE {
+            return Ok(true);
+        }
+        let mut tx = self.setup.store.write().await?;
+        let token = store::leases::acquire(&mut tx, LEASE_NAME, &self.setup.holder, now, now + LEASE).await?;
+        tx.commit().await?;
+        if token != self.token {
+            self.running = None;
+        }
+        self.token = token;
+        self.lease_until = now + LEASE;
+        Ok(token.is_some())
+    }
+
+    /// Gives the right to evaluate back, at the end of a life.
+    pub async fn finish(&mut self) -> Result<(), StoreError> {
+        if self.token.take().is_some() {
+            let mut tx = self.setup.store.write().await?;
+            store::leases::release(&mut tx, LEASE_NAME, &self.setup.holder).await?;
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+
+    /// Fills a fresh evaluator from rollups, chunks and partials, as of the last evaluation.
+    async fn build(&self, desk: Arc<Desk>, now: Timestamp) -> Result<Running, StoreError> {
+        let began = tokio::time::Instant::now();
+        let bucket = self.setup.bucket;
+        let mut tx = self.setup.store.read().await?;
+        let writers = store::writer::all(&mut tx).await?;
+        let uptime = Uptime::new(&writers, Span::seconds(2));
+        let target = self.watermark(&writers, now);
+        let done = store::progress::get(&mut tx, PROGRESS).await?.map(|progress| progress.at.floor(bucket));
+        let resume = done.map_or(target, |done| done.max(target - CATCH_UP_MAX)).min(target);
+        let settings = || Settings { bucket, delays: self.setup.delays.clone() };
+        let probe = Evaluator::new(desk.rules().clone(), settings(), resume, resume);
+        let start = (resume - probe.fine_span()).floor(Span::HOUR);
+        let past = (resume - probe.reach()).floor(Span::HOUR).min(start);
+        let old_step = probe.old_step();
+        drop(probe);
+        let mut evaluator = Evaluator::new(desk.rules().clone(), settings(), start, past);
+        let series = store::series::all(&mut tx).await?;
+        let last_series = series.last().map(|(id, _)| *id);
+        for (id, series) in &series {
+            evaluator.add_series(*id, series);
+        }
+        let [fine, five, hour] = archive::levels(bucket);
+        if let Some(step) = old_step.filter(|_| past < start) {
+            let level = if step.0 % hour.slice.0 == 0 { hour } else { five };
+            let ratio = level.slice.0 / bucket.0;
+            archive::compacted_briefs(&mut tx, level, past, start, |id, slice, brief| evaluator.add_old(id, slice * ratio, brief)).await?;
+        }
+        evaluator.end_of_past();
+        // Chunks come in the order of time: when the next one begins, what lies before it is complete,
+        // but for the last half hour, which partials may still add to.
+        let settled = (resume - Span::minutes(30)).floor(bucket);
+        let mut close_to = |evaluator: &mut Evaluator, to: Timestamp| {
+            while evaluator.evaluated_to() < to {
+                let from = evaluator.evaluated_to();
+                evaluator.replay(uptime.covers(from, bucket));
+            }
+        };
+        archive::compacted_briefs(&mut tx, fine, start, Timestamp(i64::MAX / 2), |id, slice, brief| {
+            let begins = Timestamp(slice * bucket.0).floor(fine.span);
+            close_to(&mut evaluator, begins.min(settled));
+            evaluator.add(id, slice, brief);
+        })
+        .await?;
+        close_to(&mut evaluator, settled);
+        let mut cursors = HashMap::new();
+        for writer in &writers {
+            let mut last = writer.compacted_n;
+            last = feed(&mut tx, &mut evaluator, &writer.id, last).await?;
+            cursors.insert(writer.id.clone(), last);
+        }
+        close_to(&mut evaluator, resume);
+        let mut alerts = BTreeMap::new();
+        for row in store::alerts::load_all(&mut tx).await? {
+            let Ok(state) = serde_json::from_str::<AlertState>(&row.state) else { continue };
+            evaluator.add_group(&row.rule, &group_labels(&row.grp));
+            alerts.insert((row.rule.clone(), row.grp.clone()), state.clone());
+            evaluator.restore(&row.rule, &row.grp, state);
+        }
+        let (bytes, groups) = evaluator.window_bytes();
+        info!(groups, bytes, series = series.len(), took_ms = began.elapsed().as_millis() as u64, resume = %resume, "windows are ready");
+        Ok(Running { evaluator, desk, cursors, last_series, alerts })
+    }
+
+    /// Up to when every live writer has stored what it took in, less the grace (DESIGN 4).
+    fn watermark(&self, writers: &[store::writer::WriterRow], now: Timestamp) -> Timestamp {
+        let waited_for = writers.iter().filter(|row| row.kind == "intake" && row.live == 1 && row.lease_until > now);
+        let flushed = waited_for.map(|row| row.flushed_to).min().unwrap_or(now);
+        (flushed.min(now) - self.setup.settle).floor(self.setup.bucket)
+    }
+
+    async fn follow_and_evaluate(&mut self, now: Timestamp) -> Result<Report, StoreError> {
+        let bucket = self.setup.bucket;
+        let Some(running) = &mut self.running else { return Ok(Report::default()) };
+        let mut tx = self.setup.store.read().await?;
+        for (id, series) in store::series::after(&mut tx, running.last_series.unwrap_or(SeriesId(0))).await? {
+            running.evaluator.add_series(id, &series);
+            running.last_series = Some(id);
+        }
+        let writers = store::writer::all(&mut tx).await?;
+        for writer in &writers {
+            let cursor = running.cursors.entry(writer.id.clone()).or_insert(0);
+            if *cursor < writer.compacted_n {
+                // Too far behind: what was compacted can no longer be followed one by one.
+                warn!(writer = %writer.id, "fell behind compaction, reading history again");
+                self.running = None;
+                return Ok(Report::default());
+            }
+            if *cursor < writer.last_n {
+                *cursor = feed(&mut tx, &mut running.evaluator, &writer.id, *cursor).await?;
+            }
+        }
+        drop(tx);
+        let target = self.watermark(&writers, now);
+        if running.evaluator.evaluated_to() + bucket > target {
+            return Ok(Report::default());
+        }
+        let began = tokio::time::Instant::now();
+        let uptime = Uptime::new(&writers, Span::seconds(2));
+        let mut events: Vec<AlertEvent> = Vec::new();
+        let mut evaluated = 0;
+        while running.evaluator.evaluated_to() + bucket <= target {
+            let from = running.evaluator.evaluated_to();
+            events.extend(running.evaluator.advance(uptime.covers(from, bucket)));
+            evaluated += 1;
+        }
+        let at = running.evaluator.evaluated_to();
+        let took = began.elapsed();
+        metrics::counter!("burnwatch_evaluations_total").increment(evaluated);
+        metrics::histogram!("burnwatch_evaluation_duration_seconds").record(took.as_secs_f64());
+        metrics::gauge!("burnwatch_evaluation_lag_seconds").set((now - at).as_secs_f64());
+        let events = if evaluated > 1 { newest(events, &running.alerts) } else { events };
+        let free = self.setup.explainer.ask_rules(&running.evaluator, &running.desk, &running.alerts, at).await;
+        let events: Vec<AlertEvent> = events.into_iter().chain(free).collect();
+        let queued = self.commit(at, now, events).await?;
+        self.publish(at, now, Span::from(took));
+        Ok(Report { evaluated: evaluated as usize, queued })
+    }
+
+    /// One evaluation's changes as one transaction.
+    async fn commit(&mut self, at: Timestamp, now: Timestamp, events: Vec<AlertEvent>) -> Result<usize, StoreError> {
+        let Some(running) = &mut self.running else { return Ok(0) };
+        let mut findings: Vec<Findings> = Vec::with_capacity(events.len());
+        for event in &events {
+            let opens = matches!(event.change, Some(AlertChange::Opened { .. }));
+            findings.push(match opens {
+                true => self.setup.explainer.findings(&running.evaluator, &running.desk, event).await,
+                false => Findings::default(),
+            });
+        }
+        let durable = events.iter().any(|event| event.change.is_some());
+        let mut tx = if durable { self.setup.store.write_durable().await? } else { self.setup.store.write().await? };
+        if let Some(token) = self.token
+            && !store::leases::fence(&mut tx, LEASE_NAME, token).await?
+        {
+            warn!("another replica took over evaluating");
+            self.token = None;
+            self.running = None;
+            return Ok(0);
+        }
+        let mut queued = 0;
+        if durable {
+            let silences = transition::load_silences(&mut tx, now).await?;
+            let open = transition::load_open(&mut tx).await?;
+            let make = self.setup.new_id;
+            let mut new_id = |_: &str, _: Timestamp| make();
+            let mut book = Book { desk: &running.desk, now: at, silences: &silences, open, new_id: &mut new_id };
+            let mut outcomes: Vec<Outcome> = Vec::new();
+            for (event, found) in events.iter().zip(findings) {
+                let key = (event.rule.clone(), event.group.clone());
+                let known = running.alerts.get(&key).and_then(|state| state.incident.clone());
+                let mut state = event.state.clone();
+                state.incident.clone_from(&known);
+                if let Some(outcome) = book.alert(event, known.as_deref(), found) {
+                    state.incident = (event.state.severity.is_some()).then(|| outcome.incident.id.clone());
+                    outcomes.push(outcome);
+                }
+                if state.severity.is_none() {
+                    state.incident = None;
+                }
+                remember(&mut tx, running, key, state, at).await?;
+            }
+            queued = transition::commit(&mut tx, &outcomes, at, &self.setup.public_url).await?;
+            for outcome in &outcomes {
+                log(&outcome.incident);
+            }
+        } else {
+            for event in &events {
+                let key = (event.rule.clone(), event.group.clone());
+                let mut state = event.state.clone();
+                state.incident = running.alerts.get(&key).and_then(|state| state.incident.clone());
+                remember(&mut tx, running, key, state, at).await?;
+            }
+        }
+        store::progress::set(&mut tx, PROGRESS, at, "{}").await?;
+        tx.commit().await?;
+        Ok(queued)
+    }
+
+    /// Lets time pass for open incidents: waits, reminders, escalations, ended mutes, removed rules.
+    async fn tick(&mut self, now: Timestamp) -> Result<usize, StoreError> {
+        let Some(running) = &mut self.running else { return Ok(0) };
+        let mut tx = self.setup.store.read().await?;
+        if store::incidents::open(&mut tx).await?.is_empty() {
+            return Ok(0);
+        }
+        drop(tx);
+        let mut tx = self.setup.store.write_durable().await?;
+        if let Some(token) = self.token
+            && !store::leases::fence(&mut tx, LEASE_NAME, token).await?
+        {
+            self.running = None;
+            return Ok(0);
+        }
+        let silences = transition::load_silences(&mut tx, now).await?;
+        let open = transition::load_open(&mut tx).await?;
+        let gone = orphans(&open, &running.desk);
+        let mut no_new = |_: &str, _: Timestamp| String::new();
+        let mut book = Book { desk: &running.desk, now, silences: &silences, open, new_id: &mut no_new };
+        let mut outcomes = Vec::new();
+        for (incident, alert) in gone {
+            outcomes.extend(book.input(&incident, Input::AlertEnded { alert, reason: "rule removed".into() }));
+        }
+        outcomes.extend(book.tick());
+        let removed: Vec<(String, String)> =
+            running.alerts.keys().filter(|(rule, _)| !has_rule(running.desk.rules(), rule)).cloned().collect();
+        for (rule, group) in removed {
+            store::alerts::delete(&mut tx, &rule, &group).await?;
+            running.alerts.remove(&(rule, group));
+        }
+        if outcomes.is_empty() {
+            tx.commit().await?;
+            return Ok(0);
+        }
+        let queued = transition::commit(&mut tx, &outcomes, now, &self.setup.public_url).await?;
+        tx.commit().await?;
+        outcomes.iter().for_each(|outcome| log(&outcome.incident));
+        Ok(queued)
+    }
+
+    /// Looks again at who is hit and why, while an incident lives (EXPLAIN 6).
+    async fn refresh(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        let Some(running) = &mut self.running else { return Ok(()) };
+        let at = running.evaluator.evaluated_to();
+        if at <= self.last_refresh {
+            return Ok(());
+        }
+        let before = std::mem::replace(&mut self.last_refresh, at);
+        let mut tx = self.setup.store.read().await?;
+        let open = transition::load_open(&mut tx).await?;
+        drop(tx);
+        for incident in open.into_values() {
+            if !crate::domain::explain::due(incident.opened_at, before, at) {
+                continue;
+            }
+            let Some(input) = self.setup.explainer.refresh(&running.evaluator, &running.desk, &incident).await else { continue };
+            let mut tx = self.setup.store.write().await?;
+            transition::apply(&mut tx, &running.desk, &incident.id, input, now, &self.setup.public_url).await?;
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, at: Timestamp, now: Timestamp, took: Span) {
+        let Some(running) = &mut self.running else { return };
+        let slos = running.evaluator.statuses();
+        for status in &slos {
+            gauges(status);
+        }
+        let alerts = running.alerts.iter().map(|((rule, group), state)| Arc::new(alert_status(running.desk.rules(), rule, group, state)));
+        let before = self.setup.snapshot.load();
+        let snapshot = Snapshot {
+            evaluated_at: Some(at),
+            watermark: Some(at),
+            lag: now - at,
+            took,
+            rules: running.desk.rules().clone(),
+            slos,
+            alerts: alerts.collect(),
+            silent_apps: running.evaluator.silent_streams(5),
+            ..Snapshot::clone(&before)
+        };
+        self.setup.snapshot.store(Arc::new(snapshot));
+    }
+}
+
+/// Feeds a writer's partials after `last` into the evaluator; gives the number of the newest one.
+async fn feed(tx: &mut Tx, evaluator: &mut Evaluator, writer: &str, mut last: i64) -> Result<i64, StoreError> {
+    loop {
+        let page = store::partial::after(tx, writer, last, PAGE).await?;
+        if page.is_empty() {
+            return Ok(last);
+        }
+        for row in &page {
+            last = row.n;
+            let fed = segment::read_brief(&row.data, |_| true, |id, slice, brief| evaluator.add(id, slice, &brief));
+            if fed.is_err() {
+                error!(writer, n = row.n, "a stored flush is damaged and was left out");
+            }
+        }
+    }
+}
+
+/// Stores the state of an alert, or forgets it when nothing is left to know.
+async fn remember(tx: &mut Tx, running: &mut Running, key: (String, String), state: AlertState, at: Timestamp) -> Result<(), StoreError> {
+    running.evaluator.set_incident(&key.0, &key.1, state.incident.clone());
+    if state.is_idle() {
+        store::alerts::delete(tx, &key.0, &key.1).await?;
+        running.alerts.remove(&key);
+    } else {
+        let json = serde_json::to_string(&state).expect("plain data always serialises");
+        store::alerts::save(tx, &key.0, &key.1, &json, at).await?;
+        running.alerts.insert(key, state);
+    }
+    Ok(())
+}
+
+/// After a pause of several buckets, one event per alert: from how it stood before to how it stands
+/// now. What came and went in between is not told to anybody (SEMANTICS 4).
+fn newest(events: Vec<AlertEvent>, before: &BTreeMap<(String, String), AlertState>) -> Vec<AlertEvent> {
+    let mut last: BTreeMap<(String, String), AlertEvent> = BTreeMap::new();
+    for event in events {
+        last.insert((event.rule.clone(), event.group.clone()), event);
+    }
+    let net = |(key, mut event): ((String, String), AlertEvent)| {
+        let was = before.get(&key).and_then(|state| state.severity);
+        event.change = match (was, event.state.severity) {
+            (None, None) => None,
+            (None, Some(severity)) => Some(AlertChange::Opened { severity }),
+            (Some(_), None) => Some(AlertChange::Ended),
+            (Some(was), Some(severity)) if severity > was => Some(AlertChange::Raised { severity }),
+            (Some(was), Some(severity)) if severity < was => Some(AlertChange::Lowered { severity }),
+            (Some(_), Some(_)) => None,
+        };
+        event
+    };
+    last.into_iter().map(net).collect()
+}
+
+/// Firing alerts of open incidents whose rule is gone: incident and alert.
+fn orphans(open: &BTreeMap<String, Incident>, desk: &Desk) -> Vec<(String, String)> {
+    let mut gone = Vec::new();
+    for incident in open.values().filter(|incident| incident.status != Status::Resolved) {
+        for member in incident.members.iter().filter(|member| member.firing && !has_rule(desk.rules(), &member.rule)) {
+            let operator = member.labels.get("kind").is_some_and(|kind| kind == "operator");
+            if !operator {
+                gone.push((incident.id.clone(), member.alert.clone()));
+            }
+        }
+    }
+    gone
+}
+
+fn has_rule(rules: &RuleSet, name: &str) -> bool {
+    rules.slos.iter().any(|slo| slo.name == name && slo.enabled) || rules.alerts.iter().any(|rule| rule.name == name && rule.enabled)
+}
+
+fn log(incident: &Incident) {
+    info!(
+        incident.id = %incident.id,
+        status = incident.status.name(),
+        severity = incident.severity.name(),
+        service = %incident.service,
+        users = incident.impact.affected_users,
+        "incident `{}` is {}",
+        incident.key,
+        incident.status.name()
+    );
+}
+
+/// The labels in the canonical text of a group.
+pub fn group_labels(text: &str) -> Labels {
+    let inner = text.trim_start_matches('{').trim_end_matches('}');
+    let mut labels = Labels::new();
+    let mut rest = inner;
+    while let Some((name, after)) = rest.split_once('=') {
+        let mut stream = serde_json::Deserializer::from_str(after).into_iter::<String>();
+        let Some(Ok(value)) = stream.next() else { break };
+        let used = stream.byte_offset();
+        labels.insert(name.trim_start_matches(',').to_owned(), value);
+        rest = &after[used..];
+    }
+    labels
+}
+
+fn alert_status(rules: &RuleSet, rule: &str, group: &str, state: &AlertState) -> AlertStatus {
+    let mut labels = rules.slo(rule).map(|slo| slo.base_labels()).unwrap_or_else(|| {
+        let rule = rules.alerts.iter().find(|have| have.name == rule);
+        rule.map(|rule| [("rule", &rule.name), ("service", &rule.service), ("owner", &rule.owner)].map(|(k, v)| (k.into(), v.clone())).into())
+            .unwrap_or_default()
+    });
+    labels.extend(group_labels(group));
+    if let Some(severity) = state.severity {
+        labels.insert("severity".into(), severity.name().into());
+    }
+    let phase = state.phase();
+    AlertStatus {
+        rule: rule.to_owned(),
+        phase,
+        severity: state.severity,
+        labels,
+        since: state.since(),
+        values: Default::default(),
+        reason: match phase {
+            AlertPhase::Unknown => "not measured".into(),
+            AlertPhase::Ok | AlertPhase::Pending | AlertPhase::Firing => String::new(),
+        },
+        incident: state.incident.clone(),
+    }
+}
+
+fn gauges(status: &crate::domain::snapshot::SloStatus) {
+    let mut labels: Vec<metrics::Label> = vec![metrics::Label::new("slo", status.slo.clone())];
+    labels.extend(status.group.iter().map(|(name, value)| metrics::Label::new(name.clone(), value.clone())));
+    if let Some(remaining) = status.budget_remaining {
+        metrics::gauge!("burnwatch_slo_budget_remaining_ratio", labels.clone()).set(remaining);
+    }
+    for (window, burn) in &status.burn {
+        if let Some(burn) = burn {
+            let mut labels = labels.clone();
+            labels.push(metrics::Label::new("window", window.to_string()));
+            metrics::gauge!("burnwatch_slo_burn_rate", labels).set(*burn);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_reads_back_from_its_canonical_text() {
+        let labels: Labels = [("region", "d\"e,x=\"}"), ("app", "shop")].map(|(k, v)| (k.into(), v.into())).into();
+        assert_eq!(group_labels(&crate::domain::route::canonical(&labels)), labels);
+        assert_eq!(group_labels(""), Labels::new());
+    }
+}

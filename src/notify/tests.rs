@@ -1,0 +1,6 @@
+//! Every receiver type against a scripted peer.
+
+mod http_answers;
+mod mail;
+mod pagers;
+mod trackers;

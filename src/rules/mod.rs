@@ -1,0 +1,33 @@
+//! The rule language: a folder of rhai scripts in, plain data and closures out (CONTRACT 4).
+//!
+//! [`load`] reads everything it is given and reports every problem at once, each with its exact
+//! place. A folder with an error gives no rule set. What it declares is [`RuleSet`], plain data;
+//! the closures of free-form rules stay in [`Program`] and are asked at each evaluation.
+
+mod alert;
+mod calendar;
+mod draft;
+mod dry_run;
+mod engine;
+mod folder;
+mod lint;
+mod load;
+mod problem;
+mod program;
+mod query;
+mod receiver;
+mod references;
+mod route;
+mod shape;
+mod sli;
+mod slo;
+mod source;
+#[cfg(test)]
+mod tests;
+mod tier;
+mod value;
+
+pub use folder::{content_hash, read_folder};
+pub use load::{Env, Loaded, load};
+pub use problem::{Level, Problem, report};
+pub use program::{Program, RuleError, TestScript, Verdict};

@@ -1,0 +1,140 @@
+//! What only shows once everything is declared: names that lead nowhere, composites that turn in
+//! circles, secrets without a value, and what the rules name (which intake never folds).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::draft::{Draft, Reference, RefersTo};
+use super::lint::Named;
+use super::problem::hint;
+use super::query::Asked;
+use crate::domain::filter::Filter;
+use crate::domain::rule::{Receiver, RuleSet, Sli, Slo, TimeInterval};
+
+/// Checks every reference by name. Names in `lost` may have been meant by what could not be read.
+pub(super) fn check(draft: &mut Draft, lost: &BTreeSet<String>) {
+    let Draft { problems, set, references, .. } = draft;
+    let mut known: BTreeMap<RefersTo, BTreeSet<&str>> = BTreeMap::new();
+    known.insert(RefersTo::Receiver, set.receivers.iter().map(|Receiver { name, .. }| name.as_str()).collect());
+    known.insert(RefersTo::TimeInterval, set.time_intervals.iter().map(|TimeInterval { name, .. }| name.as_str()).collect());
+    known.insert(RefersTo::Slo, set.slos.iter().map(|Slo { name, .. }| name.as_str()).collect());
+    for Reference { kind, name, at } in references.iter() {
+        let names = &known[kind];
+        if names.contains(name.as_str()) || lost.contains(name) {
+            continue;
+        }
+        let what = match kind {
+            RefersTo::Receiver => "receiver",
+            RefersTo::TimeInterval => "time interval",
+            RefersTo::Slo => "SLO",
+        };
+        problems.error(at, format!("there is no {what} `{name}`{}", hint(name, names.iter().copied())));
+    }
+    composites(draft);
+    unused(draft);
+}
+
+/// A composite must not contain itself, and its groups are those that all members have.
+fn composites(draft: &mut Draft) {
+    let Draft { problems, set, .. } = draft;
+    let by_name: BTreeMap<&str, &Slo> = set.slos.iter().map(|slo| (slo.name.as_str(), slo)).collect();
+    for slo in &set.slos {
+        let Sli::Composite { members, .. } = &slo.sli else { continue };
+        let mut seen = BTreeSet::new();
+        let mut open: Vec<&str> = members.iter().map(String::as_str).collect();
+        while let Some(name) = open.pop() {
+            if name == slo.name {
+                problems.error(&slo.place, format!("the composite `{}` contains itself", slo.name));
+                break;
+            }
+            if seen.insert(name)
+                && let Some(Slo { sli: Sli::Composite { members, .. }, .. }) = by_name.get(name)
+            {
+                open.extend(members.iter().map(String::as_str));
+            }
+        }
+        for member in members.iter().filter_map(|name| by_name.get(name.as_str())) {
+            for dimension in slo.by.iter().filter(|dimension| !member.by.contains(dimension)) {
+                problems.error(&slo.place, format!("`{}` is by `{dimension}`, but its member `{}` is not", slo.name, member.name));
+            }
+            if slo.enabled && !member.enabled {
+                problems.warning(&slo.place, format!("the member `{}` of `{}` is disabled, so it is never known", member.name, slo.name));
+            }
+        }
+    }
+}
+
+/// What can never take part.
+fn unused(draft: &mut Draft) {
+    let Draft { problems, set, .. } = draft;
+    let catches_all = set.routes.iter().position(|route| route.when.0.is_empty() && !route.fallthrough && route.active.is_empty());
+    if let Some(at) = catches_all
+        && let Some(next) = set.routes.get(at + 1)
+    {
+        problems.warning(
+            &next.place,
+            format!("no alert comes this far: the route at {} takes everything (first match wins)", set.routes[at].place),
+        );
+    }
+}
+
+/// Warns of secrets that have no value here; a rule set is good all the same.
+pub(super) fn secrets(draft: &mut Draft, has_secret: &dyn Fn(&str) -> bool) {
+    for (name, at) in std::mem::take(&mut draft.secrets) {
+        if !has_secret(&name) {
+            draft.problems.warning(
+                &at,
+                format!(
+                    "the secret `{name}` has no value here: neither [secrets] nor the environment variable {name} nor {name}_FILE gives one"
+                ),
+            );
+        }
+    }
+}
+
+/// Fills in what rules name: dimensions and values that intake never folds.
+pub(super) fn name(set: &mut RuleSet, named: Named, asked: &Asked) {
+    let mut dimensions = BTreeSet::new();
+    let mut values: BTreeMap<String, BTreeSet<String>> = named.values;
+    let mut add = |filter: &Filter| {
+        for (dimension, condition) in &filter.0 {
+            values.entry(dimension.clone()).or_default().extend(condition.named_values().iter().cloned());
+        }
+    };
+    for slo in &set.slos {
+        for (selector, _) in slo.sli.inputs() {
+            add(&selector.filter);
+        }
+        dimensions.extend(slo.by.iter().cloned());
+    }
+    for filter in &asked.filters {
+        add(filter);
+    }
+    dimensions.extend(asked.dimensions.iter().cloned());
+    for rule in &set.alerts {
+        dimensions.extend(rule.by.iter().cloned());
+    }
+    dimensions.extend(values.keys().cloned());
+    // A label that comes from `by` is matched by value in routes and mutes.
+    let mut add_label = |filter: &Filter| {
+        for (label, condition) in filter.0.iter().filter(|(label, _)| dimensions.contains(*label)) {
+            values.entry(label.clone()).or_default().extend(condition.named_values().iter().cloned());
+        }
+    };
+    let mut open: Vec<_> = set.routes.iter().collect();
+    while let Some(route) = open.pop() {
+        add_label(&route.when);
+        open.extend(&route.routes);
+    }
+    for inhibit in &set.inhibits {
+        add_label(&inhibit.source);
+        add_label(&inhibit.target);
+    }
+    set.maintenances.iter().for_each(|maintenance| add_label(&maintenance.when));
+    set.silences.iter().for_each(|silence| add_label(&silence.when));
+    for known in values.values_mut() {
+        known.remove("");
+    }
+    values.retain(|_, known| !known.is_empty());
+    set.named_dimensions = dimensions;
+    set.named_values = values;
+}

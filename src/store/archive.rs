@@ -1,0 +1,220 @@
+//! Stored history: packed chunks of buckets and rollups, plus the partials that are not compacted yet.
+//!
+//! A chunk holds the cells of a span of time for a group of series; its `level` is the length of its
+//! slices in milliseconds, so a changed bucket length never mixes with old data. All levels hold the
+//! same events; what is not compacted yet is added from the partials on reading.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::domain::cell::Cell;
+use crate::domain::segment::{self, Brief, Slice};
+use crate::domain::series::SeriesId;
+use crate::domain::time::{Span, Timestamp};
+
+use super::tx::Tx;
+use super::{StoreError, chunk, partial, writer};
+
+/// Series per chunk.
+const GROUP: u32 = 64;
+/// Partials read at once.
+const PAGE: usize = 256;
+
+/// One resolution of stored history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Level {
+    /// Length of its slices.
+    pub slice: Span,
+    /// Length of a chunk.
+    pub span: Span,
+}
+
+/// Fine buckets, five minutes, hours.
+pub const fn levels(bucket: Span) -> [Level; 3] {
+    [
+        Level { slice: bucket, span: Span(bucket.0 * 60) },
+        Level { slice: Span::minutes(5), span: Span::hours(6) },
+        Level { slice: Span::HOUR, span: Span::DAY },
+    ]
+}
+
+/// Which series are wanted.
+#[derive(Clone, Copy, Debug)]
+pub enum Wanted<'a> {
+    All,
+    Only(&'a BTreeSet<SeriesId>),
+}
+
+impl Wanted<'_> {
+    fn has(&self, id: SeriesId) -> bool {
+        match self {
+            Wanted::All => true,
+            Wanted::Only(ids) => ids.contains(&id),
+        }
+    }
+
+    fn groups(&self) -> Option<Vec<i64>> {
+        match self {
+            Wanted::All => None,
+            Wanted::Only(ids) => {
+                let groups: BTreeSet<i64> = ids.iter().map(|id| i64::from(id.0 / GROUP)).collect();
+                Some(groups.into_iter().collect())
+            }
+        }
+    }
+}
+
+/// Calls `visit` with every stored cell of a level that starts in `[from, to)`, compacted ones first,
+/// in the order of chunks; one slice may come in several parts, which add up.
+pub async fn cells(
+    tx: &mut Tx,
+    level: Level,
+    bucket: Span,
+    from: Timestamp,
+    to: Timestamp,
+    wanted: Wanted<'_>,
+    mut visit: impl FnMut(SeriesId, Slice, Cell),
+) -> Result<(), StoreError> {
+    let within = |slice: Slice| (from.0..to.0).contains(&(slice * level.slice.0));
+    compacted(tx, level, from, to, wanted, |bytes| {
+        segment::read(
+            bytes,
+            |id| wanted.has(id),
+            |id, slice, cell| {
+                if within(slice) {
+                    visit(id, slice, cell);
+                }
+            },
+        )
+    })
+    .await?;
+    let ratio = level.slice.0 / bucket.0;
+    pending(tx, |bytes| {
+        segment::read(
+            bytes,
+            |id| wanted.has(id),
+            |id, slice, cell| {
+                let slice = slice.div_euclid(ratio);
+                if within(slice) {
+                    visit(id, slice, cell);
+                }
+            },
+        )
+    })
+    .await
+}
+
+/// Like [`cells`], of compacted history only and without unpacking distributions.
+pub async fn compacted_briefs(
+    tx: &mut Tx,
+    level: Level,
+    from: Timestamp,
+    to: Timestamp,
+    mut visit: impl FnMut(SeriesId, Slice, &Brief<'_>),
+) -> Result<(), StoreError> {
+    compacted(tx, level, from, to, Wanted::All, |bytes| {
+        segment::read_brief(
+            bytes,
+            |_| true,
+            |id, slice, brief| {
+                if (from.0..to.0).contains(&(slice * level.slice.0)) {
+                    visit(id, slice, &brief);
+                }
+            },
+        )
+    })
+    .await
+}
+
+async fn compacted(
+    tx: &mut Tx,
+    level: Level,
+    from: Timestamp,
+    to: Timestamp,
+    wanted: Wanted<'_>,
+    mut read: impl FnMut(&[u8]) -> Result<(), segment::Damaged>,
+) -> Result<(), StoreError> {
+    let groups = wanted.groups();
+    let mut damaged = None;
+    chunk::each(tx, level.slice.0, from.floor(level.span).0, to.0, groups.as_deref(), |chunk| {
+        if read(&chunk.data).is_err() {
+            damaged.get_or_insert((chunk.start, chunk.grp));
+        }
+    })
+    .await?;
+    match damaged {
+        Some((start, grp)) => Err(StoreError::Unreadable { what: "chunk", id: format!("{}/{start}/{grp}", level.slice) }),
+        None => Ok(()),
+    }
+}
+
+/// Hands out every partial that is not compacted, by writer and number.
+async fn pending(tx: &mut Tx, mut read: impl FnMut(&[u8]) -> Result<(), segment::Damaged>) -> Result<(), StoreError> {
+    for writer in writer::all(tx).await? {
+        let mut last = writer.compacted_n;
+        loop {
+            let page = partial::after(tx, &writer.id, last, PAGE).await?;
+            let Some(end) = page.last() else { break };
+            last = end.n;
+            for row in &page {
+                read(&row.data).map_err(|_| damage(&writer.id, row.n))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn damage(writer: &str, n: i64) -> StoreError {
+    StoreError::Unreadable { what: "partial", id: format!("{writer}/{n}") }
+}
+
+/// Moves partials that were written before `before` into chunks of every level, at most `limit` of
+/// them; says how many were moved. One transaction: a reader sees each event once.
+pub async fn compact(tx: &mut Tx, bucket: Span, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+    let rows = partial::before(tx, before, limit).await?;
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    let mut cells: BTreeMap<(SeriesId, Slice), Cell> = BTreeMap::new();
+    let mut newest: BTreeMap<&str, i64> = BTreeMap::new();
+    for row in &rows {
+        let merge = |id, slice, cell: Cell| match cells.entry((id, slice)) {
+            std::collections::btree_map::Entry::Vacant(free) => {
+                free.insert(cell);
+            }
+            std::collections::btree_map::Entry::Occupied(mut have) => have.get_mut().merge(&cell),
+        };
+        segment::read(&row.data, |_| true, merge).map_err(|_| damage(&row.writer, row.n))?;
+        let n = newest.entry(&row.writer).or_insert(row.n);
+        *n = (*n).max(row.n);
+    }
+    for level in levels(bucket) {
+        merge_into(tx, level, bucket, &cells).await?;
+    }
+    for (writer, n) in newest {
+        partial::delete_to(tx, writer, n).await?;
+        writer::set_compacted(tx, writer, n).await?;
+    }
+    Ok(rows.len())
+}
+
+async fn merge_into(tx: &mut Tx, level: Level, bucket: Span, cells: &BTreeMap<(SeriesId, Slice), Cell>) -> Result<(), StoreError> {
+    let ratio = level.slice.0 / bucket.0;
+    let mut chunks: BTreeMap<(i64, i64), BTreeMap<(SeriesId, Slice), Cell>> = BTreeMap::new();
+    for ((id, slice), cell) in cells {
+        let slice = slice.div_euclid(ratio);
+        let start = Timestamp(slice * level.slice.0).floor(level.span).0;
+        let chunk = chunks.entry((start, i64::from(id.0 / GROUP))).or_default();
+        chunk.entry((*id, slice)).or_default().merge(cell);
+    }
+    let mut packed = Vec::with_capacity(chunks.len());
+    for ((start, grp), mut chunk) in chunks {
+        if let Some(bytes) = chunk::get(tx, level.slice.0, start, grp).await? {
+            segment::read(&bytes, |_| true, |id, slice, cell| chunk.entry((id, slice)).or_default().merge(&cell))
+                .map_err(|_| StoreError::Unreadable { what: "chunk", id: format!("{}/{start}/{grp}", level.slice) })?;
+        }
+        let mut writer = segment::Writer::default();
+        chunk.iter().for_each(|((id, slice), cell)| writer.push(*id, *slice, cell));
+        packed.push(chunk::Chunk { start, grp, data: writer.finish() });
+    }
+    chunk::put(tx, level.slice.0, &packed).await
+}

@@ -1,0 +1,181 @@
+//! Commits what the desk decided: incident, history and outbox rows, in the caller's transaction.
+//!
+//! The one place where a state change meets the notifications that it causes, so neither is ever
+//! stored without the other.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::desk::{Book, Desk, Outcome, Silence, parcels};
+use crate::domain::filter::{Filter, Match};
+use crate::domain::incident::{Effect, Incident, Input};
+use crate::domain::notification::Notification;
+use crate::domain::rule::Receiver;
+use crate::domain::time::Timestamp;
+
+use super::incidents::IncidentRow;
+use super::outbox::OutboxRow;
+use super::tx::Tx;
+use super::{StoreError, events, incidents, outbox, silences};
+
+/// What an outbox row carries: the notification, and the receiver as it was defined then, so that
+/// a close still goes out when the rule that opened is gone.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Payload {
+    pub notification: Notification,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definition: Option<Receiver>,
+}
+
+/// Writes outcomes; says how many notifications were queued.
+pub async fn commit(tx: &mut Tx, outcomes: &[Outcome], now: Timestamp, public_url: &str) -> Result<usize, StoreError> {
+    let mut queued = 0;
+    for outcome in outcomes {
+        let row = row(&outcome.incident);
+        if outcome.new {
+            incidents::insert(tx, &row).await?;
+        } else {
+            incidents::update(tx, &row).await?;
+        }
+        for effect in &outcome.effects {
+            match effect {
+                Effect::History { kind, who, text } => {
+                    events::append(tx, &row.id, now, kind, who, text, "{}").await?;
+                }
+                Effect::Notify { receiver, kind, reason, .. } => {
+                    let text = format!("{receiver}: {} ({reason})", &kind.name()["incident.".len()..]);
+                    events::append(tx, &row.id, now, "notified", "", &text, "{}").await?;
+                }
+            }
+        }
+        for parcel in parcels(outcome, now, public_url) {
+            let payload = Payload { notification: parcel.notification, definition: parcel.definition.map(|definition| *definition) };
+            let row = OutboxRow {
+                id: parcel.delivery_id,
+                incident: row.id.clone(),
+                generation: parcel.generation,
+                sequence: parcel.sequence,
+                receiver: parcel.receiver,
+                correlation: parcel.correlation_key,
+                kind: parcel.kind.name()["incident.".len()..].to_owned(),
+                payload: json(&payload),
+                state: "pending".into(),
+                due_at: now,
+                created_at: now,
+                finished_at: None,
+                attempts: 0,
+                claimed_until: Timestamp(0),
+                last_error: String::new(),
+                reply: String::new(),
+            };
+            queued += usize::from(outbox::insert(tx, &row).await?);
+        }
+    }
+    Ok(queued)
+}
+
+/// The incidents that are not closed, by key.
+pub async fn load_open(tx: &mut Tx) -> Result<BTreeMap<String, Incident>, StoreError> {
+    let mut open = BTreeMap::new();
+    for row in incidents::open(tx).await? {
+        open.insert(row.key.clone(), read(&row)?);
+    }
+    Ok(open)
+}
+
+/// The incident that a row holds.
+pub fn read(row: &IncidentRow) -> Result<Incident, StoreError> {
+    serde_json::from_str(&row.data).map_err(|_| StoreError::Unreadable { what: "incident", id: row.id.clone() })
+}
+
+/// The silences that are in force at `now`.
+pub async fn load_silences(tx: &mut Tx, now: Timestamp) -> Result<Vec<Silence>, StoreError> {
+    let rows = silences::active(tx, now).await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Silence { id: row.id, when: matchers(&row.matchers), starts: row.starts_at, ends: row.ends_at })
+        .collect())
+}
+
+/// Reads stored matchers: `["service=shop", "region=~eu.*", "severity!=page"]`. One that cannot be
+/// read matches nothing, so that a damaged silence mutes nobody.
+fn matchers(json: &str) -> Filter {
+    let texts: Vec<String> = serde_json::from_str(json).unwrap_or_default();
+    let mut filter = Filter::default();
+    for text in texts {
+        let (name, condition) = read_matcher(&text).unwrap_or_else(|| ("slo".into(), Match::AnyOf(Vec::new())));
+        filter.0.insert(name, condition);
+    }
+    if filter.0.is_empty() {
+        filter.0.insert("slo".into(), Match::AnyOf(Vec::new()));
+    }
+    filter
+}
+
+/// Reads one matcher of the API: `a=b`, `a!=b`, `a=~re`.
+pub fn read_matcher(text: &str) -> Option<(String, Match)> {
+    let at = text.find(['=', '!'])?;
+    let (name, rest) = text.split_at(at);
+    let name = name.trim();
+    if name.is_empty() {
+        return None;
+    }
+    let value = |text: &str| text.trim().trim_matches('"').to_owned();
+    let condition = if let Some(pattern) = rest.strip_prefix("=~") {
+        Match::Regex(crate::domain::filter::Pattern::new(&value(pattern)).ok()?)
+    } else if let Some(value_text) = rest.strip_prefix("!=") {
+        Match::Not(value(value_text))
+    } else {
+        Match::Equal(value(rest.strip_prefix('=')?))
+    };
+    Some((name.to_owned(), condition))
+}
+
+/// Something that a person does to an incident: loaded, moved on, committed by the caller.
+///
+/// Gives the incident as it is then, and how many notifications were queued; `None` if there is no
+/// such incident.
+pub async fn apply(
+    tx: &mut Tx,
+    desk: &Desk,
+    id: &str,
+    input: Input,
+    now: Timestamp,
+    public_url: &str,
+) -> Result<Option<(Incident, usize)>, StoreError> {
+    let Some(row) = incidents::get_for_update(tx, id).await? else { return Ok(None) };
+    let silences = load_silences(tx, now).await?;
+    let mut open = load_open(tx).await?;
+    // A closed incident can still be talked about.
+    open.entry(row.key.clone()).or_insert(read(&row)?);
+    let mut no_new = |_: &str, _: Timestamp| String::new();
+    let mut book = Book { desk, now, silences: &silences, open, new_id: &mut no_new };
+    let Some(outcome) = book.input(id, input) else { return Ok(Some((read(&row)?, 0))) };
+    let queued = commit(tx, std::slice::from_ref(&outcome), now, public_url).await?;
+    Ok(Some((outcome.incident, queued)))
+}
+
+fn row(incident: &Incident) -> IncidentRow {
+    IncidentRow {
+        id: incident.id.clone(),
+        key: incident.key.clone(),
+        status: incident.status.name().into(),
+        severity: incident.severity.name().into(),
+        service: incident.service.clone(),
+        owner: incident.owner.clone(),
+        title: incident.title.clone(),
+        signature: incident.explained.signature.clone(),
+        users: i64::try_from(incident.impact.affected_users).unwrap_or(i64::MAX),
+        opened_at: incident.opened_at,
+        acknowledged_at: incident.acknowledged_at,
+        resolved_at: incident.resolved_at,
+        generation: incident.generation,
+        sequence: incident.sequence,
+        data: json(incident),
+    }
+}
+
+fn json<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("plain data with text keys always serialises")
+}

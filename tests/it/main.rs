@@ -1,0 +1,4 @@
+//! Tests of the parts together, on real databases.
+
+mod postgres;
+mod store;
