@@ -67,6 +67,17 @@ pub(super) enum RefersTo {
     Slo,
 }
 
+impl RefersTo {
+    /// As it is called in messages and where names are declared.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            RefersTo::Receiver => "receiver",
+            RefersTo::TimeInterval => "time interval",
+            RefersTo::Slo => "SLO",
+        }
+    }
+}
+
 impl Draft {
     pub(super) fn new(dimensions: &[String], bucket: Span, retention: Span) -> Draft {
         Draft { dimensions: dimensions.iter().cloned().collect(), bucket, retention, ..Draft::default() }
@@ -87,6 +98,11 @@ impl Draft {
                 self.names.insert((kind, name.to_owned()), at.clone());
             }
         }
+    }
+
+    /// The names of a kind, also of what was declared with errors.
+    pub(super) fn declared_names(&self, kind: &str) -> BTreeSet<String> {
+        self.names.keys().filter(|(of, _)| *of == kind).map(|(_, name)| name.clone()).collect()
     }
 
     /// Whether there is room for another declaration.

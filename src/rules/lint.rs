@@ -106,11 +106,11 @@ pub(super) fn check(source: &mut Source, known: &Known, problems: &mut Problems,
         problems,
         named,
     };
-    reader.statements(&ast, &[], false);
+    // The walk over a whole file goes into function bodies without saying whose they are.
+    reader.statements(&ast.clone_statements_only(), &[], false);
     let lib = ast.shared_lib();
     let functions: Vec<_> = lib.iter_script_fn_info().map(|(.., function)| function.clone()).collect();
     for function in &functions {
-        // A tree of its own, because the walk over a whole file does not say whose body it is in.
         let mut module = Module::new();
         module.set_script_fn(function.clone());
         let body = AST::new(std::iter::empty::<Stmt>(), module);
@@ -230,7 +230,7 @@ impl Reader<'_> {
             return;
         }
         if method && query::NAMES.contains(&call.name.as_str()) {
-            self.query(call);
+            self.query(call, at);
         }
         self.calls.push((call.name.to_string(), call.args.len(), method, at));
     }
@@ -327,7 +327,7 @@ impl Reader<'_> {
     }
 
     /// The `where` of a query is checked where it is a literal, also in branches that no dry run takes.
-    fn query(&mut self, call: &FnCallExpr) {
+    fn query(&mut self, call: &FnCallExpr, at: Position) {
         let metric = match call.args.first() {
             Some(Expr::StringConstant(name, _)) => Metric::parse(name),
             _ => None,
@@ -339,6 +339,7 @@ impl Reader<'_> {
                     if !query::CHANGE_KEYS.contains(&key.name.as_str()) {
                         let near = hint(&key.name, query::CHANGE_KEYS);
                         self.error(key.pos, format!("changes have no `{}`{near}; they have kind, app and release", key.name));
+                        self.problems.errors.insert(self.source.place(at));
                     }
                     continue;
                 }
@@ -347,6 +348,8 @@ impl Reader<'_> {
                 {
                     let message = no_dimension(metric, &key.name, &self.known.dimensions);
                     self.error(key.pos, message);
+                    // The dry run would complain at the call as well.
+                    self.problems.errors.insert(self.source.place(at));
                     continue;
                 }
                 let values = self.named.values.entry(key.name.to_string()).or_default();

@@ -229,7 +229,7 @@ fn report(error: &EvalAltResult, source: &Source, draft: &Shared) {
 
 /// A stand-in went into an operation that knows nothing of it; what it stands for was reported.
 fn message_mentions_broken(error: &EvalAltResult) -> bool {
-    error.to_string().contains("Broken")
+    error.to_string().contains("value::Broken")
 }
 
 /// What a constructor takes, for a call that does not fit.

@@ -13,6 +13,7 @@ use super::draft::Closures;
 use super::engine::{AT_EVALUATION, describe, innermost, message_of, within_budget};
 use super::query::{Asked, NothingMeasured, Query, Surroundings};
 use super::source::place;
+use super::value::Broken;
 use crate::domain::measure::Measure;
 use crate::domain::rule::{Labels, Place, RuleSet, Severity};
 
