@@ -3,10 +3,13 @@
 /// A new id: 16 characters of base 32 (80 bits), lower case, without letters that look alike.
 pub fn id() -> String {
     const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-    bytes::<10>().chunks(5).flat_map(|chunk| {
-        let value = chunk.iter().fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
-        (0..8).map(move |at| ALPHABET[(value >> (35 - 5 * at) & 31) as usize] as char)
-    }).collect()
+    bytes::<10>()
+        .chunks(5)
+        .flat_map(|chunk| {
+            let value = chunk.iter().fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
+            (0..8).map(move |at| ALPHABET[(value >> (35 - 5 * at) & 31) as usize] as char)
+        })
+        .collect()
 }
 
 /// A number in [0, 1).

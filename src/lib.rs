@@ -1,7 +1,7 @@
 //! burnwatch
 
-pub mod cli;
 pub mod chance;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;

@@ -359,7 +359,11 @@ impl Rolling {
             BudgetSum::Long(long) => size_of::<Long>() + long.steps.heap_bytes(),
             BudgetSum::Exact(_) | BudgetSum::Since { .. } => 0,
         };
-        size_of::<Rolling>() + self.fine.heap_bytes() + self.sums.len() * size_of::<Sum>() + self.ahead.capacity() * size_of::<Counts>() + budget
+        size_of::<Rolling>()
+            + self.fine.heap_bytes()
+            + self.sums.len() * size_of::<Sum>()
+            + self.ahead.capacity() * size_of::<Counts>()
+            + budget
     }
 
     /// What is remembered of one closed slice: for charts and for finding where a burn began.

@@ -6,6 +6,7 @@
 mod binding;
 mod document;
 mod draft;
+mod export;
 mod openslo;
 mod openslo_alert;
 mod openslo_window;
@@ -27,6 +28,7 @@ use super::output;
 use document::{Document, Fate};
 
 pub use document::{Fate as FieldFate, Fault, Field};
+pub use export::{ExportArgs, ExportFormat, openslo as export_openslo, run as run_export};
 
 /// First words of every file that an import writes.
 const MARK: &str = "// Imported from ";

@@ -105,7 +105,7 @@ fn slo(top: &Node<'_>, registry: &Registry<'_>, drafts: &mut Vec<Draft>) {
         }
         objective.get("primary").ignored("every objective is an SLO of its own");
         target(&mut draft, objective);
-        window(&mut draft, &spec);
+        window(&mut draft, &spec, &metadata.get("annotations").get(&key("window")));
         indicator(&mut draft, top, objective, registry);
         by(&mut draft, &metadata.get("annotations"));
         openslo_alert::policies(&mut draft, top, registry);
@@ -193,7 +193,7 @@ fn own_fields(draft: &mut Draft, annotations: &Node<'_>) {
                 set(&mut slo.budget_policy, stop_below.map(|stop_below| Some(BudgetPolicy { stop_below, stop_on: None })))
             }
             // Read with what they belong to.
-            "stop_on" | "labels" | "by" | "empty" | "metric" | "where" | "limit" | "below" | "enabled" => true,
+            "stop_on" | "labels" | "by" | "empty" | "metric" | "where" | "limit" | "below" | "enabled" | "window" => true,
             _ => false,
         };
         if fine {

@@ -6,7 +6,7 @@ use super::draft::Draft;
 use super::openslo::Registry;
 use super::quantity::{length, positive};
 use crate::domain::fraction::Fraction;
-use crate::domain::rule::{NoData, Op, Severity};
+use crate::domain::rule::{NoData, Op, Place, Severity, Tier};
 use crate::domain::time::Span;
 
 /// Adds the tiers of every policy that the SLO names or holds.
@@ -41,7 +41,6 @@ pub fn policies(draft: &mut Draft, top: &Node<'_>, registry: &Registry<'_>) {
         }
     }
     slogen(draft, &top.get("alerts"));
-    once(draft);
 }
 
 /// Names a wrong `op` also where no SLO uses the condition.
@@ -158,11 +157,10 @@ fn condition(draft: &mut Draft, entry: &Node<'_>, registry: &Registry<'_>) {
         }
     };
     op.mapped("alert");
-    let own = |name: &str| {
-        let node = holder.get("metadata").get("annotations").get(&format!("{}{name}", binding::PREFIX));
-        span(&node)
-    };
-    let factor = factor(&inner.get("threshold"));
+    let own = |name: &str| holder.get("metadata").get("annotations").get(&format!("{}{name}", binding::PREFIX));
+    // Our own export has the exact factor beside the rounded one.
+    let factor = factor(&own("factor")).or_else(|| factor(&inner.get("threshold")));
+    inner.get("threshold").mapped("alert");
     let long = span(&inner.get("lookbackWindow"));
     let pending = span(&inner.get("alertAfter")).unwrap_or_default();
     let (Some(factor), Some(long)) = (factor, long) else {
@@ -170,10 +168,12 @@ fn condition(draft: &mut Draft, entry: &Node<'_>, registry: &Registry<'_>) {
         inner.needs("write the tier by hand");
         return;
     };
-    let short = own("short").unwrap_or(long);
-    add(draft, &inner, severity, (long, short), factor, above, pending);
-    if let (Some(keep_firing), Some(tier)) = (own("keep_firing"), draft.slo.tiers.last_mut()) {
-        tier.keep_firing = keep_firing;
+    if let Some(short) = span(&own("short")) {
+        // Of our own export: it was possible where it comes from, whatever its buckets.
+        let keep_firing = span(&own("keep_firing")).unwrap_or_default();
+        draft.slo.tiers.push(Tier { place: Place::default(), severity, long, short, factor, op: above, pending, keep_firing });
+    } else {
+        add(draft, &inner, severity, (long, long), factor, above, pending);
     }
 }
 
@@ -249,21 +249,17 @@ fn add(draft: &mut Draft, at: &Node<'_>, severity: Severity, (long, short): (Spa
     if draft.impossible.is_some() {
         return;
     }
+    // Two policies may say the same.
+    let same = |tier: &Tier| {
+        (tier.severity, tier.long, tier.short, tier.factor, tier.op, tier.pending) == (severity, long, short, factor, op, pending)
+    };
+    if draft.slo.tiers.iter().any(same) {
+        return;
+    }
     if let Err(why) = draft.tier(severity, long, short, factor, op, pending) {
         at.fault(format!("a {severity} tier of `{}` is left out: {why}", draft.slo.name));
         at.needs(format!("it is no possible tier: {why}"));
     }
-}
-
-/// Two policies may say the same.
-fn once(draft: &mut Draft) {
-    let mut kept = Vec::new();
-    for tier in std::mem::take(&mut draft.slo.tiers) {
-        if !kept.contains(&tier) {
-            kept.push(tier);
-        }
-    }
-    draft.slo.tiers = kept;
 }
 
 fn severity(node: &Node<'_>) -> Severity {

@@ -45,8 +45,14 @@ impl Unit {
     }
 }
 
-/// Reads the window; what cannot be read is 30 days, and said.
-pub fn window(draft: &mut Draft, spec: &Node<'_>) {
+/// Reads the window; what cannot be read is 30 days, and said. `own` is what our own export says more closely.
+pub fn window(draft: &mut Draft, spec: &Node<'_>, own: &Node<'_>) {
+    if let Some(span) = own.text().and_then(|text| text.parse().ok()) {
+        own.mapped("window");
+        spec.get("timeWindow").mapped("window");
+        draft.slo.window = SloWindow::Rolling(span);
+        return;
+    }
     let list = spec.either(&["timeWindow", "timeWindows"]);
     let windows = list.one_or_many();
     let Some(first) = windows.first() else {

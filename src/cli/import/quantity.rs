@@ -69,35 +69,26 @@ pub fn length(text: &str) -> Result<(Span, Option<String>), String> {
     if sum <= 0 { Err(bad()) } else { Ok((Span(sum), odd)) }
 }
 
-/// A burn factor or a limit: a positive decimal.
+/// A burn factor or a weight: a positive decimal, or `a/b` in our own export.
 pub fn positive(text: &str) -> Result<Fraction, String> {
-    match text.trim().parse::<Fraction>() {
+    let parsed = match text.trim().split_once('/') {
+        Some((num, den)) => num.parse().ok().zip(den.parse().ok()).and_then(|(num, den)| Fraction::new(num, den)).ok_or(()),
+        None => text.trim().parse::<Fraction>().map_err(|_| ()),
+    };
+    match parsed {
         Ok(exact) if exact > Fraction::whole(0) => Ok(exact),
         Ok(_) | Err(_) => Err(format!("`{text}` is no positive decimal number")),
     }
 }
 
-/// The decimal of a fraction, if it ends.
+/// The decimal of a fraction as a literal, if it ends.
 pub fn decimal(exact: Fraction) -> Option<String> {
-    let mut den = exact.den();
-    let mut digits = 0;
-    let mut scale = 1_i128;
-    while scale % den != 0 {
-        digits += 1;
-        scale *= 10;
-        if digits > 12 {
-            return None;
-        }
+    let text = exact.to_string();
+    match text.contains('/') {
+        true => None,
+        false if text.contains('.') => Some(text),
+        false => Some(text + ".0"),
     }
-    den = scale / den;
-    let number = exact.num() * den;
-    let sign = if number < 0 { "-" } else { "" };
-    let number = number.unsigned_abs();
-    let scale = scale.unsigned_abs();
-    if digits == 0 {
-        return Some(format!("{sign}{number}.0"));
-    }
-    Some(format!("{sign}{}.{:0digits$}", number / scale, number % scale))
 }
 
 #[cfg(test)]
