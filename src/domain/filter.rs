@@ -49,7 +49,11 @@ impl Pattern {
             .map_err(|error| BadPattern { text: text.to_owned(), reason: error.to_string().lines().last().unwrap_or("").trim().to_owned() })
     }
 
+<<<<<<< HEAD
     /// The expression without its anchors.
+=======
+    /// As it was written, without the slashes.
+>>>>>>> h-web
     pub fn text(&self) -> &str {
         &self.text
     }
