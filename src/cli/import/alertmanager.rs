@@ -44,13 +44,17 @@ pub fn import(document: &Document) -> Rules {
     rules.add(&receivers.text, receivers.declared);
     if blackhole {
         rules.add(&script::declaration("time_interval", Some(NEVER), &[]), 1);
-        rules.text += "\n";
     }
-    if let Some(fields) = fields {
-        let entries: Vec<(&str, String)> = fields.iter().map(|(name, value)| (*name, value.clone())).collect();
-        rules.add(&script::declaration("route", None, &entries), 1);
-    } else {
-        top.fault("there is no route");
+    match fields {
+        None => top.fault("there is no route"),
+        Some(entries) if entries.iter().any(|(name, _)| *name == "to" || *name == "routes") => {
+            rules.add(&script::declaration("route", None, &entries), 1);
+        }
+        Some(entries) => {
+            route.fault("the route tells nobody, so there is none in the rules");
+            let note = format!("not declared, because it tells nobody:\n{}", script::declaration("route", None, &entries));
+            rules.add(&script::comment("", &note), 0);
+        }
     }
     for rule in top.get("inhibit_rules").items() {
         inhibit(&rule, &mut rules);

@@ -515,5 +515,11 @@ fn a_broken_alertmanager_is_reported() {
     ] {
         let import = import(Format::Alertmanager, text);
         assert!(warned(&import, words), "{text}: {}", import.report());
+        loaded(&import);
     }
+    // Children of a route that tells nobody still tell somebody.
+    let quiet = "route: {receiver: 'null', routes: [{receiver: x, matchers: [a=b]}]}\nreceivers: [{name: 'null'}, {name: x, webhook_configs: [{url: 'http://a.example.com'}]}]";
+    let set = loaded(&import(Format::Alertmanager, quiet));
+    let told = crate::domain::route::route(&set, &[("a".to_owned(), "b".to_owned())].into(), &|_| true);
+    assert_eq!((told[0].to.as_slice(), told[0].muted.as_deref()), (&["x".to_owned()][..], None));
 }
