@@ -1,5 +1,6 @@
 //! burnwatch
 
+pub mod app;
 pub mod chance;
 pub mod cli;
 pub mod clock;
@@ -11,3 +12,4 @@ pub mod notify;
 pub mod rules;
 pub mod sink;
 pub mod store;
+pub mod web;

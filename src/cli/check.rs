@@ -4,6 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::exit::{Code, Failure, Outcome};
+use super::{Context, output};
+use crate::jobs::reload::Surroundings;
+use crate::rules::{self, Level};
+
 /// `check`
 #[derive(Debug, Args)]
 #[command(after_help = "Every problem is one line, `path:line:column: error|warning: message`; exits 1 if there is an error.\n\
@@ -14,4 +19,47 @@ pub struct Check {
     /// Print the problems as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Runs `check`.
+pub fn run(args: &Check, context: &Context) -> Outcome {
+    let config = context.tool_config()?;
+    let path = args.path.clone().unwrap_or_else(|| config.rules.path.clone());
+    let (files, shown) = match rules::read_folder(&path) {
+        Ok(files) => (files, path.display().to_string()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && args.path.is_none() && !config.rules.path_given => {
+            (crate::app::built_in_rules(), "the built-in pack".to_owned())
+        }
+        Err(error) => return Err(Failure::cannot(anyhow::Error::new(error).context(format!("cannot read the rules folder `{}`", path.display())))),
+    };
+    let around = Surroundings { aggregation: config.aggregation.clone(), retention: config.retention.clone(), secrets: config.secrets.clone() };
+    let loaded = around.load(&files);
+    let errors = loaded.errors().count();
+    if args.json {
+        let items: Vec<_> = loaded
+            .problems
+            .iter()
+            .map(|problem| {
+                serde_json::json!({
+                    "path": problem.place.path, "line": problem.place.line, "column": problem.place.column,
+                    "level": if problem.level == Level::Error { "error" } else { "warning" }, "message": problem.message,
+                })
+            })
+            .collect();
+        output::say(&serde_json::json!({ "ok": errors == 0, "items": items }).to_string())?;
+    } else {
+        output::say(&rules::report(&loaded.problems).lines().map(output::plain).collect::<Vec<_>>().join("\n"))?;
+    }
+    match loaded.set {
+        Some(set) => {
+            let warnings = loaded.problems.len();
+            let note = if warnings == 0 { String::new() } else { format!(", {warnings} warning{}", if warnings == 1 { "" } else { "s" }) };
+            output::complain(&format!("{shown}: {} SLOs, {} rules, {} receivers: fine{note}", set.slos.len(), set.alerts.len(), set.receivers.len()));
+            Ok(())
+        }
+        None => {
+            output::complain(&format!("{shown}: {errors} error{}; nothing was loaded", if errors == 1 { "" } else { "s" }));
+            Err(Failure::said(Code::NotFine))
+        }
+    }
 }

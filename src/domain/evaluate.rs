@@ -651,7 +651,7 @@ impl Evaluator {
     pub fn window(&self, slo: &str, group: &Labels, window: Option<Span>) -> Option<Counts> {
         let at = self.rules.slos.iter().position(|have| have.name == slo)?;
         let track = &self.tracks[at];
-        let group = track.groups.iter().find(|have| have.labels == *group).or(track.groups.first())?;
+        let group = track.groups.iter().find(|have| have.labels == *group)?;
         match window {
             None => Some(group.rolling.budget()),
             Some(span) => Some(group.rolling.sum(track.shape.index(span)?)),

@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod aggregate;
 pub mod alert;
+pub mod archive;
 pub mod burn;
 pub mod cell;
 pub mod coverage;
@@ -17,6 +18,7 @@ pub mod history;
 pub mod incident;
 pub mod json;
 pub mod keyed;
+pub mod lookup;
 pub mod measure;
 pub mod metric;
 pub mod notification;

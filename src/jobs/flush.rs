@@ -2,17 +2,18 @@
 //!
 //! What was answered with 2xx is durable after at most one flush. A flush that fails keeps what it
 //! took and tries again under the same number, so nothing counts twice and nothing is lost; until it
-//! works the intake is told to refuse (`healthy` turns false), because memory is bounded.
+//! works the intake is told to refuse, because memory is bounded.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::domain::aggregate::{Aggregator, Drained, LocalSeries, SeenKey};
+use crate::domain::aggregate::{Drained, LocalSeries, SeenKey};
 use crate::domain::segment;
 use crate::domain::series::{Series, SeriesId};
 use crate::domain::sketch::Sketch;
 use crate::domain::time::{Span, Timestamp};
+use crate::sink::Sink;
 use crate::store::{self, Store, StoreError};
 
 /// How long the others wait for a writer that no longer says anything.
@@ -25,25 +26,29 @@ const SERIES_MAX: usize = 200_000;
 /// What other parts see of the flushes.
 #[derive(Debug, Default)]
 pub struct Flushed {
-    /// Flushes that were committed; `?ack=durable` waits for the next one.
-    pub generation: tokio::sync::watch::Sender<u64>,
-    /// Whether the last flush worked.
-    pub healthy: AtomicBool,
     pub folded: AtomicU64,
     pub series: AtomicU64,
     /// Arrival minus event time of the last minutes.
     pub lag: Mutex<Sketch>,
 }
 
+impl Flushed {
+    /// The 95th percentile of arrival minus event time over the last minutes.
+    pub fn late(&self) -> Option<Span> {
+        let lag = self.lag.lock().unwrap_or_else(PoisonError::into_inner);
+        lag.quantile(0.95).map(|ms| Span(ms as i64))
+    }
+}
+
 /// The state of the job.
 pub struct Flush {
     store: Store,
-    aggregator: Arc<Mutex<Aggregator>>,
+    sink: Arc<Sink>,
     pub flushed: Arc<Flushed>,
     writer: Option<Writer>,
     ids: HashMap<LocalSeries, SeriesId>,
-    /// Drained, but not stored yet.
-    waiting: Option<(Drained, Timestamp)>,
+    /// Drained, but not stored yet: the sink's number of the flush, what it took, and when.
+    waiting: Option<(u64, Drained, Timestamp)>,
     /// A flush of which nobody knows whether it was committed: writer and number.
     unsure: Option<(String, i64)>,
     new_id: fn() -> String,
@@ -58,36 +63,40 @@ struct Writer {
 
 impl Flush {
     /// A job that empties this aggregator into this store.
-    pub fn new(store: Store, aggregator: Arc<Mutex<Aggregator>>, new_id: fn() -> String) -> Flush {
-        let flushed = Arc::new(Flushed { healthy: AtomicBool::new(true), ..Flushed::default() });
-        Flush { store, aggregator, flushed, writer: None, ids: HashMap::new(), waiting: None, unsure: None, new_id, minute: Timestamp(0) }
+    pub fn new(store: Store, sink: Arc<Sink>, new_id: fn() -> String) -> Flush {
+        Flush {
+            store,
+            sink,
+            flushed: Arc::default(),
+            writer: None,
+            ids: HashMap::new(),
+            waiting: None,
+            unsure: None,
+            new_id,
+            minute: Timestamp(0),
+        }
     }
 
     /// Stores what has come in until `now`. An error means that it is kept and tried again.
     pub async fn run(&mut self, now: Timestamp) -> Result<(), StoreError> {
-        let result = self.flush(now).await;
-        self.flushed.healthy.store(result.is_ok(), Ordering::Relaxed);
-        if result.is_ok() {
-            self.flushed.generation.send_modify(|generation| *generation += 1);
-        }
-        result
-    }
-
-    async fn flush(&mut self, now: Timestamp) -> Result<(), StoreError> {
         if self.waiting.is_none() {
-            let drained = self.aggregator.lock().expect("no holder of this lock panics").drain();
+            let (flush, drained) = self.sink.drain();
             for (local, _) in &drained.new {
                 // A number that was forgotten and given again stands for another series now.
                 self.ids.remove(local);
             }
             self.note(&drained, now);
-            self.waiting = Some((drained, now));
+            self.waiting = Some((flush, drained, now));
         }
-        let (drained, at) = self.waiting.take().expect("just filled");
+        let (flush, drained, at) = self.waiting.take().expect("just filled");
         match self.store(&drained, at).await {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.sink.committed(flush);
+                Ok(())
+            }
             Err(error) => {
-                self.waiting = Some((drained, at));
+                self.waiting = Some((flush, drained, at));
+                self.sink.failed();
                 Err(error)
             }
         }
@@ -118,11 +127,8 @@ impl Flush {
         let mut next = n;
         if !drained.cells.is_empty() || !drained.seen.is_empty() {
             next += 1;
-            let mut cells: Vec<_> = drained
-                .cells
-                .iter()
-                .filter_map(|(local, slice, cell)| Some((*self.ids.get(local)?, *slice, cell)))
-                .collect();
+            let mut cells: Vec<_> =
+                drained.cells.iter().filter_map(|(local, slice, cell)| Some((*self.ids.get(local)?, *slice, cell))).collect();
             cells.sort_by_key(|(id, slice, _)| (*id, *slice));
             let mut writer = segment::Writer::default();
             cells.into_iter().for_each(|(id, slice, cell)| writer.push(id, slice, cell));
@@ -154,13 +160,14 @@ impl Flush {
             return Ok(());
         }
         let new: HashMap<LocalSeries, &Series> = drained.new.iter().map(|(local, series)| (*local, series)).collect();
-        let series: Vec<Series> = {
-            let aggregator = self.aggregator.lock().expect("no holder of this lock panics");
-            wanted
-                .iter()
-                .filter_map(|local| new.get(local).map(|series| (*series).clone()).or_else(|| aggregator.series(*local)))
-                .collect()
-        };
+        let series: Vec<Series> = self.sink.with(|aggregator| {
+            let stored = wanted.iter().filter_map(|local| match new.get(local) {
+                Some(series) => Some((*series).clone()),
+                None => aggregator.series(*local),
+            });
+            stored.collect()
+        });
+        debug_assert_eq!(series.len(), wanted.len(), "a drained series is known until the next one is forgotten");
         let ids = store::series::intern(tx, &series).await?;
         self.ids.extend(wanted.into_iter().zip(ids));
         Ok(())
@@ -171,7 +178,7 @@ impl Flush {
         self.flushed.series.store(drained.series as u64, Ordering::Relaxed);
         metrics::counter!("burnwatch_series_folded_total").increment(drained.arrival.folded);
         metrics::gauge!("burnwatch_series").set(drained.series as f64);
-        let mut lag = self.flushed.lag.lock().expect("no holder of this lock panics");
+        let mut lag = self.flushed.lag.lock().unwrap_or_else(PoisonError::into_inner);
         if now - self.minute > Span::minutes(5) {
             self.minute = now;
             *lag = Sketch::default();
@@ -182,7 +189,9 @@ impl Flush {
     /// The last flush of a life: stores what is left and says goodbye, so that nobody waits.
     pub async fn finish(&mut self, now: Timestamp) -> Result<(), StoreError> {
         self.run(now).await?;
-        if self.waiting.is_none() && let Some(writer) = self.writer.take() {
+        if self.waiting.is_none()
+            && let Some(writer) = self.writer.take()
+        {
             let mut tx = self.store.write().await?;
             store::writer::close(&mut tx, &writer.id).await?;
             tx.commit().await?;

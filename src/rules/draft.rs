@@ -86,7 +86,7 @@ impl Draft {
     /// Remembers a name; a second declaration of the same kind and name is reported.
     pub(super) fn declare(&mut self, kind: &'static str, name: &str, at: &Place) {
         self.declared += 1;
-        if self.declared == DECLARATIONS_MAX + 1 {
+        if self.declared == DECLARATIONS_MAX {
             self.problems.error(at, format!("a rules folder may declare at most {DECLARATIONS_MAX} things"));
         }
         match self.names.get(&(kind, name.to_owned())) {
@@ -107,7 +107,7 @@ impl Draft {
 
     /// Whether there is room for another declaration.
     pub(super) fn has_room(&self) -> bool {
-        self.declared <= DECLARATIONS_MAX
+        self.declared < DECLARATIONS_MAX
     }
 
     pub(super) fn refer(&mut self, kind: RefersTo, names: &[(String, Place)]) {
@@ -186,6 +186,9 @@ pub(super) fn register(engine: &mut Engine, draft: &Shared, name: &'static str, 
         let draft = draft.clone();
         let run = move |ctx: NativeCallContext, args: Vec<Dynamic>| -> Outcome<Dynamic> {
             let mut draft = draft.lock();
+            if !draft.has_room() {
+                return Err("the folder declares too much".into());
+            }
             if !draft.open {
                 return Err(format!("`{name}` declares something, which is done at load and not in a closure").into());
             }

@@ -179,7 +179,10 @@ impl Reader<'_> {
 
     /// A variable that nobody defines. The name of a function is a value as well.
     fn undefined(&mut self, name: &str, at: Position, function: bool) {
-        if self.own.contains(name) || self.source.lost.contains(name) {
+        if self.own.contains(name) {
+            return;
+        }
+        if self.source.lost.contains(name) {
             self.missing.variables.insert(name.to_owned());
             return;
         }
@@ -229,6 +232,10 @@ impl Reader<'_> {
             }
             return;
         }
+        if call.name == "print" {
+            let place = self.source.place(at);
+            self.problems.warning(&place, "nobody reads what rules print; `debug(x)` writes to the report of `check`");
+        }
         if method && query::NAMES.contains(&call.name.as_str()) {
             self.query(call, at);
         }
@@ -250,10 +257,9 @@ impl Reader<'_> {
                 continue;
             }
             let message = if method {
-                format!(
-                    "there is no method `{name}`{}",
-                    hint(&name, query::NAMES.into_iter().chain(self.known.functions.iter().map(String::as_str)))
-                )
+                let near = hint(&name, query::NAMES);
+                let near = if near.is_empty() { hint(&name, self.known.functions.iter().map(String::as_str)) } else { near };
+                format!("there is no method `{name}`{near}")
             } else {
                 let candidates = self.own.iter().chain(&self.known.functions).map(String::as_str);
                 format!("there is no function `{name}`{}", hint(&name, candidates))
@@ -364,6 +370,22 @@ impl Reader<'_> {
                     }
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_functions_that_rules_have_are_known() {
+        let known = functions_of(&super::super::engine::bare());
+        for name in ["len", "push", "keys", "abs", "round", "to_upper", "contains", "range", "filter", "sqrt"] {
+            assert!(known.contains(name), "{name}");
+        }
+        for name in ["elapsed", "blob", "eval"] {
+            assert!(!known.contains(name), "{name}");
         }
     }
 }

@@ -491,6 +491,10 @@ receiver("k", action(#{ url: "https://flags.example.com/roll-back", dry_run: tru
         ("webhook(#{ url: \"https://x.example\", secret: \"hunter2\" })", "warning: `secret` stands in the rules for everyone to read"),
         ("webhook(#{ url: \"https://x.example\", headers: #{ \"a b\": \"c\" } })", "no name of an HTTP header"),
         ("webhook(#{ url: \"https://x.example\", timeout: \"1h\" })", "at most 2m"),
+        (
+            "jira(#{ base_url: \"https://j.example.com\", token: secret(\"J\"), project: \"OPS\", reopen_within: \"3 days\" })",
+            "is no duration",
+        ),
         ("email(#{ to: [] })", "at least one address"),
         ("email(#{ to: [\"nobody\"] })", "is no mail address"),
         ("slack(#{ })", "`slack` needs `url`"),
@@ -604,9 +608,9 @@ impl Measure for Fixed {
 }
 
 fn ask(when: &str, group: &[(&str, &str)]) -> Result<Verdict, RuleError> {
+    let by: Vec<&str> = group.iter().map(|(name, _)| *name).collect();
     let text = format!(
-        "slo(\"by-region\", #{{ objective: 99, sli: good(\"request\"), by: \"region\" }});\nalert(\"a\", #{{ severity: \"page\", by: {}, when: |q| {when} }});",
-        format!("{:?}", group.iter().map(|(name, _)| name).collect::<Vec<_>>())
+        "slo(\"by-region\", #{{ objective: 99, sli: good(\"request\"), by: \"region\" }});\nalert(\"a\", #{{ severity: \"page\", by: {by:?}, when: |q| {when} }});"
     );
     let loaded = load_all(&[("a.rhai", &text)]);
     assert!(loaded.is_good(), "{}", report(&loaded.problems));
@@ -620,10 +624,7 @@ fn closures_give_verdicts() {
     assert_eq!(ask("q.count(\"request\", #{ app: \"shop\" }, \"1h\").total > 99", &[]), holds);
     assert_eq!(ask("q.ratio(\"request\", \"1h\") == 0.5 && q.changes(#{ app: \"shop\" }, \"1h\").len() == 0", &[]), holds);
     assert_eq!(ask("q.count(\"request\", #{}, \"1h\").total > 100", &[]), Ok(Verdict::Clear));
-    assert_eq!(
-        ask("q.top(\"request\", \"region\", #{}, \"1h\")[0].value == \"x\"", &[]),
-        Ok(holds.clone().unwrap()).or_else(|_: RuleError| holds.clone())
-    );
+    assert_eq!(ask("q.top(\"request\", \"region\", #{}, \"1h\")[0].value == \"x\"", &[]), holds);
     // Unknown ends the evaluation, past `try` and past any comparison.
     let none = &[("region", "none")];
     assert_eq!(ask("q.count(\"request\", #{}, \"1h\").total < 1", none), Ok(Verdict::Unknown("no events".into())));
@@ -671,7 +672,7 @@ fn every_closure_is_rehearsed_at_load() {
         ("{ loop {} }", "operations"),
         ("q.count(\"request\", #{ stp: \"x\" }, \"1h\").total > 1", "a.rhai:1:47: error: `request` has no dimension `stp`"),
         ("true || q.count(\"request\", #{ stp: \"x\" }, \"1h\").total > 1", "`request` has no dimension `stp`"),
-        ("true || q.cnt(1)", "there is no method `cnt`; did you mean `count`?"),
+        ("true || q.cout(1)", "there is no method `cout`; did you mean `count`?"),
         ("true || nothing(1)", "there is no function `nothing`"),
     ] {
         only(&rule(when), part);
@@ -758,6 +759,61 @@ fn a_broken_declaration_causes_no_follow_up_errors() {
 }
 
 #[test]
+fn closures_see_constants_and_named_functions() {
+    for text in [
+        "const LIMIT = 5.0; alert(\"a\", #{ when: |q| q.count(\"request\", \"1h\").total > LIMIT });",
+        "fn busy(q) { q.count(\"request\", \"1h\").total > five() } fn five() { 5.0 } alert(\"a\", #{ when: busy });",
+        "fn busy(q) { q.count(\"request\", \"1h\").total > 5.0 } alert(\"a\", #{ when: Fn(\"busy\") });",
+        "fn busy(q, n) { q.count(\"request\", \"1h\").total > n } let n = 5.0; alert(\"a\", #{ when: |q| busy(q, n) });",
+        "let limits = [1.0, 5.0]; alert(\"a\", #{ when: |q| limits.all(|l| q.count(\"request\", \"1h\").total > l) });",
+        "let c = #{ app: \"shop\" }; alert(\"a\", #{ when: |q| if q.count(\"request\", c, \"1h\").total > 5.0 { true } else { false } });",
+    ] {
+        let loaded = load_all(&[("a.rhai", text)]);
+        assert_eq!(report(&loaded.problems), "", "{text}");
+        let ask = |total| loaded.program.ask("a", &Labels::new(), Arc::new(Fixed(total))).unwrap();
+        assert!(matches!(ask(6.0), Verdict::Holds { .. }) && ask(4.0) == Verdict::Clear, "{text}");
+    }
+    only("let n = 5; fn busy(q) { n > 4 } alert(\"a\", #{ when: busy });", "there is no variable `n`; a function sees only its parameters");
+}
+
+#[test]
+fn maps_may_be_made_elsewhere() {
+    let text = "let base = #{ objective: 99, ownr: \"x\" };\nlet more = #{ sli: good(\"request\") };\nslo(\"a\", base);\nslo(\"b\", base + more);\n";
+    assert_eq!(
+        said(text),
+        [
+            "a.rhai:1:30: error: slo `a` has no key `ownr`; did you mean `owner`?",
+            "a.rhai:3:1: error: slo `a` needs `sli`",
+            "a.rhai:4:10: error: slo `b` has no key `ownr`; did you mean `owner`?",
+        ]
+    );
+}
+
+#[test]
+fn asking_is_cheap() {
+    let loaded = load_all(&[("shop.rhai", CONTRACT)]);
+    let q: Arc<dyn Measure> = Arc::new(Fixed(100.0));
+    let started = std::time::Instant::now();
+    for _ in 0..1_000 {
+        assert_eq!(loaded.program.ask("conversion-drop", &Labels::new(), Arc::clone(&q)), Ok(Verdict::Clear));
+    }
+    // About 5 ms when optimised; the bound is for a slow debug build on a busy machine.
+    assert!(started.elapsed() < std::time::Duration::from_secs(5));
+}
+
+#[test]
+fn debug_speaks_to_the_author_and_print_to_nobody() {
+    only("let a = 5; debug(a);", "a.rhai:1:12: warning: debug: 5");
+    only("print(\"x\");", "warning: nobody reads what rules print");
+}
+
+#[test]
+fn programs_are_shared_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Program>();
+}
+
+#[test]
 fn a_thousand_rules_load_in_no_time() {
     let mut text = String::new();
     for i in 0..500 {
@@ -771,5 +827,19 @@ fn a_thousand_rules_load_in_no_time() {
     let started = std::time::Instant::now();
     let loaded = load_all(&[("a.rhai", &text)]);
     assert!(loaded.is_good(), "{}", report(&loaded.problems[..3]));
-    println!("1,500 rules: {:?}", started.elapsed());
+    // The promise is 2 s when optimised; this is a debug build.
+    assert!(started.elapsed() < std::time::Duration::from_secs(20));
+}
+
+#[test]
+fn ten_thousand_slos_in_one_file_of_more_lines_than_rhai_counts() {
+    let mut text = String::new();
+    for i in 0..10_000 {
+        text.push_str(&format!(
+            "slo(\"s-{i}\", #{{\n    objective: 99.9,\n    service: \"shop\",\n    owner: \"x\",\n    sli: good(\"request\", #{{ route: \"/r/{i}\" }}),\n    alert: burn_rate(),\n}});\n\n"
+        ));
+    }
+    let loaded = load_all(&[("a.rhai", &text)]);
+    assert_eq!(report(&loaded.problems), "");
+    assert_eq!(loaded.set.unwrap().slos.len(), 10_000);
 }

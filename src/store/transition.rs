@@ -23,6 +23,7 @@ use super::{StoreError, events, incidents, outbox, silences};
 /// a close still goes out when the rule that opened is gone.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Payload {
+    #[serde(flatten)]
     pub notification: Notification,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub definition: Option<Receiver>,
@@ -58,7 +59,7 @@ pub async fn commit(tx: &mut Tx, outcomes: &[Outcome], now: Timestamp, public_ur
                 sequence: parcel.sequence,
                 receiver: parcel.receiver,
                 correlation: parcel.correlation_key,
-                kind: parcel.kind.name()["incident.".len()..].to_owned(),
+                kind: parcel.kind.name().to_owned(),
                 payload: json(&payload),
                 state: "pending".into(),
                 due_at: now,
@@ -149,9 +150,13 @@ pub async fn apply(
     let mut open = load_open(tx).await?;
     // A closed incident can still be talked about.
     open.entry(row.key.clone()).or_insert(read(&row)?);
-    let mut no_new = |_: &str, _: Timestamp| String::new();
-    let mut book = Book { desk, now, silences: &silences, open, new_id: &mut no_new };
-    let Some(outcome) = book.input(id, input) else { return Ok(Some((read(&row)?, 0))) };
+    // What is not `Send` ends here, before the next await.
+    let outcome = {
+        let mut no_new = |_: &str, _: Timestamp| String::new();
+        let mut book = Book { desk, now, silences: &silences, open, new_id: &mut no_new };
+        book.input(id, input)
+    };
+    let Some(outcome) = outcome else { return Ok(Some((read(&row)?, 0))) };
     let queued = commit(tx, std::slice::from_ref(&outcome), now, public_url).await?;
     Ok(Some((outcome.incident, queued)))
 }

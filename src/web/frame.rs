@@ -1,0 +1,406 @@
+//! What every page has around its content: top bar, trust strip, outcome, footer.
+
+use maud::{DOCTYPE, Markup, html};
+
+use super::asset;
+use super::icon::{Icon, Tone, flag};
+use super::number;
+use super::text::{Plain, plain};
+use crate::domain::snapshot::Snapshot;
+use crate::domain::time::{Span, Timestamp};
+
+/// The pages of the top bar.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    OnCall,
+    Overview,
+    Slos,
+    Silences,
+    Rules,
+    Telemetry,
+    Notifications,
+    #[default]
+    Elsewhere,
+}
+
+const BAR: [(Place, &str, &str); 7] = [
+    (Place::OnCall, "/", "On call"),
+    (Place::Overview, "/overview", "Overview"),
+    (Place::Slos, "/slos", "SLOs"),
+    (Place::Silences, "/silences", "Silences"),
+    (Place::Rules, "/rules", "Rules"),
+    (Place::Telemetry, "/health", "Telemetry"),
+    (Place::Notifications, "/notifications", "Notifications"),
+];
+
+/// Who looks, and what they may do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reader {
+    pub name: String,
+    pub operate: bool,
+    pub admin: bool,
+    /// Goes into every form; empty when nothing may be changed.
+    pub csrf: String,
+    /// Fixed by `/me`; `None` follows the system.
+    pub theme: Option<Theme>,
+    /// Whether single keys act.
+    pub keys_off: bool,
+}
+
+/// A theme fixed by the reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Theme {
+    Light,
+    Dark,
+}
+
+impl Theme {
+    /// As it stands in the cookie and on `html`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Theme::Light => "light",
+            Theme::Dark => "dark",
+        }
+    }
+
+    /// Reads [`Theme::name`].
+    pub fn parse(name: &str) -> Option<Theme> {
+        [Theme::Light, Theme::Dark].into_iter().find(|theme| theme.name() == name)
+    }
+}
+
+/// How an action went, said once at the top of the next page.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Outcome {
+    pub good: bool,
+    pub text: String,
+    /// Path to POST to, and what the button says.
+    pub undo: Option<(String, String)>,
+}
+
+/// Whether a page can be trusted: what the strip says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Trust {
+    pub measured_to: Option<Timestamp>,
+    /// Beyond this age the figures are called stale.
+    pub stale_after: Span,
+    pub late: Option<Span>,
+    pub revision: String,
+    /// Errors of a newer rule set that was refused.
+    pub refused: usize,
+    pub silent: Vec<String>,
+    pub folded: u64,
+    /// The store did not answer, and what failed.
+    pub failed: Option<String>,
+}
+
+impl Trust {
+    /// From what the last evaluation saw. `bucket` and `settle` say how old fresh data is.
+    pub fn of(snapshot: &Snapshot, bucket: Span, settle: Span) -> Trust {
+        Trust {
+            measured_to: snapshot.watermark,
+            stale_after: bucket + bucket + settle + Span::seconds(30),
+            late: snapshot.events_late,
+            revision: snapshot.rules.revision.clone(),
+            refused: snapshot.rules_refused.len(),
+            silent: snapshot.silent_apps.clone(),
+            folded: snapshot.folded,
+            failed: None,
+        }
+    }
+
+    fn stale(&self, now: Timestamp) -> bool {
+        self.measured_to.is_some_and(|to| now - to > self.stale_after)
+    }
+}
+
+/// What surrounds the content.
+#[derive(Clone, Debug, Default)]
+pub struct Frame {
+    pub now: Timestamp,
+    pub reader: Reader,
+    pub open: usize,
+    /// Whether one of the open incidents is a page.
+    pub paging: bool,
+    pub trust: Trust,
+    pub outcome: Option<Outcome>,
+    /// Whether the demo's inbox is there to be linked to.
+    pub inbox: bool,
+}
+
+/// One page's own part.
+pub struct Page {
+    pub title: String,
+    pub place: Place,
+    /// Class of `main`.
+    pub class: &'static str,
+    /// Refresh every minute without script: only pages without forms that are typed into.
+    pub refresh: bool,
+    /// The same data as JSON.
+    pub json: Option<String>,
+    /// Changes when rows come, go or move; figures may change in place without it.
+    pub shape: String,
+    pub body: Markup,
+}
+
+impl Page {
+    /// A page without JSON twin that is not refreshed.
+    pub fn new(title: impl Into<String>, place: Place, body: Markup) -> Page {
+        Page { title: title.into(), place, class: "", refresh: false, json: None, shape: String::new(), body }
+    }
+}
+
+impl Frame {
+    /// The whole document.
+    pub fn render(&self, page: Page) -> Markup {
+        html! {
+            (DOCTYPE)
+            html lang="en" data-theme=[self.reader.theme.map(Theme::name)] {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    title { (plain(&page.title)) " · burnwatch" }
+                    link rel="icon" href="data:,";
+                    link rel="stylesheet" href=(asset::style().url());
+                    script src=(asset::script().url()) defer {}
+                    @if page.refresh {
+                        noscript { meta http-equiv="refresh" content="60"; }
+                    }
+                }
+                body data-now=(self.now.millis()) data-keys=[self.reader.keys_off.then_some("off")] {
+                    a.skip href="#main" { "Skip to content" }
+                    (self.bar(page.place))
+                    (self.strip())
+                    main id="main" class={ "wrap " (page.class) } data-shape=(plain(&page.shape)) {
+                        (self.said())
+                        (page.body)
+                    }
+                    (self.foot(page.json.as_deref()))
+                    (keys())
+                }
+            }
+        }
+    }
+
+    fn bar(&self, place: Place) -> Markup {
+        let links = |here: Place| {
+            html! {
+                @for (at, href, name) in BAR {
+                    a href=(href) aria-current=[(at == here).then_some("page")] {
+                        (name)
+                        @if at == Place::OnCall { " " (self.count()) }
+                    }
+                }
+            }
+        };
+        html! {
+            header.top {
+                div.wrap {
+                    a.brand href="/" { (Icon::Brand.svg()) "burnwatch" }
+                    nav.nav aria-label="Main" { (links(place)) }
+                    span."wide"."small"."muted"."nowrap" {
+                        a href="/me" { (Plain(&self.reader.name)) }
+                        " · " span data-live="clock" { (number::time_seconds(self.now, self.now)) " UTC" }
+                    }
+                    details.menu {
+                        summary { (self.count()) " Menu" }
+                        nav aria-label="Main, small screen" {
+                            (links(place))
+                            @if self.inbox { a href="/inbox" { "Inbox" } }
+                            a href="/me" { (Plain(&self.reader.name)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn count(&self) -> Markup {
+        let class = if self.paging { "count hot" } else { "count" };
+        html! {
+            span class=(class) data-live="open" {
+                @if self.open > 0 { (self.open) span.vh { " open" } }
+            }
+        }
+    }
+
+    fn strip(&self) -> Markup {
+        let trust = &self.trust;
+        let bad = trust.failed.is_some() || trust.stale(self.now);
+        html! {
+            div class=(if bad { "trust bad" } else { "trust" }) role="status" aria-label="Can this page be trusted" {
+                div.wrap {
+                    span id="live" data-live="trust" { (self.live()) }
+                    @if let Some(late) = trust.late {
+                        span.wide { "events late by " b data-live="late" { (number::duration(late)) } " (P95)" }
+                    }
+                    @if !trust.revision.is_empty() {
+                        span.wide { "rules " a.mono href="/rules" { (short_revision(&trust.revision)) } }
+                    }
+                    @if trust.refused > 0 {
+                        span { a href="/rules" { (flag(Tone::Ticket, "newer rules refused")) } }
+                    }
+                    @if !trust.silent.is_empty() {
+                        span {
+                            a href="/health" {
+                                (flag(Tone::Ticket, &format!("{} {} silent", trust.silent.len(), if trust.silent.len() == 1 { "source" } else { "sources" })))
+                            }
+                        }
+                    }
+                    @if self.inbox { span.wide { a href="/inbox" { "demo inbox" } } }
+                    a id="updates" href="" hidden { "updates, show" }
+                }
+            }
+        }
+    }
+
+    fn live(&self) -> Markup {
+        let trust = &self.trust;
+        if let Some(failed) = &trust.failed {
+            return html! { (flag(Tone::Page, "Store not answering")) " " (Plain(failed)) };
+        }
+        match trust.measured_to {
+            None => html! { (flag(Tone::Unknown, "Waiting")) " nothing measured yet" },
+            Some(to) => html! {
+                @if trust.stale(self.now) { (flag(Tone::Ticket, "Stale")) } @else { (flag(Tone::Fine, "Live")) }
+                " measured to " b { (number::time(to, self.now)) } ", "
+                span data-ago=(to.millis()) { (number::ago(to, self.now)) } " ago"
+            },
+        }
+    }
+
+    fn said(&self) -> Markup {
+        html! {
+            @if let Some(outcome) = &self.outcome {
+                div id="outcome" class=(if outcome.good { "outcome" } else { "outcome bad" }) role="status" tabindex="-1" {
+                    span.any { (flag(if outcome.good { Tone::Fine } else { Tone::Page }, if outcome.good { "Done" } else { "Not done" })) " " (Plain(&outcome.text)) }
+                    @if let Some((path, label)) = &outcome.undo {
+                        @if self.reader.operate {
+                            form method="post" action=(path) { (self.reader.token()) button.btn.quiet { (Plain(label)) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn foot(&self, json: Option<&str>) -> Markup {
+        html! {
+            footer.foot {
+                div.wrap {
+                    span.wide { kbd { "?" } " keys · " }
+                    "All times UTC; hold or hover for local · "
+                    @if let Some(json) = json { a href=(json) { "this page as JSON" } " · " }
+                    a href="/changes" { "changes" } " · " a href="/incidents" { "archive" } " · " a href="/audit" { "audit" }
+                    " · burnwatch " (env!("CARGO_PKG_VERSION"))
+                }
+            }
+        }
+    }
+}
+
+impl Reader {
+    /// The hidden field that every form carries.
+    pub fn token(&self) -> Markup {
+        html! { input type="hidden" name="csrf" value=(self.csrf); }
+    }
+
+    /// A form with one button, or nothing for who may not operate.
+    pub fn button(&self, path: &str, label: &str, class: &str, key: Option<&str>) -> Markup {
+        html! {
+            @if self.operate {
+                form method="post" action=(path) { (self.token()) button class=(class) data-key=[key] { (label) } }
+            }
+        }
+    }
+
+    /// Why there are no buttons, where there are none.
+    pub fn hint(&self) -> Markup {
+        html! {
+            @if !self.operate {
+                p."small"."muted" { "Signed in as " (Plain(&self.name)) " with the scope " code { "read" } ": acting takes the scope " code { "operate" } "." }
+            }
+        }
+    }
+}
+
+/// The first seven characters of a revision, which is a hash.
+pub fn short_revision(revision: &str) -> String {
+    plain(revision).chars().take(7).collect()
+}
+
+fn keys() -> Markup {
+    let known = [
+        ("?", "this help"),
+        ("/", "search"),
+        ("g then c o s r t n", "on call, overview, SLOs, rules, telemetry, notifications"),
+        ("j k", "next, previous row"),
+        ("a", "acknowledge"),
+        ("s", "silence"),
+        ("n", "note"),
+        ("u", "show updates"),
+    ];
+    html! {
+        dialog id="keys" aria-labelledby="h-keys" {
+            h2 id="h-keys" { "Keys" }
+            dl { @for (key, does) in known { dt { kbd { (key) } } dd { (does) } } }
+            form method="dialog" { button.btn { "Close" } }
+        }
+    }
+}
+
+/// A page that says what went wrong and leads back.
+pub fn problem(frame: &Frame, title: &str, what: &str, next: &str, request: Option<&str>) -> Markup {
+    frame.render(Page::new(
+        title,
+        Place::Elsewhere,
+        html! {
+            div.head { h1 { (Plain(title)) } }
+            p.lede { (Plain(what)) }
+            p { (Plain(next)) }
+            @if let Some(request) = request { p."small"."muted" { "request " code { (Plain(request)) } } }
+            div.actions {
+                a.btn.primary href="/" { "On call" }
+                a.btn href="/incidents" { "All incidents" }
+                a.btn href="/slos" { "SLOs" }
+            }
+        },
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame() -> Frame {
+        Frame {
+            now: Timestamp(1_800_000_000_000),
+            reader: Reader { name: "<b>mira\u{202e}".into(), ..Reader::default() },
+            ..Frame::default()
+        }
+    }
+
+    #[test]
+    fn nothing_measured_is_not_called_live() {
+        let page = frame().render(Page::new("x", Place::OnCall, html! {})).into_string();
+        assert!(page.contains("Waiting") && !page.contains(">Live<"));
+    }
+
+    #[test]
+    fn old_figures_are_called_stale_and_colour_the_strip() {
+        let mut frame = frame();
+        frame.trust = Trust { measured_to: Some(frame.now - Span::minutes(10)), stale_after: Span::minutes(3), ..Trust::default() };
+        let page = frame.render(Page::new("x", Place::OnCall, html! {})).into_string();
+        assert!(page.contains("Stale") && page.contains("trust bad"));
+    }
+
+    #[test]
+    fn hostile_names_are_inert_and_nothing_is_inline() {
+        let mut frame = frame();
+        frame.outcome = Some(Outcome { good: true, text: "<script>alert(1)</script>".into(), undo: None });
+        let page = frame.render(Page::new("</title><script>", Place::OnCall, html! {})).into_string();
+        assert!(!page.contains("<b>mira") && !page.contains('\u{202e}') && !page.contains("<script>"), "{page}");
+        assert!(!page.contains(" style=") && !page.contains("onclick"));
+    }
+}

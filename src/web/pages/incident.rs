@@ -1,0 +1,379 @@
+//! One incident: who is hit, where, since when, what changed, what to do; then the evidence.
+
+mod answers;
+mod evidence;
+mod people;
+#[cfg(test)]
+mod tests;
+
+use maud::{Markup, html};
+
+use crate::domain::incident::Incident;
+use crate::domain::notification::Status;
+use crate::domain::rule::{Severity, Slo};
+use crate::domain::snapshot::SloStatus;
+use crate::domain::time::{Span, Timestamp};
+use crate::web::chart::BurnChart;
+use crate::web::frame::{Page, Place, Reader};
+use crate::web::icon::{Icon, Tone, flag, severity};
+use crate::web::number;
+use crate::web::text::{Plain, clip, segment};
+
+/// How much time the chart shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Range {
+    #[default]
+    Hour,
+    Hours6,
+    Days3,
+    Days30,
+}
+
+impl Range {
+    /// All, shortest first.
+    pub const ALL: [Range; 4] = [Range::Hour, Range::Hours6, Range::Days3, Range::Days30];
+
+    /// As it stands in `?range=`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Range::Hour => "1h",
+            Range::Hours6 => "6h",
+            Range::Days3 => "3d",
+            Range::Days30 => "30d",
+        }
+    }
+
+    /// Reads [`Range::name`]; anything else is an hour.
+    pub fn parse(name: &str) -> Range {
+        Range::ALL.into_iter().find(|range| range.name() == name).unwrap_or_default()
+    }
+
+    /// Its length.
+    pub const fn span(self) -> Span {
+        match self {
+            Range::Hour => Span::hours(1),
+            Range::Hours6 => Span::hours(6),
+            Range::Days3 => Span::days(3),
+            Range::Days30 => Span::days(30),
+        }
+    }
+
+    /// The step that is asked for, and the step that is drawn.
+    pub const fn steps(self) -> (Span, Span) {
+        match self {
+            Range::Hour => (Span::MINUTE, Span::MINUTE),
+            Range::Hours6 => (Span::MINUTE, Span::minutes(5)),
+            Range::Days3 => (Span::minutes(5), Span::HOUR),
+            Range::Days30 => (Span::HOUR, Span::hours(6)),
+        }
+    }
+}
+
+/// The chart, or why there is none.
+pub enum Drawing {
+    Chart(BurnChart),
+    /// No objective of this incident has one.
+    None,
+    Failed(String),
+}
+
+/// One line of the time line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    pub at: Timestamp,
+    pub icon: Icon,
+    pub tone: Option<Tone>,
+    /// What happened, in a word or two.
+    pub what: String,
+    pub said: String,
+    pub who: String,
+    pub url: Option<String>,
+}
+
+/// What one receiver was told last.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    pub receiver: String,
+    /// `PagerDuty`, `e-mail`; empty when the receiver is gone from the rules.
+    pub kind: String,
+    pub at: Timestamp,
+    pub state: ToldState,
+}
+
+/// How telling went.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ToldState {
+    Delivered,
+    OnItsWay,
+    Retrying { error: String, attempts: i64, next: Timestamp },
+    Dead(String),
+    HeldBack(String),
+}
+
+/// One thing that was looked at before anyone was woken.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Check {
+    pub tone: Tone,
+    pub said: String,
+}
+
+/// An earlier incident with the same key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Before {
+    pub id: String,
+    pub title: String,
+    pub opened_at: Timestamp,
+    pub lasted: Option<Span>,
+}
+
+/// Everything that the page shows.
+pub struct Model<'a> {
+    pub incident: &'a Incident,
+    pub slo: Option<(&'a Slo, Option<&'a SloStatus>)>,
+    pub drawing: Drawing,
+    pub range: Range,
+    /// Newest first.
+    pub entries: Vec<Entry>,
+    pub told: Vec<Told>,
+    pub checks: Vec<Check>,
+    pub before: Vec<Before>,
+    pub now: Timestamp,
+    pub reader: &'a Reader,
+}
+
+/// How many entries of the time line stand on the incident's own page.
+const ENTRIES_MAX: usize = 14;
+
+/// An id as people read it.
+pub fn short_id(id: &str) -> String {
+    clip(id, 20)
+}
+
+/// Where an incident is.
+pub fn path(id: &str) -> String {
+    format!("/incidents/{}", segment(id))
+}
+
+/// The page.
+pub fn page(model: &Model<'_>) -> Page {
+    let incident = model.incident;
+    let path = path(&incident.id);
+    let body = html! {
+        div.head data-live="head" { (head(model)) }
+        (answers::answers(model))
+        (actions(model, &path))
+        div.cols {
+            div {
+                (evidence::chart(model, &path))
+                (evidence::segments(model, &path))
+                (evidence::tiers(model))
+                (evidence::checks(model))
+                (people::before(model))
+            }
+            div {
+                (people::time_line(model, &path, ENTRIES_MAX))
+                (people::told(model))
+                (people::alerts(model))
+                (people::traces(model))
+            }
+        }
+        (dock(model, &path))
+    };
+    let mut page = Page::new(document_title(incident), Place::OnCall, body);
+    page.class = "incident";
+    page.json = Some(format!("/v1{path}"));
+    page.shape = format!("{}-{}", model.entries.len(), model.told.len());
+    page
+}
+
+fn document_title(incident: &Incident) -> String {
+    let severity = match incident.severity {
+        Severity::Page => "Page",
+        Severity::Ticket => "Ticket",
+        Severity::Info => "Info",
+    };
+    let what = incident.members.first().map_or(incident.service.as_str(), |member| member.rule.as_str());
+    let users = match incident.impact.affected_users {
+        0 => String::new(),
+        n => format!(", {} users hit", number::count(n as f64)),
+    };
+    format!("{severity}, {}: {}{users}", incident.status.name(), clip(what, 60))
+}
+
+fn head(model: &Model<'_>) -> Markup {
+    let incident = model.incident;
+    let age = number::ago(incident.opened_at, model.now);
+    let said = match (incident.status, incident.snoozed_until) {
+        (Status::Resolved, _) => {
+            let lasted = incident.resolved_at.map_or_else(String::new, |at| number::duration(at - incident.opened_at));
+            html! { (flag(Tone::Fine, "Resolved")) @if !lasted.is_empty() { " after " b { (lasted) } } }
+        }
+        (_, Some(until)) if until > model.now => html! { b { "Snoozed" } " until " (number::time(until, model.now)) ", open for " (age) },
+        (Status::Acknowledged, _) => html! {
+            b { "Open for " (age) } ", acknowledged"
+            @if let Some(by) = &incident.acknowledged_by { " by " (Plain(&clip(by, 60))) }
+            @if let Some(at) = incident.acknowledged_at { " at " (number::time(at, model.now)) }
+        },
+        (Status::Open, _) => html! { b { "Open for " (age) } ", not acknowledged" },
+    };
+    let names = [incident.service.as_str(), incident.owner.as_str()];
+    html! {
+        div.state {
+            (severity(incident.severity))
+            span { (said) }
+            span.muted {
+                "#" (short_id(&incident.id))
+                @for name in names.into_iter().filter(|name| !name.is_empty()) { " · " (Plain(&clip(name, 60))) }
+            }
+        }
+        h1 { (Plain(&clip(&incident.title, 200))) }
+        (lede(model))
+    }
+}
+
+fn lede(model: &Model<'_>) -> Markup {
+    let Some((slo, _)) = model.slo else { return html! {} };
+    let minute = match &model.drawing {
+        Drawing::Chart(chart) => {
+            chart.steps.iter().rev().find(|step| !step.partial && step.counts.is_some()).and_then(|step| Some((step.ratio()?, chart)))
+        }
+        Drawing::None | Drawing::Failed(_) => None,
+    };
+    html! {
+        p."lede"."muted" {
+            "Objective: " (number::objective(slo.budget_ppm)) " over " (crate::web::pages::slo_window(&slo.window))
+            @if !slo.description.is_empty() { ". " (Plain(&clip(&slo.description, 160))) }
+            @if let Some((ratio, chart)) = minute { ". In the last " (crate::web::chart::draw::step_words(chart.step)) " " (number::share(ratio)) " failed." }
+        }
+    }
+}
+
+fn actions(model: &Model<'_>, path: &str) -> Markup {
+    let incident = model.incident;
+    if incident.status == Status::Resolved {
+        return html! {
+            div.actions id="actions" role="group" aria-label="Actions" {
+                a.btn href={ (path) "/export.md" } { "Export" }
+                a.btn href={ (path) "/timeline" } { "Whole time line" }
+            }
+        };
+    }
+    html! {
+        div.actions id="actions" role="group" aria-label="Actions" {
+            @if model.reader.operate {
+                @if incident.status == Status::Open {
+                    form.first method="post" action={ (path) "/ack" } { (model.reader.token()) button.btn.primary data-key="a" { "Acknowledge" } }
+                }
+                a.btn href={ (path) "/snooze" } { "Snooze…" }
+                a.btn href={ "/silences/new?incident=" (segment(&incident.id)) } data-key="s" { "Silence…" }
+                a.btn href={ (path) "/resolve" } { "Resolve…" }
+            }
+            a.btn href={ (path) "/export.md" } { "Export" }
+        }
+        (model.reader.hint())
+    }
+}
+
+/// The bar under the thumb on phones.
+fn dock(model: &Model<'_>, path: &str) -> Markup {
+    if model.incident.status == Status::Resolved || !model.reader.operate {
+        return html! {};
+    }
+    html! {
+        div.dock role="group" aria-label="Quick actions" {
+            @if model.incident.status == Status::Open {
+                (model.reader.button(&format!("{path}/ack"), "Acknowledge", "btn primary", None))
+            } @else {
+                (model.reader.button(&format!("{path}/snooze?for=1h"), "Snooze 1 h", "btn", None))
+            }
+            a.btn href="#actions" { "More…" }
+        }
+    }
+}
+
+/// The whole time line on a page of its own.
+pub fn time_line(incident: &Incident, entries: &[Entry], now: Timestamp) -> Page {
+    let path = path(&incident.id);
+    Page::new(
+        format!("Time line: {}", clip(&incident.title, 120)),
+        Place::OnCall,
+        html! {
+            div.head {
+                p.small { a href=(path) { "← incident #" (short_id(&incident.id)) } }
+                h1 { "Time line" }
+                p.lede { (Plain(&clip(&incident.title, 200))) }
+            }
+            section.card aria-label="Time line" { (people::entries(entries, now)) }
+        },
+    )
+}
+
+/// Snooze for how long.
+pub fn snooze(incident: &Incident, reader: &Reader) -> Page {
+    let path = path(&incident.id);
+    Page::new(
+        format!("Snooze: {}", clip(&incident.title, 120)),
+        Place::OnCall,
+        html! {
+            div.head {
+                p.small { a href=(path) { "← incident #" (short_id(&incident.id)) } }
+                h1 { "Snooze" }
+                p.lede { (Plain(&clip(&incident.title, 200))) }
+            }
+            section.card aria-label="For how long" {
+                p { "Nobody is reminded or told anew until then. If it gets louder it speaks up at once; if it ends, it resolves." }
+                @if reader.operate {
+                    div.actions {
+                        @for (name, label) in [("15m", "15 min"), ("1h", "1 h"), ("4h", "4 h"), ("09:00", "until 09:00 UTC")] {
+                            form method="post" action={ (path) "/snooze" } {
+                                (reader.token()) input type="hidden" name="for" value=(name); button.btn { (label) }
+                            }
+                        }
+                    }
+                    form.row method="post" action={ (path) "/snooze" } {
+                        (reader.token())
+                        label { "or a length (45m, 2h) or a time of day in UTC (09:30)" input name="for" required maxlength="20" autocomplete="off"; }
+                        button.btn { "Snooze" }
+                    }
+                } @else { (reader.hint()) }
+            }
+        },
+    )
+}
+
+/// What resolving will do, and why it is done.
+pub fn resolve(incident: &Incident, reader: &Reader) -> Page {
+    let path = path(&incident.id);
+    let firing = incident.members.iter().filter(|member| member.firing).count();
+    Page::new(
+        format!("Resolve: {}", clip(&incident.title, 120)),
+        Place::OnCall,
+        html! {
+            div.head {
+                p.small { a href=(path) { "← incident #" (short_id(&incident.id)) } }
+                h1 { "Resolve by hand" }
+                p.lede { (Plain(&clip(&incident.title, 200))) }
+            }
+            section.card aria-label="Confirm" {
+                p {
+                    @match firing {
+                        0 => "None of its alerts fires any more.",
+                        1 => "One of its alerts still fires. It is closed with the incident; when it fires anew, a new incident opens.",
+                        n => { (n) " of its alerts still fire. They are closed with the incident; when one fires anew, a new incident opens." }
+                    }
+                    " Everybody who was told that it opened is told that it is closed."
+                }
+                @if reader.operate {
+                    form.row.grow method="post" action={ (path) "/resolve" } {
+                        (reader.token())
+                        label { "Why"
+                            select name="why" { @for (value, label) in [("fixed", "fixed"), ("false alarm", "false alarm"), ("known", "known, being worked on"), ("other", "other")] { option value=(value) { (label) } } }
+                        }
+                        label { "In a few words (optional)" input name="text" maxlength="500" autocomplete="off"; }
+                        button.btn.primary { "Resolve" }
+                    }
+                } @else { (reader.hint()) }
+            }
+        },
+    )
+}

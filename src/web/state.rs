@@ -1,0 +1,101 @@
+//! What the admin side works with. The daemon fills one [`State`] and hands it to [`super::router`].
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::inbox::Inbox;
+use super::query::{Later, Query};
+use super::session::{Failures, Sessions};
+use crate::clock::SharedClock;
+use crate::config::Config;
+use crate::domain::snapshot::Snapshot;
+use crate::domain::time::Timestamp;
+use crate::store::Store;
+
+/// Rows that were taken and rows that were not, as `POST /v1/aggregates` answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Loaded {
+    pub accepted: u64,
+    pub rejected: Vec<RejectedRow>,
+}
+
+/// A row that was refused.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct RejectedRow {
+    pub line: u64,
+    pub reason: String,
+}
+
+/// Why a call to another part of the daemon came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// What was asked is at fault; said to the caller as it is.
+    #[error("{0}")]
+    Refused(String),
+    #[error("it could not be done now")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Takes aggregate rows: NDJSON or a JSON array. Answers after the commit.
+pub type TakeAggregates = Arc<dyn Fn(Bytes, Timestamp) -> Later<Result<Loaded, CallError>> + Send + Sync>;
+
+/// How a test of a receiver went.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Tested {
+    pub delivered: bool,
+    /// Status of the answer, where the receiver speaks HTTP.
+    pub status: Option<u16>,
+    pub detail: String,
+}
+
+/// Sends a test notification to the receiver of this name, which exists.
+pub type TestReceiver = Arc<dyn Fn(String, Timestamp) -> Later<Result<Tested, CallError>> + Send + Sync>;
+
+/// Everything that the admin side reads and calls.
+pub struct State {
+    pub config: Arc<Config>,
+    pub clock: SharedClock,
+    pub store: Store,
+    /// What the last evaluation saw.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    pub metrics: PrometheusHandle,
+    pub query: Arc<dyn Query>,
+    pub aggregates: TakeAggregates,
+    pub test_receiver: TestReceiver,
+    /// Wakes the jobs that deliver and escalate; called after something was committed for them.
+    pub nudge: Arc<dyn Fn() + Send + Sync>,
+    /// Changes whenever pages have something new to show: after an evaluation and after each action.
+    pub pulse: watch::Sender<u64>,
+    /// Ends the live connections when the daemon stops.
+    pub stop: CancellationToken,
+    /// Only in `demo`.
+    pub inbox: Option<Arc<Inbox>>,
+    /// From [`super::session::key`].
+    pub session_key: [u8; 32],
+    /// Signed-out sessions and failed sign-ins; `Default::default()` at start.
+    pub sessions: Sessions,
+    pub failures: Failures,
+    /// Live connections; `Semaphore::new(`[`LIVE_MAX`]`)`.
+    pub live: Arc<Semaphore>,
+}
+
+/// Most live connections (`/events`) at a time.
+pub const LIVE_MAX: usize = 256;
+
+impl State {
+    /// Tells pages and jobs that something has changed.
+    pub fn changed(&self) {
+        (self.nudge)();
+        self.pulse.send_modify(|n| *n = n.wrapping_add(1));
+    }
+
+    /// `server.public_url` without a slash at its end.
+    pub fn public_url(&self) -> &str {
+        self.config.server.public_url.as_str().trim_end_matches('/')
+    }
+}
