@@ -1,5 +1,6 @@
 //! burnwatch
 
+pub mod app;
 pub mod chance;
 pub mod cli;
 pub mod clock;

@@ -14,11 +14,13 @@ pub mod deadletter;
 pub mod exit;
 pub mod field;
 pub mod healthcheck;
+pub mod import;
 pub mod incident;
 pub mod logging;
 pub mod output;
 pub mod receiver;
 pub mod route;
+pub mod run;
 pub mod silence;
 pub mod slo;
 pub mod test;
@@ -64,6 +66,10 @@ pub struct Cli {
 /// All commands.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the daemon
+    Run(run::Run),
+    /// Load a rules folder as the daemon would and print every problem
+    Check(check::Check),
     /// Service level objectives: budgets, burn, and the gate for deployments
     #[command(subcommand)]
     Slo(slo::SloCommand),
@@ -139,6 +145,8 @@ pub fn main() -> ExitCode {
 
 fn run(command: &Command, context: &Context) -> Outcome {
     match command {
+        Command::Run(args) => run::run(args, context),
+        Command::Check(args) => check::run(args, context),
         Command::Completions(args) => completions::run(args),
         Command::Version => output::say(concat!("burnwatch ", env!("CARGO_PKG_VERSION"))),
         Command::Healthcheck => {
@@ -171,7 +179,7 @@ fn ask_daemon(command: &Command, context: &Context) -> Outcome {
             Command::Annotate(command) => annotate::run(command, &client, context).await,
             Command::Deadletter(command) => deadletter::run(command, &client).await,
             Command::Receiver(command) => receiver::run(command, &client).await,
-            Command::Completions(_) | Command::Version | Command::Healthcheck => Ok(()),
+            Command::Run(_) | Command::Check(_) | Command::Completions(_) | Command::Version | Command::Healthcheck => Ok(()),
         }
     })
 }

@@ -64,7 +64,7 @@ pub struct Book<'a> {
     /// Open incidents by key.
     pub open: BTreeMap<String, Incident>,
     /// Makes an id for a new incident.
-    pub new_id: &'a mut dyn FnMut(&str, Timestamp) -> String,
+    pub new_id: &'a mut (dyn FnMut(&str, Timestamp) -> String + Send),
 }
 
 impl Desk {

@@ -3,7 +3,6 @@
 //!
 //! Built for files of millions of lines: texts are borrowed, one line is looked at once.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
@@ -17,12 +16,15 @@ use super::keyed::{KeyedHash, Purpose};
 use super::metric::Metric;
 use super::redact::{Redactor, VALUE_MAX};
 use super::series::Series;
+use super::sketch::Sketch;
 use super::time::{Span, Timestamp};
 
 /// The most events that one row may stand for; sums of very many rows still fit.
 const EVENTS_MAX: i64 = 1_000_000_000;
 /// The most bins of a histogram.
 pub const BINS_MAX: usize = 200;
+/// At how many points of a bin its values are put.
+const POINTS: i64 = 8;
 /// Above the last finite bound of a histogram nothing is known; values there count as this much larger.
 const BEYOND: f64 = 1.05;
 
@@ -32,7 +34,7 @@ pub struct Row<'a> {
     /// Start of its bucket.
     pub at: Timestamp,
     pub metric: Metric,
-    dims: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    dims: Texts<'a>,
     pub cell: Cell,
     /// Keyed hash of its `id`.
     pub id: Option<u64>,
@@ -41,7 +43,7 @@ pub struct Row<'a> {
 impl Row<'_> {
     /// Dimension names and values, in the order in which they were written; no value is empty.
     pub fn dims(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
-        self.dims.iter().map(|(name, value)| (&**name, &**value))
+        self.dims.0.iter().map(|(name, value)| (&**name, &**value))
     }
 
     /// The series it belongs to, unless caps fold it.
@@ -138,9 +140,8 @@ impl Reader {
         Ok(Row { at, metric, dims, cell, id })
     }
 
-    fn dims<'a>(&self, metric: &Metric, written: Texts<'a>) -> Result<Vec<(Cow<'a, str>, Cow<'a, str>)>, RowError> {
-        let mut dims = written.0;
-        for (name, value) in &mut dims {
+    fn dims<'a>(&self, metric: &Metric, mut written: Texts<'a>) -> Result<Texts<'a>, RowError> {
+        for (name, value) in &mut written.0 {
             if !self.dimensions.iter().any(|known| known == name) && name != "app" && !metric.own_dimensions().contains(&&**name) {
                 return Err(RowError::Dimension { metric: metric.to_string(), dimension: name.chars().take(80).collect() });
             }
@@ -149,8 +150,8 @@ impl Reader {
             }
             *value = self.redactor.clean(std::mem::take(value)).0;
         }
-        dims.retain(|(_, value)| !value.is_empty());
-        Ok(dims)
+        written.0.retain(|(_, value)| !value.is_empty());
+        Ok(written)
     }
 
     fn cell(&self, metric: &Metric, row: &Written<'_>) -> Result<Cell, RowError> {
@@ -259,12 +260,28 @@ fn fill(cell: &mut Cell, bins: &[(Option<f64>, Amount)]) -> Result<(), RowError>
         }
         match *bound {
             _ if weight == 0 => {}
-            Some(high) => cell.sketch.add_range(low, high, weight),
-            None => cell.sketch.add((last * BEYOND).max(f64::MIN_POSITIVE.max(1e-3)), weight),
+            Some(high) => spread(&mut cell.sketch, low, high, weight),
+            None => cell.sketch.add((last * BEYOND).max(1e-3), weight),
         }
         low = bound.unwrap_or(low);
     }
     Ok(())
+}
+
+/// Puts the values of one bin at evenly spaced points of it. Where they really lie is not known, so
+/// a finer spread would only make millions of rows large and slow.
+fn spread(sketch: &mut Sketch, low: f64, high: f64, weight: i64) {
+    let points = if high <= low * 1.02 { 1 } else { POINTS };
+    let mut given = 0;
+    for point in 1..=points {
+        // At most 10^15 × 8.
+        let target = weight * point / points;
+        let value = low + (high - low) * (point as f64 - 0.5) / points as f64;
+        if target > given {
+            sketch.add(value, target - given);
+        }
+        given = target;
+    }
 }
 
 #[derive(Deserialize)]

@@ -488,6 +488,33 @@ impl ReceiverKind {
     }
 }
 
+impl ReceiverKind {
+    /// The names of the secrets that it uses.
+    pub fn secrets(&self) -> Vec<String> {
+        fn named<'a>(fields: impl IntoIterator<Item = &'a Field>) -> Vec<String> {
+            let name = |field: &Field| match field {
+                Field::Secret(name) => Some(name.clone()),
+                Field::Plain(_) => None,
+            };
+            fields.into_iter().filter_map(name).collect()
+        }
+        match self {
+            ReceiverKind::Webhook { url, secret, headers } | ReceiverKind::Action { url, secret, headers, .. } => {
+                named([url].into_iter().chain(secret).chain(headers.values()))
+            }
+            ReceiverKind::Email { .. } => Vec::new(),
+            ReceiverKind::Pagerduty { routing_key, .. } => named([routing_key]),
+            ReceiverKind::Opsgenie { api_key, .. } => named([api_key]),
+            ReceiverKind::Slack { url, token, .. } => named(url.iter().chain(token)),
+            ReceiverKind::Teams { url } => named([url]),
+            ReceiverKind::Jira { user, token, .. } => named(user.iter().chain([token])),
+            ReceiverKind::Github { token, .. } => named([token]),
+            ReceiverKind::Servicenow { user, password, token, .. } => named(user.iter().chain(password).chain(token)),
+            ReceiverKind::AlertmanagerWebhook { url, headers } => named([url].into_iter().chain(headers.values())),
+        }
+    }
+}
+
 /// Conditions on labels, all of which must hold. An absent label is the empty text.
 pub type Matchers = Filter;
 

@@ -126,34 +126,59 @@ pub fn read_brief(
         let mut slice = 0;
         for _ in 0..count {
             slice += read_i64(cells)?;
-            let head = decode_head(cells)?;
-            let over = *cells;
-            if head.has_over {
-                for _ in 0..read_u64(cells)? {
-                    decode_over(cells)?;
-                }
-            }
-            let rest = *cells;
-            if head.has_detail {
-                Sketch::skip(cells)?;
-                Users::skip(cells)?;
-                Users::skip(cells)?;
-            }
-            let over = if head.has_over { over } else { &[0] };
-            visit(
-                series,
-                slice,
-                Brief {
-                    counts: head.counts,
-                    valued: head.valued,
-                    pushed: head.pushed,
-                    over,
-                    rest: if head.has_detail { rest } else { &[0, 0] },
-                },
-            );
+            visit(series, slice, unpack_brief(cells)?);
         }
         Some(())
     })
+}
+
+/// Appends one cell by itself, for archives that keep their own order of cells.
+pub fn pack(cell: &Cell, out: &mut Vec<u8>) {
+    encode_cell(cell, out);
+}
+
+/// Reads a cell that [`pack`] wrote and moves on behind it.
+pub fn unpack(input: &mut &[u8]) -> Option<Cell> {
+    decode_cell(input)
+}
+
+/// Like [`unpack`], but leaves distribution and users out.
+pub fn unpack_counts(input: &mut &[u8]) -> Option<Cell> {
+    let head = decode_head(input)?;
+    let mut cell = head.cell();
+    if head.has_over {
+        for _ in 0..read_u64(input)? {
+            cell.add_over(decode_over(input)?);
+        }
+    }
+    if head.has_detail {
+        skip_detail(input)?;
+    }
+    Some(cell)
+}
+
+/// Like [`unpack`], without unpacking anything but the counts.
+pub fn unpack_brief<'a>(input: &mut &'a [u8]) -> Option<Brief<'a>> {
+    let head = decode_head(input)?;
+    let mut over: &[u8] = &[0];
+    if head.has_over {
+        over = input;
+        for _ in 0..read_u64(input)? {
+            decode_over(input)?;
+        }
+    }
+    let mut rest: &[u8] = &[0, 0];
+    if head.has_detail {
+        rest = input;
+        skip_detail(input)?;
+    }
+    Some(Brief { counts: head.counts, valued: head.valued, pushed: head.pushed, over, rest })
+}
+
+fn skip_detail(input: &mut &[u8]) -> Option<()> {
+    Sketch::skip(input)?;
+    Users::skip(input)?;
+    Users::skip(input)
 }
 
 fn read_series<'a>(bytes: &'a [u8], mut visit: impl FnMut(SeriesId, u64, &mut &'a [u8]) -> Option<()>) -> Result<(), Damaged> {
@@ -257,6 +282,13 @@ struct Head {
     pushed: bool,
 }
 
+impl Head {
+    fn cell(&self) -> Cell {
+        let Head { counts, bad_sq, valued, sum, pushed, .. } = *self;
+        Cell { counts, bad_sq, valued, sum, pushed, ..Cell::default() }
+    }
+}
+
 fn decode_head(input: &mut &[u8]) -> Option<Head> {
     let (&flags, rest) = input.split_first()?;
     *input = rest;
@@ -287,8 +319,7 @@ fn decode_over(input: &mut &[u8]) -> Option<Over> {
 
 fn decode_cell(input: &mut &[u8]) -> Option<Cell> {
     let head = decode_head(input)?;
-    let mut cell =
-        Cell { counts: head.counts, bad_sq: head.bad_sq, valued: head.valued, sum: head.sum, pushed: head.pushed, ..Cell::default() };
+    let mut cell = head.cell();
     if head.has_over {
         for _ in 0..read_u64(input)? {
             cell.add_over(decode_over(input)?);

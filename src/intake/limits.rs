@@ -129,7 +129,7 @@ impl<K: Hash + Eq> Buckets<K> {
             if buckets.len() >= SOURCES_MAX {
                 buckets.retain(|_, _| {
                     nth += 1;
-                    nth % 4 != 0
+                    !nth.is_multiple_of(4)
                 });
             }
         }

@@ -154,7 +154,6 @@ struct Rejected {
     reason: String,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
 fn is_zero(number: &usize) -> bool {
     *number == 0
 }
@@ -265,7 +264,7 @@ impl Intake {
         let protocol = beacon.endpoint.protocol();
         let whole = self.settings.hash.of(Purpose::Body, &[&beacon.source.octets(), body]);
         let thinning = self.thinning.load(Ordering::Relaxed);
-        if thinning > 1 && whole % thinning != 0 {
+        if thinning > 1 && !whole.is_multiple_of(thinning) {
             // Not decoded, which is the point; what an event looks like is known well enough to count them.
             let events = body.windows(6).filter(|window| window == b"\"kind\"").count();
             charge(events);

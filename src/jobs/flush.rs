@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::domain::aggregate::{Drained, LocalSeries, SeenKey};
 use crate::domain::segment;
@@ -30,6 +30,14 @@ pub struct Flushed {
     pub series: AtomicU64,
     /// Arrival minus event time of the last minutes.
     pub lag: Mutex<Sketch>,
+}
+
+impl Flushed {
+    /// The 95th percentile of arrival minus event time over the last minutes.
+    pub fn late(&self) -> Option<Span> {
+        let lag = self.lag.lock().unwrap_or_else(PoisonError::into_inner);
+        lag.quantile(0.95).map(|ms| Span(ms as i64))
+    }
 }
 
 /// The state of the job.
@@ -170,7 +178,7 @@ impl Flush {
         self.flushed.series.store(drained.series as u64, Ordering::Relaxed);
         metrics::counter!("burnwatch_series_folded_total").increment(drained.arrival.folded);
         metrics::gauge!("burnwatch_series").set(drained.series as f64);
-        let mut lag = self.flushed.lag.lock().expect("no holder of this lock panics");
+        let mut lag = self.flushed.lag.lock().unwrap_or_else(PoisonError::into_inner);
         if now - self.minute > Span::minutes(5) {
             self.minute = now;
             *lag = Sketch::default();

@@ -2,7 +2,10 @@
 
 pub mod compact;
 pub mod deliver;
+pub mod explain;
 pub mod flush;
+pub mod heartbeat;
 pub mod operator;
 pub mod reload;
 pub mod uptime;
+pub mod watch;

@@ -5,7 +5,8 @@
 //! outbox rows of one evaluation are one transaction, fenced by the lease.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
@@ -24,6 +25,7 @@ use crate::domain::time::{Span, Timestamp};
 use crate::store::{self, Store, StoreError, Tx, archive, transition};
 
 use super::explain::Explainer;
+use super::flush::Flushed;
 use super::uptime::Uptime;
 
 /// Missed evaluations are made up for at most this far back (SEMANTICS 4).
@@ -51,6 +53,7 @@ pub struct Setup {
     pub holder: String,
     pub new_id: fn() -> String,
     pub explainer: Explainer,
+    pub flushed: Arc<Flushed>,
 }
 
 /// The state of the job; all of it can be thrown away.
@@ -63,7 +66,8 @@ pub struct Watch {
 }
 
 struct Running {
-    evaluator: Evaluator,
+    /// Shared with the questions of free-form rules, which only read.
+    evaluator: Arc<RwLock<Evaluator>>,
     desk: Arc<Desk>,
     cursors: HashMap<String, i64>,
     last_series: Option<SeriesId>,
@@ -171,7 +175,7 @@ impl Watch {
         // Chunks come in the order of time: when the next one begins, what lies before it is complete,
         // but for the last half hour, which partials may still add to.
         let settled = (resume - Span::minutes(30)).floor(bucket);
-        let mut close_to = |evaluator: &mut Evaluator, to: Timestamp| {
+        let close_to = |evaluator: &mut Evaluator, to: Timestamp| {
             while evaluator.evaluated_to() < to {
                 let from = evaluator.evaluated_to();
                 evaluator.replay(uptime.covers(from, bucket));
@@ -184,21 +188,24 @@ impl Watch {
         })
         .await?;
         close_to(&mut evaluator, settled);
+        let evaluator = Arc::new(RwLock::new(evaluator));
         let mut cursors = HashMap::new();
         for writer in &writers {
-            let mut last = writer.compacted_n;
-            last = feed(&mut tx, &mut evaluator, &writer.id, last).await?;
+            let last = feed(&mut tx, &evaluator, &writer.id, writer.compacted_n).await?;
             cursors.insert(writer.id.clone(), last);
         }
-        close_to(&mut evaluator, resume);
+        let stored = store::alerts::load_all(&mut tx).await?;
+        let mut held = write(&evaluator);
+        close_to(&mut held, resume);
         let mut alerts = BTreeMap::new();
-        for row in store::alerts::load_all(&mut tx).await? {
+        for row in stored {
             let Ok(state) = serde_json::from_str::<AlertState>(&row.state) else { continue };
-            evaluator.add_group(&row.rule, &group_labels(&row.grp));
+            held.add_group(&row.rule, &group_labels(&row.grp));
             alerts.insert((row.rule.clone(), row.grp.clone()), state.clone());
-            evaluator.restore(&row.rule, &row.grp, state);
+            held.restore(&row.rule, &row.grp, state);
         }
-        let (bytes, groups) = evaluator.window_bytes();
+        let (bytes, groups) = held.window_bytes();
+        drop(held);
         info!(groups, bytes, series = series.len(), took_ms = began.elapsed().as_millis() as u64, resume = %resume, "windows are ready");
         Ok(Running { evaluator, desk, cursors, last_series, alerts })
     }
@@ -212,13 +219,18 @@ impl Watch {
 
     async fn follow_and_evaluate(&mut self, now: Timestamp) -> Result<Report, StoreError> {
         let bucket = self.setup.bucket;
-        let Some(running) = &mut self.running else { return Ok(Report::default()) };
         let mut tx = self.setup.store.read().await?;
-        for (id, series) in store::series::after(&mut tx, running.last_series.unwrap_or(SeriesId(0))).await? {
-            running.evaluator.add_series(id, &series);
+        let writers = store::writer::all(&mut tx).await?;
+        let target = self.watermark(&writers, now);
+        let Some(running) = &mut self.running else { return Ok(Report::default()) };
+        let new = match running.last_series {
+            Some(last) => store::series::after(&mut tx, last).await?,
+            None => store::series::all(&mut tx).await?,
+        };
+        for (id, series) in new {
+            write(&running.evaluator).add_series(id, &series);
             running.last_series = Some(id);
         }
-        let writers = store::writer::all(&mut tx).await?;
         for writer in &writers {
             let cursor = running.cursors.entry(writer.id.clone()).or_insert(0);
             if *cursor < writer.compacted_n {
@@ -228,30 +240,30 @@ impl Watch {
                 return Ok(Report::default());
             }
             if *cursor < writer.last_n {
-                *cursor = feed(&mut tx, &mut running.evaluator, &writer.id, *cursor).await?;
+                *cursor = feed(&mut tx, &running.evaluator, &writer.id, *cursor).await?;
             }
         }
         drop(tx);
-        let target = self.watermark(&writers, now);
-        if running.evaluator.evaluated_to() + bucket > target {
+        let from = read(&running.evaluator).evaluated_to();
+        if from + bucket > target {
             return Ok(Report::default());
         }
         let began = tokio::time::Instant::now();
         let uptime = Uptime::new(&writers, Span::seconds(2));
         let mut events: Vec<AlertEvent> = Vec::new();
         let mut evaluated = 0;
-        while running.evaluator.evaluated_to() + bucket <= target {
-            let from = running.evaluator.evaluated_to();
-            events.extend(running.evaluator.advance(uptime.covers(from, bucket)));
+        let mut at = from;
+        while at + bucket <= target {
+            events.extend(write(&running.evaluator).advance(uptime.covers(at, bucket)));
+            at += bucket;
             evaluated += 1;
         }
-        let at = running.evaluator.evaluated_to();
         let took = began.elapsed();
         metrics::counter!("burnwatch_evaluations_total").increment(evaluated);
         metrics::histogram!("burnwatch_evaluation_duration_seconds").record(took.as_secs_f64());
         metrics::gauge!("burnwatch_evaluation_lag_seconds").set((now - at).as_secs_f64());
         let events = if evaluated > 1 { newest(events, &running.alerts) } else { events };
-        let free = self.setup.explainer.ask_rules(&running.evaluator, &running.desk, &running.alerts, at).await;
+        let free = self.setup.explainer.ask_rules(&running.evaluator, &running.desk, &running.alerts, from, at).await;
         let events: Vec<AlertEvent> = events.into_iter().chain(free).collect();
         let queued = self.commit(at, now, events).await?;
         self.publish(at, now, Span::from(took));
@@ -284,21 +296,27 @@ impl Watch {
             let silences = transition::load_silences(&mut tx, now).await?;
             let open = transition::load_open(&mut tx).await?;
             let make = self.setup.new_id;
-            let mut new_id = |_: &str, _: Timestamp| make();
-            let mut book = Book { desk: &running.desk, now: at, silences: &silences, open, new_id: &mut new_id };
             let mut outcomes: Vec<Outcome> = Vec::new();
-            for (event, found) in events.iter().zip(findings) {
-                let key = (event.rule.clone(), event.group.clone());
-                let known = running.alerts.get(&key).and_then(|state| state.incident.clone());
-                let mut state = event.state.clone();
-                state.incident.clone_from(&known);
-                if let Some(outcome) = book.alert(event, known.as_deref(), found) {
-                    state.incident = (event.state.severity.is_some()).then(|| outcome.incident.id.clone());
-                    outcomes.push(outcome);
+            let mut states: Vec<((String, String), AlertState)> = Vec::new();
+            {
+                let mut new_id = |_: &str, _: Timestamp| make();
+                let mut book = Book { desk: &running.desk, now: at, silences: &silences, open, new_id: &mut new_id };
+                for (event, found) in events.iter().zip(findings) {
+                    let key = (event.rule.clone(), event.group.clone());
+                    let known = running.alerts.get(&key).and_then(|state| state.incident.clone());
+                    let mut state = event.state.clone();
+                    state.incident.clone_from(&known);
+                    if let Some(outcome) = book.alert(event, known.as_deref(), found) {
+                        state.incident = Some(outcome.incident.id.clone());
+                        outcomes.push(outcome);
+                    }
+                    if state.severity.is_none() {
+                        state.incident = None;
+                    }
+                    states.push((key, state));
                 }
-                if state.severity.is_none() {
-                    state.incident = None;
-                }
+            }
+            for (key, state) in states {
                 remember(&mut tx, running, key, state, at).await?;
             }
             queued = transition::commit(&mut tx, &outcomes, at, &self.setup.public_url).await?;
@@ -362,7 +380,7 @@ impl Watch {
     /// Looks again at who is hit and why, while an incident lives (EXPLAIN 6).
     async fn refresh(&mut self, now: Timestamp) -> Result<(), StoreError> {
         let Some(running) = &mut self.running else { return Ok(()) };
-        let at = running.evaluator.evaluated_to();
+        let at = read(&running.evaluator).evaluated_to();
         if at <= self.last_refresh {
             return Ok(());
         }
@@ -374,7 +392,7 @@ impl Watch {
             if !crate::domain::explain::due(incident.opened_at, before, at) {
                 continue;
             }
-            let Some(input) = self.setup.explainer.refresh(&running.evaluator, &running.desk, &incident).await else { continue };
+            let Some(input) = self.setup.explainer.refresh(&running.evaluator, &running.desk, &incident, at).await else { continue };
             let mut tx = self.setup.store.write().await?;
             transition::apply(&mut tx, &running.desk, &incident.id, input, now, &self.setup.public_url).await?;
             tx.commit().await?;
@@ -384,7 +402,7 @@ impl Watch {
 
     fn publish(&mut self, at: Timestamp, now: Timestamp, took: Span) {
         let Some(running) = &mut self.running else { return };
-        let slos = running.evaluator.statuses();
+        let slos = write(&running.evaluator).statuses();
         for status in &slos {
             gauges(status);
         }
@@ -398,20 +416,33 @@ impl Watch {
             rules: running.desk.rules().clone(),
             slos,
             alerts: alerts.collect(),
-            silent_apps: running.evaluator.silent_streams(5),
+            silent_apps: read(&running.evaluator).silent_streams(5),
+            events_late: self.setup.flushed.late(),
+            series: self.setup.flushed.series.load(Ordering::Relaxed),
+            folded: self.setup.flushed.folded.load(Ordering::Relaxed),
             ..Snapshot::clone(&before)
         };
         self.setup.snapshot.store(Arc::new(snapshot));
     }
 }
 
+// A panic inside one of these locks ends the process's evaluations anyway: the memory is rebuilt.
+fn write(evaluator: &RwLock<Evaluator>) -> RwLockWriteGuard<'_, Evaluator> {
+    evaluator.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read(evaluator: &RwLock<Evaluator>) -> RwLockReadGuard<'_, Evaluator> {
+    evaluator.read().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Feeds a writer's partials after `last` into the evaluator; gives the number of the newest one.
-async fn feed(tx: &mut Tx, evaluator: &mut Evaluator, writer: &str, mut last: i64) -> Result<i64, StoreError> {
+async fn feed(tx: &mut Tx, evaluator: &RwLock<Evaluator>, writer: &str, mut last: i64) -> Result<i64, StoreError> {
     loop {
         let page = store::partial::after(tx, writer, last, PAGE).await?;
         if page.is_empty() {
             return Ok(last);
         }
+        let mut evaluator = write(evaluator);
         for row in &page {
             last = row.n;
             let fed = segment::read_brief(&row.data, |_| true, |id, slice, brief| evaluator.add(id, slice, &brief));
@@ -424,7 +455,7 @@ async fn feed(tx: &mut Tx, evaluator: &mut Evaluator, writer: &str, mut last: i6
 
 /// Stores the state of an alert, or forgets it when nothing is left to know.
 async fn remember(tx: &mut Tx, running: &mut Running, key: (String, String), state: AlertState, at: Timestamp) -> Result<(), StoreError> {
-    running.evaluator.set_incident(&key.0, &key.1, state.incident.clone());
+    write(&running.evaluator).set_incident(&key.0, &key.1, state.incident.clone());
     if state.is_idle() {
         store::alerts::delete(tx, &key.0, &key.1).await?;
         running.alerts.remove(&key);

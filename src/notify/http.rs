@@ -27,6 +27,13 @@ pub struct Http {
     guard: Guard,
 }
 
+/// A client for addresses that the operator's own configuration names: no redirects, no proxy.
+pub fn plain_client() -> Result<reqwest::Client, ClientError> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().user_agent(concat!("burnwatch/", env!("CARGO_PKG_VERSION")));
+    client.redirect(reqwest::redirect::Policy::none()).referer(false).no_proxy().build().map_err(ClientError)
+}
+
 /// What is sent.
 pub struct Call {
     pub method: Method,

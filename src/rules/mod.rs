@@ -31,3 +31,9 @@ pub use folder::{content_hash, read_folder};
 pub use load::{Env, Loaded, load};
 pub use problem::{Level, Problem, report};
 pub use program::{Program, RuleError, TestScript, Verdict};
+
+/// The pack that a start without a rules folder uses.
+pub fn built_in() -> std::collections::BTreeMap<String, String> {
+    let files = [("page-load.rhai", include_str!("../../rules/page-load.rhai"))];
+    files.into_iter().map(|(path, text)| (path.to_owned(), text.to_owned())).collect()
+}

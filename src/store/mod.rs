@@ -14,6 +14,7 @@ pub mod attempts;
 pub mod audit;
 pub mod chunk;
 pub mod events;
+pub mod history;
 pub mod incidents;
 pub mod leases;
 pub mod meta;

@@ -218,8 +218,7 @@ pub fn incident() -> Incident {
                 suspect(&[("region", "eu-west")], 0.98, 0.27, None),
                 suspect(&[("device", "mobile")], 0.61, 0.58, None),
             ],
-            sentence: String::new(),
-            reason: String::new(),
+            ..Explained::default()
         },
         changes: vec![
             Change {

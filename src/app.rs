@@ -1,0 +1,474 @@
+//! Wires everything once, in order: store, rules, aggregator, listeners, jobs; and takes it apart again.
+//!
+//! Read this file to see what the daemon is made of, then the jobs in the order of the flow:
+//! flush, watch, deliver.
+
+mod aggregates;
+mod query;
+mod receiver_test;
+
+use std::collections::BTreeMap;
+use std::future::IntoFuture;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use crate::chance;
+use crate::clock::SharedClock;
+use crate::config::Config;
+use crate::domain::aggregate::{self, Aggregator, SeenKey};
+use crate::domain::keyed::KeyedHash;
+use crate::domain::snapshot::Snapshot;
+use crate::domain::time::Timestamp;
+use crate::intake::{self, Intake};
+use crate::jobs::deliver::{Deliver, Parts};
+use crate::jobs::explain::Explainer;
+use crate::jobs::flush::Flush;
+use crate::jobs::operator::{self, Trouble};
+use crate::jobs::reload::{Live, Looked, Reload, Surroundings};
+use crate::jobs::watch::{Setup, Watch};
+use crate::jobs::{compact, heartbeat};
+use crate::notify::{self, Sender};
+use crate::rules;
+use crate::sink::Sink;
+use crate::store::history::History;
+use crate::store::{self, Store, StoreError};
+use crate::web;
+
+/// How often what came in is stored: what a SIGKILL can lose at most.
+const FLUSH: Duration = Duration::from_secs(1);
+/// How often the evaluator looks at what was stored.
+const WATCH: Duration = Duration::from_millis(500);
+/// How often the rules folder is looked at.
+const RELOAD: Duration = Duration::from_secs(1);
+const COMPACT: Duration = Duration::from_secs(60);
+const PRUNE: Duration = Duration::from_secs(3600);
+/// No job may keep the process longer than this after it was told to stop.
+const FAREWELL: Duration = Duration::from_secs(9);
+
+/// What a start may be given beside the configuration.
+#[derive(Default)]
+pub struct Options {
+    /// Where `demo` shows what was delivered.
+    pub inbox: Option<Arc<web::inbox::Inbox>>,
+    /// Rules that stand in for a folder.
+    pub rules: Option<BTreeMap<String, String>>,
+}
+
+/// Why the daemon does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The report of `check`.
+    #[error("the rules have errors:\n{0}")]
+    Rules(String),
+    #[error("secrets that the rules name have no value: {0}; set them in [secrets] or as environment variables")]
+    Secrets(String),
+    #[error("cannot listen on {address} ({what}); is another burnwatch running? change {key}")]
+    Listen {
+        what: &'static str,
+        key: &'static str,
+        address: SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("cannot read the rules folder `{}`", path.display())]
+    Folder {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("cannot set up delivery")]
+    Setup(#[source] notify::SetupError),
+}
+
+/// A daemon that runs.
+pub struct Running {
+    pub admin: SocketAddr,
+    pub intake: SocketAddr,
+    pub store: Store,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Running {
+    /// Stops taking work, finishes what is under way, stores what is left.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(FAREWELL, self.tasks.wait()).await.is_err() {
+            warn!("some work did not end in time; its claims end by themselves");
+        }
+        self.store.close().await;
+        info!("burnwatch has stopped");
+    }
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+pub async fn told_to_stop() {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).expect("signals can be listened to");
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// The rules that a start without a rules folder uses.
+pub fn built_in_rules() -> BTreeMap<String, String> {
+    rules::built_in()
+}
+
+/// Starts everything.
+pub async fn start(config: Config, clock: SharedClock, options: Options) -> Result<Running, StartError> {
+    let now = clock.now();
+    let config = Arc::new(config);
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
+    let metrics = recorder();
+    let store = Store::open(&config.database.url, now).await?;
+    let hash = KeyedHash::new(hash_key(&config, &store).await?);
+
+    let sink = Arc::new(Sink::new(aggregator(&config, &store, now).await?));
+    let live = Live::new();
+    let around =
+        Surroundings { aggregation: config.aggregation.clone(), retention: config.retention.clone(), secrets: config.secrets.clone() };
+    let mut reload = Reload::new(config.rules.path.clone(), around, live.clone(), sink.clone());
+    let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
+    let refused = first_rules(&config, &options, &mut reload, &store, now).await?;
+    check_secrets(&config, &live)?;
+    snapshot.rcu(|before| Snapshot {
+        rules: live.rules.load_full(),
+        rules_since: Some(now),
+        rules_refused: refused.clone(),
+        ..Snapshot::clone(before)
+    });
+
+    let intake_listener = listen(config.intake.listen, "intake", "intake.listen").await?;
+    let admin_listener = listen(config.server.listen, "pages and API", "server.listen").await?;
+    let address = |listener: &TcpListener| listener.local_addr().expect("a bound listener has an address");
+    let (admin, intake_at) = (address(&admin_listener), address(&intake_listener));
+    let public_url = config.server.public_url.as_str().trim_end_matches('/').to_owned();
+
+    let stop = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    let deliver_nudge = Arc::new(Notify::new());
+    let watch_nudge = Arc::new(Notify::new());
+    let pulse = watch::Sender::new(0_u64);
+    let history = History::new(store.clone(), config.aggregation.bucket, config.retention.bucket, config.retention.rollup_5m);
+
+    let sender = Arc::new(Sender::new(notify::Settings::from(&*config)).map_err(StartError::Setup)?);
+    let deliver = Deliver::new(Parts {
+        store: store.clone(),
+        sender: sender.clone(),
+        rules: live.rules.clone(),
+        clock: clock.clone(),
+        chance: Arc::new(chance::fraction),
+        fallback: config.delivery.fallback.clone(),
+        nudge: deliver_nudge.clone(),
+    });
+    tasks.spawn(deliver.run(stop.clone()));
+
+    let flush = Flush::new(store.clone(), sink.clone(), chance::id);
+    let flushed = flush.flushed.clone();
+    tasks.spawn(flush_job(flush, clock.clone(), watch_nudge.clone(), stop.clone()));
+
+    let setup = Setup {
+        store: store.clone(),
+        bucket: config.aggregation.bucket,
+        settle: config.aggregation.settle,
+        delays: config.aggregation.delay.clone(),
+        public_url: public_url.clone(),
+        desk: live.desk.clone(),
+        snapshot: snapshot.clone(),
+        deliver: deliver_nudge.clone(),
+        holder: chance::id(),
+        new_id: chance::id,
+        explainer: Explainer::new(history.clone(), config.aggregation.bucket, live.program.clone()),
+        flushed,
+    };
+    tasks.spawn(watch_job(Watch::new(setup), clock.clone(), watch_nudge.clone(), pulse.clone(), stop.clone()));
+
+    let folder = config.rules.path.is_dir() && options.rules.is_none();
+    let follow = Follow { reload, store: store.clone(), snapshot: snapshot.clone(), public_url: public_url.clone(), nudge: deliver_nudge.clone() };
+    tasks.spawn(follow.run(folder, !refused.is_empty(), clock.clone(), watch_nudge.clone(), stop.clone()));
+    tasks.spawn(compact_job(store.clone(), config.clone(), clock.clone(), stop.clone()));
+    if let Some(beat) = &config.delivery.heartbeat {
+        let health = heartbeat::Health { snapshot: snapshot.clone(), store: store.clone(), sink: sink.clone(), bucket: config.aggregation.bucket, settle: config.aggregation.settle };
+        tasks.spawn(heartbeat::run(beat.clone(), health, clock.clone(), stop.clone()));
+    }
+
+    let intake = Arc::new(Intake::new(intake::Settings::new(&config, hash.clone()), sink.clone(), clock.clone()));
+    let stopped = stop.clone();
+    tasks.spawn(async move { intake::serve(intake_listener, intake, async move { stopped.cancelled().await }).await });
+
+    let nudge = deliver_nudge.clone();
+    let also = watch_nudge.clone();
+    let state = Arc::new(web::State {
+        query: Arc::new(query::Stored::new(history, snapshot.clone(), clock.clone())),
+        aggregates: aggregates::taker(&config, hash, sink.clone()),
+        test_receiver: receiver_test::tester(sender, live.rules.clone(), public_url),
+        config: config.clone(),
+        clock,
+        store: store.clone(),
+        snapshot,
+        metrics,
+        nudge: Arc::new(move || {
+            nudge.notify_one();
+            also.notify_one();
+        }),
+        pulse,
+        stop: stop.clone(),
+        inbox: options.inbox,
+        session_key: web::session::key(&store).await?,
+        sessions: Default::default(),
+        failures: Default::default(),
+        live: Arc::new(Semaphore::new(web::state::LIVE_MAX)),
+    });
+    let router = web::router(state).into_make_service_with_connect_info::<SocketAddr>();
+    let stopped = stop.clone();
+    let serve = axum::serve(admin_listener, router).with_graceful_shutdown(async move { stopped.cancelled().await });
+    tasks.spawn(async move {
+        if let Err(error) = serve.into_future().await {
+            error!(error = %error, "the admin listener failed");
+        }
+    });
+    info!(admin = %admin, intake = %intake_at, database = store.place(), "burnwatch has started");
+    Ok(Running { admin, intake: intake_at, store, stop, tasks })
+}
+
+async fn listen(address: SocketAddr, what: &'static str, key: &'static str) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { what, key, address, source })
+}
+
+/// One recorder for the process; several daemons in one test share it.
+fn recorder() -> PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    let install = || {
+        let seconds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+        PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &seconds)
+            .expect("the list of buckets is not empty")
+            .install_recorder()
+            .expect("no other recorder is installed in this process")
+    };
+    HANDLE.get_or_init(install).clone()
+}
+
+/// The key of all hashes: configured, or made once and kept with the data.
+async fn hash_key(config: &Config, store: &Store) -> Result<[u8; 16], StoreError> {
+    use sha2::{Digest, Sha256};
+    let text = match &config.privacy.hash_key {
+        Some(key) => key.expose().to_owned(),
+        None => {
+            let mut tx = store.write().await?;
+            let key = store::meta::get_or_set(&mut tx, "hash_key", &hex::encode(chance::bytes::<32>())).await?;
+            tx.commit().await?;
+            key
+        }
+    };
+    Ok(Sha256::digest(text.as_bytes())[..16].try_into().expect("a digest has 32 bytes"))
+}
+
+/// An aggregator that knows what was known before: series, and what was seen.
+async fn aggregator(config: &Config, store: &Store, now: Timestamp) -> Result<Aggregator, StoreError> {
+    let aggregation = &config.aggregation;
+    let mut aggregator = Aggregator::new(aggregate::Settings {
+        bucket: aggregation.bucket,
+        settle: aggregation.settle,
+        dimensions: aggregation.dimensions.clone(),
+        series_max: aggregation.series_max,
+        remember: config.retention.bucket,
+    });
+    let mut tx = store.read().await?;
+    let series = store::series::all(&mut tx).await?;
+    aggregator.recall_series(series.iter().map(|(_, series)| series), now);
+    let seen = store::seen::load_since(&mut tx, now - config.retention.bucket).await?;
+    aggregator.recall_seen(seen.iter().flat_map(|row| SeenKey::unpack(&row.data)));
+    Ok(aggregator)
+}
+
+/// The first rule set: the folder's, the built-in pack, or the last good one. Gives what was refused.
+async fn first_rules(
+    config: &Config,
+    options: &Options,
+    reload: &mut Reload,
+    store: &Store,
+    now: Timestamp,
+) -> Result<Vec<String>, StartError> {
+    let looked = match &options.rules {
+        Some(files) => reload.take(files, store, now).await?,
+        None if config.rules.path.is_dir() => reload.look(store, now).await?,
+        None if config.rules.path_given => {
+            let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+            return Err(StartError::Folder { path: config.rules.path.clone(), source });
+        }
+        None => reload.take(&built_in_rules(), store, now).await?,
+    };
+    let problems = match looked {
+        Looked::Unchanged => return Ok(Vec::new()),
+        Looked::Taken { warnings, .. } => {
+            warnings.iter().for_each(|warning| warn!("{warning}"));
+            return Ok(Vec::new());
+        }
+        Looked::Refused { problems } => problems,
+    };
+    let mut tx = store.read().await?;
+    let last_good = store::rule_sets::last_good(&mut tx).await?;
+    drop(tx);
+    let files = last_good.and_then(|row| serde_json::from_str::<BTreeMap<String, String>>(&row.files).ok());
+    let Some(files) = files else { return Err(StartError::Rules(rules::report(&problems))) };
+    match reload.take(&files, store, now).await? {
+        Looked::Taken { revision, .. } => {
+            error!(revision = %revision, "the rules folder has errors; the last good rule set `{revision}` stays in force");
+            Ok(problems.iter().map(ToString::to_string).collect())
+        }
+        Looked::Unchanged | Looked::Refused { .. } => Err(StartError::Rules(rules::report(&problems))),
+    }
+}
+
+/// A daemon without its receivers' secrets would fail at three in the morning: it says so at its start.
+fn check_secrets(config: &Config, live: &Live) -> Result<(), StartError> {
+    let rules = live.rules.load();
+    let missing: std::collections::BTreeSet<String> =
+        rules.receivers.iter().flat_map(|receiver| receiver.kind.secrets()).filter(|name| config.secrets.lookup(name).is_err()).collect();
+    if missing.is_empty() { Ok(()) } else { Err(StartError::Secrets(missing.into_iter().collect::<Vec<_>>().join(", "))) }
+}
+
+async fn flush_job(mut flush: Flush, clock: SharedClock, nudge: Arc<Notify>, stop: CancellationToken) {
+    let mut timer = tokio::time::interval(FLUSH);
+    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = timer.tick() => {}
+            () = stop.cancelled() => break,
+        }
+        match flush.run(clock.now()).await {
+            Ok(()) => nudge.notify_one(),
+            Err(error) => error!(error = %chain(&error), "a flush failed and is tried again"),
+        }
+    }
+    // Connections may still be finishing: what they bring in the next moment is stored as well.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    if let Err(error) = flush.finish(clock.now()).await {
+        error!(error = %chain(&error), "the last flush failed");
+    }
+}
+
+async fn watch_job(mut watch: Watch, clock: SharedClock, nudge: Arc<Notify>, pulse: watch::Sender<u64>, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        match watch.run(clock.now()).await {
+            Ok(report) if report.evaluated > 0 || report.queued > 0 => pulse.send_modify(|n| *n = n.wrapping_add(1)),
+            Ok(_) => {}
+            Err(error) => {
+                error!(error = %chain(&error), "an evaluation failed and is made up for");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(WATCH) => {}
+            () = nudge.notified() => {}
+            () = stop.cancelled() => {}
+        }
+    }
+    if let Err(error) = watch.finish().await {
+        warn!(error = %chain(&error), "the right to evaluate was not given back; it ends by itself");
+    }
+}
+
+async fn compact_job(store: Store, config: Arc<Config>, clock: SharedClock, stop: CancellationToken) {
+    let mut pruned: Option<tokio::time::Instant> = None;
+    loop {
+        if let Err(error) = compact::compact(&store, config.aggregation.bucket, clock.now()).await {
+            error!(error = %chain(&error), "compaction failed and is tried again");
+        }
+        if pruned.is_none_or(|at| at.elapsed() >= PRUNE) {
+            pruned = Some(tokio::time::Instant::now());
+            if let Err(error) = compact::prune(&store, &config.aggregation, &config.retention, clock.now()).await {
+                error!(error = %chain(&error), "retention failed and is tried again");
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(COMPACT) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// Follows the rules folder and says what came of it.
+struct Follow {
+    reload: Reload,
+    store: Store,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    public_url: String,
+    nudge: Arc<Notify>,
+}
+
+impl Follow {
+    async fn run(mut self, folder: bool, refused: bool, clock: SharedClock, watch: Arc<Notify>, stop: CancellationToken) {
+        if refused {
+            self.tell(Some("the rules folder has errors; the last good rule set stays in force".into()), clock.now()).await;
+        } else {
+            self.tell(None, clock.now()).await;
+        }
+        while folder && !stop.is_cancelled() {
+            let now = clock.now();
+            match self.reload.look(&self.store, now).await {
+                Ok(Looked::Unchanged) => {}
+                Ok(Looked::Taken { warnings, .. }) => {
+                    warnings.iter().for_each(|warning| warn!("{warning}"));
+                    let rules = self.reload.live.rules.load_full();
+                    self.snapshot.rcu(|before| {
+                        let since = if before.rules.revision == rules.revision { before.rules_since } else { Some(now) };
+                        Snapshot { rules: rules.clone(), rules_since: since, rules_refused: Vec::new(), ..Snapshot::clone(before) }
+                    });
+                    self.tell(None, now).await;
+                    watch.notify_one();
+                }
+                Ok(Looked::Refused { problems }) => {
+                    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                    lines.iter().for_each(|line| error!("rules refused: {line}"));
+                    let first = lines.iter().find(|line| line.contains(": error: ")).or(lines.first()).cloned().unwrap_or_default();
+                    self.snapshot.rcu(|before| Snapshot { rules_refused: lines.clone(), ..Snapshot::clone(before) });
+                    self.tell(Some(format!("new rules were refused, the last good ones stay in force: {first}")), now).await;
+                }
+                Err(error) => error!(error = %chain(&error), "the rules could not be stored and are read again"),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(RELOAD) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+
+    async fn tell(&self, summary: Option<String>, now: Timestamp) {
+        let desk = self.reload.live.desk.load_full();
+        match operator::report(&self.store, &desk, Trouble::BadRules, summary, now, &self.public_url, chance::id).await {
+            Ok(0) => {}
+            Ok(_) => self.nudge.notify_one(),
+            Err(error) => error!(error = %chain(&error), "the operator incident could not be stored"),
+        }
+    }
+}
+
+/// An error with all its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
