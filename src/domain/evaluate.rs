@@ -14,6 +14,7 @@ use super::burn::{self, Judgement, Season, View};
 use super::cell::{Counts, Limit};
 use super::coverage::{Coverage, Stream};
 use super::filter::{Filter, Match};
+use super::inputs::Inputs;
 use super::metric::Metric;
 use super::notification::Figures;
 use super::route::{canonical, matches};
@@ -97,9 +98,10 @@ struct Wiring {
     streams: SmallVec<[u32; 1]>,
 }
 
+/// One of the things that feed an SLI.
+#[derive(Clone, Copy, Debug)]
 struct Input {
     track: u32,
-    filter: Filter,
     take: Take,
 }
 
@@ -163,8 +165,10 @@ pub struct Evaluator {
     past: Slice,
     tracks: Vec<Track>,
     streams: Vec<StreamTrack>,
-    inputs: HashMap<Metric, Vec<Input>>,
+    inputs: Inputs<Input>,
     wiring: Vec<Option<Wiring>>,
+    /// Tracks by the name of their SLO.
+    names: HashMap<String, usize>,
 }
 
 impl Evaluator {
@@ -181,12 +185,17 @@ impl Evaluator {
             past,
             tracks: Vec::new(),
             streams: Vec::new(),
-            inputs: HashMap::new(),
+            inputs: Inputs::new([]),
             wiring: Vec::new(),
+            names: HashMap::with_capacity(rules.slos.len()),
         };
+        let mut inputs = Vec::new();
         for (index, slo) in rules.slos.iter().enumerate() {
-            evaluator.add_track(index, slo);
+            // Of two SLOs with one name, which no loaded rule set has, the first would count.
+            evaluator.names.entry(slo.name.clone()).or_insert(index);
+            evaluator.add_track(index, slo, &mut inputs);
         }
+        evaluator.inputs = Inputs::new(inputs);
         evaluator.link_composites();
         evaluator
     }
@@ -234,7 +243,7 @@ impl Evaluator {
         self.tracks.iter().map(|track| track.delay).max().unwrap_or(0)
     }
 
-    fn add_track(&mut self, index: usize, slo: &Slo) {
+    fn add_track(&mut self, index: usize, slo: &Slo, into: &mut Vec<(Metric, Filter, Input)>) {
         let bucket = self.settings.bucket;
         let (slice, target) = match &slo.sli {
             Sli::Slices { slice, target_ppm, empty, .. } => (*slice, Some(SliceTarget { ppm: *target_ppm, empty: *empty })),
@@ -283,7 +292,7 @@ impl Evaluator {
                 (Sli::Slices { inner, .. }, None) if matches!(**inner, Sli::Ratio { .. }) => [Take::RatioTotal, Take::RatioGood][at],
                 (_, None) => Take::Counts,
             };
-            self.inputs.entry(selector.metric).or_default().push(Input { track: number, filter: selector.filter, take });
+            into.push((selector.metric, selector.filter, Input { track: number, take }));
         }
         let mut track = Track {
             slo: index,
@@ -320,7 +329,7 @@ impl Evaluator {
     fn link_composites(&mut self) {
         for at in 0..self.tracks.len() {
             if let Sli::Composite { members, .. } = &self.rules.slos[self.tracks[at].slo].sli {
-                let members = members.iter().filter_map(|name| self.rules.slos.iter().position(|slo| slo.name == *name)).collect();
+                let members = members.iter().filter_map(|name| self.names.get(name).copied()).collect();
                 self.tracks[at].members = members;
             }
         }
@@ -346,29 +355,27 @@ impl Evaluator {
                 wiring.streams.push(number as u32);
             }
         }
-        if let Some(inputs) = self.inputs.get(&series.metric) {
-            for input in inputs.iter().filter(|input| input.filter.accepts(series)) {
-                let track = &mut self.tracks[input.track as usize];
-                let slo = &self.rules.slos[track.slo];
-                let mut add = |group| wiring.targets.push(Target { track: input.track, group, take: input.take });
-                if let Some(overall) = track.overall {
-                    add(overall);
-                }
-                if slo.by.is_empty() || !slo.enabled {
-                    continue;
-                }
-                let values: Vec<String> = slo.by.iter().map(|name| series.get(name).to_owned()).collect();
-                if let Some(group) = track.index.get(&values) {
-                    add(*group);
-                } else if track.groups.len() <= GROUPS_MAX {
-                    let labels: Labels = slo.by.iter().cloned().zip(values.iter().cloned()).collect();
-                    let group = track.groups.len() as u32;
-                    track.groups.push(Group::new(slo, labels, &track.shape, true));
-                    track.index.insert(values, group);
-                    add(group);
-                } else {
-                    track.ungrouped += 1;
-                }
+        for input in self.inputs.of(series) {
+            let track = &mut self.tracks[input.track as usize];
+            let slo = &self.rules.slos[track.slo];
+            let mut add = |group| wiring.targets.push(Target { track: input.track, group, take: input.take });
+            if let Some(overall) = track.overall {
+                add(overall);
+            }
+            if slo.by.is_empty() || !slo.enabled {
+                continue;
+            }
+            let values: Vec<String> = slo.by.iter().map(|name| series.get(name).to_owned()).collect();
+            if let Some(group) = track.index.get(&values) {
+                add(*group);
+            } else if track.groups.len() <= GROUPS_MAX {
+                let labels: Labels = slo.by.iter().cloned().zip(values.iter().cloned()).collect();
+                let group = track.groups.len() as u32;
+                track.groups.push(Group::new(slo, labels, &track.shape, true));
+                track.index.insert(values, group);
+                add(group);
+            } else {
+                track.ungrouped += 1;
             }
         }
         self.wiring[at] = Some(wiring);
@@ -586,7 +593,7 @@ impl Evaluator {
 
     /// Puts stored alert states back after a start.
     pub fn restore(&mut self, rule: &str, group: &str, state: AlertState) -> bool {
-        let Some(at) = self.rules.slos.iter().position(|slo| slo.name == rule) else { return false };
+        let Some(at) = self.names.get(rule).copied() else { return false };
         let track = &mut self.tracks[at];
         let Some(group) = track.groups.iter_mut().find(|have| have.key == group && have.alerts) else { return false };
         if state.tiers.len() != track.tiers.len() {
@@ -598,7 +605,7 @@ impl Evaluator {
 
     /// Makes room for the group of a stored alert whose series has not been seen yet.
     pub fn add_group(&mut self, rule: &str, labels: &Labels) {
-        let Some(at) = self.rules.slos.iter().position(|slo| slo.name == rule) else { return };
+        let Some(at) = self.names.get(rule).copied() else { return };
         let slo = &self.rules.slos[at];
         let track = &mut self.tracks[at];
         let values: Vec<String> = slo.by.iter().map(|name| labels.get(name).cloned().unwrap_or_default()).collect();
@@ -612,7 +619,7 @@ impl Evaluator {
 
     /// Binds the alert of a rule and group to its incident, or frees it.
     pub fn set_incident(&mut self, rule: &str, group: &str, incident: Option<String>) -> Option<AlertState> {
-        let at = self.rules.slos.iter().position(|slo| slo.name == rule)?;
+        let at = *self.names.get(rule)?;
         let group = self.tracks[at].groups.iter_mut().find(|have| have.key == group && have.alerts)?;
         group.state.incident = incident;
         Some(group.state.clone())
@@ -649,7 +656,7 @@ impl Evaluator {
 
     /// Sums of one window of an SLO's group for `q.burn` and `q.budget`; `None`: not kept.
     pub fn window(&self, slo: &str, group: &Labels, window: Option<Span>) -> Option<Counts> {
-        let at = self.rules.slos.iter().position(|have| have.name == slo)?;
+        let at = *self.names.get(slo)?;
         let track = &self.tracks[at];
         let group = track.groups.iter().find(|have| have.labels == *group)?;
         match window {
@@ -660,7 +667,7 @@ impl Evaluator {
 
     /// The start of the unbroken run of slices that burn over 1x, at most `back` long (EXPLAIN 1).
     pub fn burning_since(&self, slo: &str, group: &str, back: Span) -> Option<Timestamp> {
-        let at = self.rules.slos.iter().position(|have| have.name == slo)?;
+        let at = *self.names.get(slo)?;
         let track = &self.tracks[at];
         let budget = self.rules.slos[track.slo].budget_ppm;
         let group = track.groups.iter().find(|have| have.key == group)?;

@@ -16,6 +16,7 @@ pub mod fingerprint;
 pub mod fraction;
 pub mod history;
 pub mod incident;
+pub mod inputs;
 pub mod json;
 pub mod keyed;
 pub mod lookup;

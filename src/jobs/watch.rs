@@ -403,9 +403,6 @@ impl Watch {
     fn publish(&mut self, at: Timestamp, now: Timestamp, took: Span) {
         let Some(running) = &mut self.running else { return };
         let slos = write(&running.evaluator).statuses();
-        for status in &slos {
-            gauges(status);
-        }
         let alerts = running.alerts.iter().map(|((rule, group), state)| Arc::new(alert_status(running.desk.rules(), rule, group, state)));
         let before = self.setup.snapshot.load();
         let snapshot = Snapshot {
@@ -558,21 +555,6 @@ fn alert_status(rules: &RuleSet, rule: &str, group: &str, state: &AlertState) ->
             AlertPhase::Ok | AlertPhase::Pending | AlertPhase::Firing => String::new(),
         },
         incident: state.incident.clone(),
-    }
-}
-
-fn gauges(status: &crate::domain::snapshot::SloStatus) {
-    let mut labels: Vec<metrics::Label> = vec![metrics::Label::new("slo", status.slo.clone())];
-    labels.extend(status.group.iter().map(|(name, value)| metrics::Label::new(name.clone(), value.clone())));
-    if let Some(remaining) = status.budget_remaining {
-        metrics::gauge!("burnwatch_slo_budget_remaining_ratio", labels.clone()).set(remaining);
-    }
-    for (window, burn) in &status.burn {
-        if let Some(burn) = burn {
-            let mut labels = labels.clone();
-            labels.push(metrics::Label::new("window", window.to_string()));
-            metrics::gauge!("burnwatch_slo_burn_rate", labels).set(*burn);
-        }
     }
 }
 
