@@ -13,6 +13,7 @@ pub mod event;
 pub mod explain;
 pub mod filter;
 pub mod fingerprint;
+pub mod findings;
 pub mod fraction;
 pub mod history;
 pub mod incident;
