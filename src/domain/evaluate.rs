@@ -18,7 +18,7 @@ use super::inputs::Inputs;
 use super::metric::Metric;
 use super::notification::Figures;
 use super::route::{canonical, matches};
-use super::rule::{Labels, Maintenance, MaintenanceBudget, NoData, RuleSet, Severity, Sli, Slo, SloWindow};
+use super::rule::{Labels, Maintenance, MaintenanceBudget, NoData, RuleSet, Severity, Sli, Slo, SloWindow, Tier};
 use super::schedule::{Windows, zone};
 use super::segment::{Brief, Slice};
 use super::series::{Series, SeriesId};
@@ -142,6 +142,8 @@ struct Group {
     alerts: bool,
     changed: bool,
     status: Option<Arc<SloStatus>>,
+    /// The status before that, to be written over once nobody shows it any more.
+    spare: Option<Arc<SloStatus>>,
 }
 
 struct StreamTrack {
@@ -484,38 +486,40 @@ impl Evaluator {
         out
     }
 
-    fn close(&mut self, up: bool) {
+    /// Like [`Evaluator::replay`] of every bucket before `to`, one SLO after the other, which is many times
+    /// faster. [`Evaluator::end_of_replay`] must follow before anything is read.
+    pub fn replay_to(&mut self, to: Timestamp, up: impl Fn(Timestamp) -> bool) {
         let bucket = self.settings.bucket;
+        let (first, end) = (self.next, to.0.div_euclid(bucket.0).max(self.next));
+        self.next = end;
+        for stream in &mut self.streams {
+            (first..end).for_each(|closed| stream.stream.close(up(Timestamp(closed * bucket.0))));
+        }
+        for track in &mut self.tracks {
+            for closed in first..end {
+                let now = Now { rules: &self.rules, maintenance: &self.maintenance, bucket, next: closed, past: self.past };
+                now.close(track, Rolling::close_loosely);
+            }
+        }
+    }
+
+    /// Ends a stretch of [`Evaluator::replay_to`].
+    pub fn end_of_replay(&mut self) {
+        for track in &mut self.tracks {
+            track.groups.iter_mut().for_each(|group| group.rolling.tighten(&track.shape));
+        }
+    }
+
+    fn close(&mut self, up: bool) {
         let closed = self.next;
         self.next += 1;
         for stream in &mut self.streams {
             stream.stream.close(up);
         }
+        let now =
+            Now { rules: &self.rules, maintenance: &self.maintenance, bucket: self.settings.bucket, next: closed, past: self.past };
         for track in &mut self.tracks {
-            let end = closed + 1 - track.delay;
-            if end.rem_euclid(track.per_slice) != 0 {
-                continue;
-            }
-            let slo = &self.rules.slos[track.slo];
-            let since = match &slo.window {
-                SloWindow::Rolling(_) => None,
-                SloWindow::Calendar { period, timezone } => {
-                    let at = Timestamp(end * bucket.0);
-                    if at >= track.period.1 {
-                        track.period = period.around(zone(timezone).unwrap_or(chrono_tz::UTC), at);
-                    }
-                    Some(track.period.0.0.div_euclid(track.shape.slice.0))
-                }
-            };
-            let now = Now { rules: &self.rules, maintenance: &self.maintenance, bucket, next: closed, past: self.past };
-            for at in 0..track.groups.len() {
-                if track.groups[at].rolling.is_unused() && track.shape.target.is_none() {
-                    continue;
-                }
-                now.wake(track, at, end - track.per_slice);
-                let excluded = now.treatment(track, at, end - track.per_slice) == Some(MaintenanceBudget::Exclude);
-                track.groups[at].rolling.close(&track.shape, excluded, since);
-            }
+            now.close(track, Rolling::close);
         }
     }
 
@@ -635,7 +639,7 @@ impl Evaluator {
             for group in &mut track.groups {
                 let fresh = group.status.is_none() || group.changed || !group.rolling.is_unused();
                 if fresh {
-                    group.status = Some(Arc::new(group.describe(slo, &track.shape, &track.tiers, now)));
+                    group.describe(slo, &track.shape, &track.tiers, now);
                     group.changed = false;
                 }
                 all.extend(group.status.clone());
@@ -727,8 +731,37 @@ struct Now<'a> {
 }
 
 impl Now<'_> {
+    /// Closes the bucket [`Now::next`] of one track.
+    fn close(&self, track: &mut Track, close: fn(&mut Rolling, &Shape, bool, Option<Slice>)) {
+        let end = self.next + 1 - track.delay;
+        if track.per_slice != 1 && end.rem_euclid(track.per_slice) != 0 {
+            return;
+        }
+        let since = match &self.rules.slos[track.slo].window {
+            SloWindow::Rolling(_) => None,
+            SloWindow::Calendar { period, timezone } => {
+                let at = Timestamp(end * self.bucket.0);
+                if at >= track.period.1 {
+                    track.period = period.around(zone(timezone).unwrap_or(chrono_tz::UTC), at);
+                }
+                Some(track.period.0.0.div_euclid(track.shape.slice.0))
+            }
+        };
+        for at in 0..track.groups.len() {
+            if track.groups[at].rolling.is_unused() && track.shape.target.is_none() {
+                continue;
+            }
+            self.wake(track, at, end - track.per_slice);
+            let excluded = self.treatment(track, at, end - track.per_slice) == Some(MaintenanceBudget::Exclude);
+            close(&mut track.groups[at].rolling, &track.shape, excluded, since);
+        }
+    }
+
     /// How maintenance treats a bucket of one group.
     fn treatment(&self, track: &Track, group: usize, slice: Slice) -> Option<MaintenanceBudget> {
+        if track.exclusions.is_empty() {
+            return None;
+        }
         let slo = &self.rules.slos[track.slo];
         let at = Timestamp(slice * self.bucket.0);
         let on = track.exclusions.iter().filter(|at| applies(&self.rules.maintenances[**at], slo, &track.groups[group].labels));
@@ -787,7 +820,7 @@ impl Group {
     fn new(slo: &Slo, labels: Labels, shape: &Shape, alerts: bool) -> Group {
         let key = if labels.is_empty() { String::new() } else { canonical(&labels) };
         let state = AlertState::new(slo.tiers.len());
-        Group { labels, key, rolling: Rolling::asleep(shape), state, judged: SmallVec::new(), alerts, changed: true, status: None }
+        Group { labels, key, rolling: Rolling::asleep(shape), state, judged: SmallVec::new(), alerts, changed: true, status: None, spare: None }
     }
 
     /// Moves every tier and the alert on by one evaluation.
@@ -886,53 +919,82 @@ impl Group {
         }
     }
 
-    fn describe(&self, slo: &Slo, shape: &Shape, windows: &[(usize, usize, usize)], now: Timestamp) -> SloStatus {
+    /// Makes the status new. Thousands are made at each evaluation, so the one before the last is written
+    /// over, unless somebody still reads it.
+    fn describe(&mut self, slo: &Slo, shape: &Shape, windows: &[(usize, usize, usize)], now: Timestamp) {
+        let mut status = self.spare.take().unwrap_or_else(|| Arc::new(self.blank(slo, shape)));
+        if Arc::get_mut(&mut status).is_none() {
+            status = Arc::new(self.blank(slo, shape));
+        }
+        self.fill(Arc::get_mut(&mut status).expect("nobody else has it"), slo, windows, now);
+        self.spare = self.status.replace(status);
+    }
+
+    /// What never changes about a status.
+    fn blank(&self, slo: &Slo, shape: &Shape) -> SloStatus {
+        let tier = |tier: &Tier| TierStatus {
+            severity: tier.severity,
+            long: tier.long,
+            short: tier.short,
+            factor: tier.factor,
+            op: tier.op,
+            burn_long: None,
+            burn_short: None,
+            long_over: false,
+            short_over: false,
+            verdict: TierVerdict::Unknown,
+            held_back: None,
+            phase: AlertPhase::Ok,
+            since: None,
+        };
+        SloStatus {
+            slo: slo.name.clone(),
+            group: self.labels.clone(),
+            total: 0.0,
+            bad: 0.0,
+            budget_remaining: None,
+            pace: None,
+            countdown: None,
+            burn: shape.exact.iter().map(|length| (Span(length * shape.slice.0), None)).collect(),
+            tiers: slo.tiers.iter().map(tier).collect(),
+            state: AlertPhase::Ok,
+            severity: None,
+            no_data: false,
+        }
+    }
+
+    /// Everything else.
+    fn fill(&self, status: &mut SloStatus, slo: &Slo, windows: &[(usize, usize, usize)], now: Timestamp) {
         let counts = self.rolling.budget();
         let state = burn::budget(counts, slo.budget_ppm, slo.window.nominal());
         let secs = |secs: f64| Span((secs * 1000.0).min(9e15) as i64);
-        let burns = shape
-            .exact
-            .iter()
-            .enumerate()
-            .map(|(index, length)| (Span(length * shape.slice.0), burn::burn(self.rolling.sum(index), slo.budget_ppm)));
-        let tiers = slo.tiers.iter().zip(windows).enumerate().map(|(at, (tier, (long, short, _)))| {
+        status.total = events(counts.total);
+        status.bad = events(counts.bad.max(0));
+        status.budget_remaining = state.map(|state| state.remaining);
+        status.pace = state.and_then(|state| state.pace_secs).map(secs);
+        status.countdown = state.and_then(|state| state.countdown_secs).map(secs);
+        status.state = self.state.phase();
+        status.severity = self.state.severity;
+        status.no_data = self.state.unknown_since.is_some_and(|since| now - since >= NO_DATA_AFTER) || counts.total <= 0;
+        // Lengths of windows ascend, here and there.
+        let burns: SmallVec<[Option<f64>; 10]> =
+            (0..status.burn.len()).map(|index| burn::burn(self.rolling.sum(index), slo.budget_ppm)).collect();
+        for (shown, burn) in status.burn.values_mut().zip(&burns) {
+            *shown = *burn;
+        }
+        for (at, (tier, (long, short, _))) in status.tiers.iter_mut().zip(windows).enumerate() {
             let judged = self.judged.get(at).copied();
-            let state = self.state.tiers[at];
-            let (phase, since) = match state {
+            (tier.phase, tier.since) = match self.state.tiers[at] {
                 TierState::Firing { started_at, .. } => (AlertPhase::Firing, Some(started_at)),
                 TierState::Pending { since, .. } => (AlertPhase::Pending, Some(since)),
                 TierState::Idle if judged.is_some_and(|judged| judged.verdict == TierVerdict::Unknown) => (AlertPhase::Unknown, None),
                 TierState::Idle => (AlertPhase::Ok, None),
             };
-            TierStatus {
-                severity: tier.severity,
-                long: tier.long,
-                short: tier.short,
-                factor: tier.factor,
-                op: tier.op,
-                burn_long: burn::burn(self.rolling.sum(*long), slo.budget_ppm),
-                burn_short: burn::burn(self.rolling.sum(*short), slo.budget_ppm),
-                long_over: judged.is_some_and(|judged| judged.long_over),
-                short_over: judged.is_some_and(|judged| judged.short_over),
-                verdict: judged.map_or(TierVerdict::Unknown, |judged| judged.verdict),
-                held_back: judged.and_then(|judged| judged.guard).map(|guard| guard.to_string()),
-                phase,
-                since,
-            }
-        });
-        SloStatus {
-            slo: slo.name.clone(),
-            group: self.labels.clone(),
-            total: events(counts.total),
-            bad: events(counts.bad.max(0)),
-            budget_remaining: state.map(|state| state.remaining),
-            pace: state.and_then(|state| state.pace_secs).map(secs),
-            countdown: state.and_then(|state| state.countdown_secs).map(secs),
-            burn: burns.collect(),
-            tiers: tiers.collect(),
-            state: self.state.phase(),
-            severity: self.state.severity,
-            no_data: self.state.unknown_since.is_some_and(|since| now - since >= NO_DATA_AFTER) || counts.total <= 0,
+            (tier.burn_long, tier.burn_short) = (burns[*long], burns[*short]);
+            tier.long_over = judged.is_some_and(|judged| judged.long_over);
+            tier.short_over = judged.is_some_and(|judged| judged.short_over);
+            tier.verdict = judged.map_or(TierVerdict::Unknown, |judged| judged.verdict);
+            tier.held_back = judged.and_then(|judged| judged.guard).map(|guard| guard.to_string());
         }
     }
 }

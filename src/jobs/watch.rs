@@ -175,12 +175,7 @@ impl Watch {
         // Chunks come in the order of time: when the next one begins, what lies before it is complete,
         // but for the last half hour, which partials may still add to.
         let settled = (resume - Span::minutes(30)).floor(bucket);
-        let close_to = |evaluator: &mut Evaluator, to: Timestamp| {
-            while evaluator.evaluated_to() < to {
-                let from = evaluator.evaluated_to();
-                evaluator.replay(uptime.covers(from, bucket));
-            }
-        };
+        let close_to = |evaluator: &mut Evaluator, to: Timestamp| evaluator.replay_to(to, |from| uptime.covers(from, bucket));
         archive::compacted_briefs(&mut tx, fine, start, Timestamp(i64::MAX / 2), |id, slice, brief| {
             let begins = Timestamp(slice * bucket.0).floor(fine.span);
             close_to(&mut evaluator, begins.min(settled));
@@ -197,6 +192,7 @@ impl Watch {
         let stored = store::alerts::load_all(&mut tx).await?;
         let mut held = write(&evaluator);
         close_to(&mut held, resume);
+        held.end_of_replay();
         let mut alerts = BTreeMap::new();
         for row in stored {
             let Ok(state) = serde_json::from_str::<AlertState>(&row.state) else { continue };
