@@ -1,7 +1,7 @@
 //! burnwatch
 
-pub mod chance;
 pub mod app;
+pub mod chance;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -14,6 +14,7 @@ pub mod deadletter;
 pub mod exit;
 pub mod field;
 pub mod healthcheck;
+pub mod import;
 pub mod incident;
 pub mod logging;
 pub mod output;

@@ -651,11 +651,19 @@ impl Evaluator {
     pub fn window(&self, slo: &str, group: &Labels, window: Option<Span>) -> Option<Counts> {
         let at = self.rules.slos.iter().position(|have| have.name == slo)?;
         let track = &self.tracks[at];
-        let group = track.groups.iter().find(|have| have.labels == *group).or(track.groups.first())?;
+        let group = track.groups.iter().find(|have| have.labels == *group)?;
         match window {
             None => Some(group.rolling.budget()),
             Some(span) => Some(group.rolling.sum(track.shape.index(span)?)),
         }
+    }
+
+    /// Sums of an SLO's group since a point in time, as its windows count them; `None`: not remembered that far back.
+    pub fn since(&self, slo: &str, group: &Labels, from: Timestamp) -> Option<Counts> {
+        let at = self.rules.slos.iter().position(|have| have.name == slo)?;
+        let track = &self.tracks[at];
+        let group = track.groups.iter().find(|have| have.labels == *group)?;
+        group.rolling.since(&track.shape, from.0.div_euclid(track.shape.slice.0))
     }
 
     /// The start of the unbroken run of slices that burn over 1x, at most `back` long (EXPLAIN 1).

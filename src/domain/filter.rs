@@ -1,6 +1,7 @@
 //! `where`: which series a rule looks at, by their dimensions (CONTRACT 4).
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,8 @@ pub enum Match {
     Not(String),
     /// `"/re/"`, anchored at both ends.
     Regex(Pattern),
+    /// `"!/re/"`: everything that the expression does not match, as Alertmanager's `!~`.
+    NotRegex(Pattern),
     /// `"x*"`.
     Prefix(String),
 }
@@ -46,6 +49,15 @@ impl Pattern {
             .map_err(|error| BadPattern { text: text.to_owned(), reason: error.to_string().lines().last().unwrap_or("").trim().to_owned() })
     }
 
+<<<<<<< HEAD
+    /// The expression without its anchors.
+=======
+    /// As it was written, without the slashes.
+>>>>>>> h-web
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Whether the whole text matches.
     pub fn matches(&self, text: &str) -> bool {
         self.regex.is_match(text)
@@ -55,11 +67,13 @@ impl Pattern {
 impl Match {
     /// Reads one condition as it is written in rules and in the API.
     pub fn parse(text: &str) -> Result<Match, BadPattern> {
+        let pattern =
+            |text: &str| (text.len() > 2 && text.starts_with('/') && text.ends_with('/')).then(|| Pattern::new(&text[1..text.len() - 1]));
         if let Some(rest) = text.strip_prefix('!') {
-            return Ok(Match::Not(rest.to_owned()));
+            return pattern(rest).map_or_else(|| Ok(Match::Not(rest.to_owned())), |pattern| pattern.map(Match::NotRegex));
         }
-        if text.len() > 2 && text.starts_with('/') && text.ends_with('/') {
-            return Pattern::new(&text[1..text.len() - 1]).map(Match::Regex);
+        if let Some(pattern) = pattern(text) {
+            return pattern.map(Match::Regex);
         }
         if let Some(prefix) = text.strip_suffix('*') {
             return Ok(Match::Prefix(prefix.to_owned()));
@@ -74,6 +88,7 @@ impl Match {
             Match::AnyOf(any) => any.iter().any(|text| value == text),
             Match::Not(text) => value != text,
             Match::Regex(pattern) => pattern.matches(value),
+            Match::NotRegex(pattern) => !pattern.matches(value),
             Match::Prefix(prefix) => value.starts_with(prefix.as_str()),
         }
     }
@@ -83,7 +98,7 @@ impl Match {
         match self {
             Match::Equal(text) | Match::Not(text) => std::slice::from_ref(text),
             Match::AnyOf(any) => any,
-            Match::Regex(_) | Match::Prefix(_) => &[],
+            Match::Regex(_) | Match::NotRegex(_) | Match::Prefix(_) => &[],
         }
     }
 }
@@ -93,12 +108,26 @@ impl PartialEq for Match {
         match (self, other) {
             (Match::Equal(a), Match::Equal(b)) | (Match::Not(a), Match::Not(b)) | (Match::Prefix(a), Match::Prefix(b)) => a == b,
             (Match::AnyOf(a), Match::AnyOf(b)) => a == b,
-            (Match::Regex(a), Match::Regex(b)) => a.text == b.text,
+            (Match::Regex(a), Match::Regex(b)) | (Match::NotRegex(a), Match::NotRegex(b)) => a.text == b.text,
             _ => false,
         }
     }
 }
 impl Eq for Match {}
+
+impl fmt::Display for Match {
+    /// As it is written in rules; a list as its texts with commas between them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Match::Equal(text) => f.write_str(text),
+            Match::AnyOf(any) => f.write_str(&any.join(",")),
+            Match::Not(text) => write!(f, "!{text}"),
+            Match::Regex(pattern) => write!(f, "/{}/", pattern.text),
+            Match::NotRegex(pattern) => write!(f, "!/{}/", pattern.text),
+            Match::Prefix(prefix) => write!(f, "{prefix}*"),
+        }
+    }
+}
 
 /// All conditions must hold. Dimensions without a condition do not matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -134,11 +163,8 @@ enum Written {
 impl Serialize for Match {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Match::Equal(text) => serializer.serialize_str(text),
             Match::AnyOf(any) => any.serialize(serializer),
-            Match::Not(text) => serializer.serialize_str(&format!("!{text}")),
-            Match::Regex(pattern) => serializer.serialize_str(&format!("/{}/", pattern.text)),
-            Match::Prefix(prefix) => serializer.serialize_str(&format!("{prefix}*")),
+            Match::Equal(_) | Match::Not(_) | Match::Regex(_) | Match::NotRegex(_) | Match::Prefix(_) => serializer.collect_str(self),
         }
     }
 }
@@ -175,7 +201,8 @@ mod tests {
         assert!(accepts("/checkout*", "/checkout/pay"));
         assert!(accepts("!bot", "phone") && accepts("!bot", "") && !accepts("!bot", "bot"));
         assert!(accepts("/eu-.*/", "eu-west") && !accepts("/eu-.*/", "xeu-west"));
-        assert!(Match::parse("/(/").is_err());
+        assert!(accepts("!/eu-.*/", "us") && accepts("!/eu-.*/", "") && !accepts("!/eu-.*/", "eu-west"));
+        assert!(Match::parse("/(/").is_err() && Match::parse("!/(/").is_err());
         let any: Match = serde_json::from_str(r#"["de","fr"]"#).unwrap();
         assert!(any.accepts("fr") && !any.accepts("us"));
         assert_eq!(serde_json::to_string(&any).unwrap(), r#"["de","fr"]"#);

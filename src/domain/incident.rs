@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::explain::Signature;
 use super::notification::{AlertState, AlertView, Change, Figures, Impact, IncidentView, Kind, Links, Status, Suspect, Verdict};
 use super::route::Routed;
 use super::rule::{Labels, Receiver, Severity};
@@ -74,6 +75,9 @@ pub struct Explained {
     /// Why nobody is named.
     #[serde(default)]
     pub reason: String,
+    /// What keeps the signature stable from one computation to the next.
+    #[serde(default)]
+    pub held: Signature,
 }
 
 /// The whole state of an incident.

@@ -374,6 +374,20 @@ impl Rolling {
         }
     }
 
+    /// The sums of the closed slices from `from` on, as windows count them; `None` if not all of them are remembered.
+    pub fn since(&self, shape: &Shape, from: Slice) -> Option<Counts> {
+        if from < self.first_slice() {
+            return None;
+        }
+        let mut sum = Counts::ZERO;
+        for slice in from..self.next() {
+            if let Some(Entry::Counted(counts)) = self.fine.get(slice) {
+                sum += weigh(shape, counts);
+            }
+        }
+        Some(sum)
+    }
+
     /// Whether a remembered slice is taken out.
     pub fn is_excluded(&self, slice: Slice) -> bool {
         self.fine.get(slice) == Some(Entry::Excluded)

@@ -275,7 +275,7 @@ impl Deliver {
             Ok(queued) => queued,
             Err(error) => return self.bury(row, now, format!("the stored notification cannot be read: {error}")),
         };
-        let Some(receiver) = queued.definition.or_else(|| rules.receiver(&row.receiver).cloned()) else {
+        let Some(receiver) = rules.receiver(&row.receiver).cloned().or(queued.definition) else {
             return self.bury(row, now, format!("receiver `{}` is no longer in the rules; put it back and replay", row.receiver));
         };
         let definition = fingerprint(&receiver);

@@ -1,24 +1,33 @@
 //! What the evaluator asks of stored history: free-form rules, and who carries an incident.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, RwLock};
 
 use arc_swap::ArcSwap;
+use tracing::warn;
 
-use crate::domain::alert::AlertState;
+use crate::domain::alert::{AlertState, Patience};
 use crate::domain::desk::{Desk, Findings};
-use crate::domain::evaluate::{AlertEvent, Evaluator};
+use crate::domain::evaluate::{AlertEvent, Evaluator, TierEvent};
 use crate::domain::incident::{Incident, Input};
+use crate::domain::lookup::Lookup;
+use crate::domain::notification::Figures;
+use crate::domain::route::canonical;
+use crate::domain::rule::{FreeRule, Labels, Severity};
+use crate::domain::snapshot::TierVerdict;
 use crate::domain::time::{Span, Timestamp};
-use crate::rules::Program;
+use crate::rules::{Program, Verdict};
 use crate::store::history::History;
+
+/// Most groups of one free-form rule.
+const GROUPS_MAX: usize = 500;
 
 /// Asks history on behalf of the evaluator.
 #[derive(Clone)]
 pub struct Explainer {
-    pub history: History,
-    pub bucket: Span,
-    pub program: Arc<ArcSwap<Program>>,
+    history: History,
+    bucket: Span,
+    program: Arc<ArcSwap<Program>>,
 }
 
 impl Explainer {
@@ -27,18 +36,145 @@ impl Explainer {
         Explainer { history, bucket, program }
     }
 
-    /// Asks the free-form rules that are due at `at`.
-    pub async fn ask_rules(&self, _: &Evaluator, _: &Desk, _: &BTreeMap<(String, String), AlertState>, _: Timestamp) -> Vec<AlertEvent> {
-        Vec::new()
+    fn lookup(&self, evaluator: &Arc<RwLock<Evaluator>>, desk: &Desk, now: Timestamp) -> Lookup {
+        Lookup {
+            archive: Arc::new(self.history.clone()),
+            budgets: evaluator.clone(),
+            rules: desk.rules().clone(),
+            now,
+            bucket: self.bucket,
+            left_out: Arc::new([]),
+        }
+    }
+
+    /// Asks the free-form rules that came due after `from`, up to `at`; gives what changed.
+    pub async fn ask_rules(
+        &self,
+        evaluator: &Arc<RwLock<Evaluator>>,
+        desk: &Desk,
+        alerts: &BTreeMap<(String, String), AlertState>,
+        from: Timestamp,
+        at: Timestamp,
+    ) -> Vec<AlertEvent> {
+        let rules: Vec<FreeRule> =
+            desk.rules().alerts.iter().filter(|rule| rule.enabled && rule.schedule.due(from, at)).cloned().collect();
+        if rules.is_empty() {
+            return Vec::new();
+        }
+        if let Err(error) = self.history.follow().await {
+            warn!(error = %error, "free-form rules could not be asked");
+            return Vec::new();
+        }
+        let (explainer, lookup, program) = (self.clone(), self.lookup(evaluator, desk, at), self.program.load_full());
+        let alerts = alerts.clone();
+        // Closures and the queries behind them block; they must not hold up the evaluator's thread pool.
+        let asked = tokio::task::spawn_blocking(move || {
+            let mut events = Vec::new();
+            for rule in &rules {
+                events.extend(explainer.ask_rule(rule, &program, &lookup, &alerts, at));
+            }
+            events
+        });
+        asked.await.unwrap_or_default()
+    }
+
+    fn ask_rule(
+        &self,
+        rule: &FreeRule,
+        program: &Program,
+        lookup: &Lookup,
+        alerts: &BTreeMap<(String, String), AlertState>,
+        at: Timestamp,
+    ) -> Vec<AlertEvent> {
+        let mut groups: BTreeSet<Labels> = BTreeSet::new();
+        if rule.by.is_empty() {
+            groups.insert(Labels::new());
+        } else {
+            groups.extend(alerts.keys().filter(|(name, _)| *name == rule.name).map(|(_, group)| super::watch::group_labels(group)));
+            let known = self.history.groups(&rule.by);
+            groups.extend(known.into_iter().take(GROUPS_MAX));
+        }
+        let mut events = Vec::new();
+        for group in groups {
+            let verdict = match program.ask(&rule.name, &group, Arc::new(lookup.clone())) {
+                Ok(verdict) => verdict,
+                Err(error) => {
+                    warn!(rule = %rule.name, "rule `{}` failed: {error}", rule.name);
+                    metrics::counter!("burnwatch_rule_errors_total", "rule" => rule.name.clone()).increment(1);
+                    // A rule that fails is neither true nor false.
+                    Verdict::Unknown(error.to_string())
+                }
+            };
+            let key = if group.is_empty() { String::new() } else { canonical(&group) };
+            let state = alerts.get(&(rule.name.clone(), key.clone())).cloned();
+            events.extend(settle(rule, group, key, state, verdict, at));
+        }
+        events
     }
 
     /// What an opening alert's incident says.
-    pub async fn findings(&self, _: &Evaluator, _: &Desk, _: &AlertEvent) -> Findings {
+    pub async fn findings(&self, _: &Arc<RwLock<Evaluator>>, _: &Desk, _: &AlertEvent) -> Findings {
         Findings::default()
     }
 
     /// What a living incident says now.
-    pub async fn refresh(&self, _: &Evaluator, _: &Desk, _: &Incident) -> Option<Input> {
+    pub async fn refresh(&self, _: &Arc<RwLock<Evaluator>>, _: &Desk, _: &Incident) -> Option<Input> {
         None
+    }
+}
+
+/// Moves the alert of a free-form rule and group on by one verdict; `None`: nothing changed.
+pub fn settle(rule: &FreeRule, group: Labels, key: String, state: Option<AlertState>, verdict: Verdict, at: Timestamp) -> Option<AlertEvent> {
+    let mut state = state.filter(|state| state.tiers.len() == 1).unwrap_or_else(|| AlertState::new(1));
+    let before = state.clone();
+    let (verdict, severity, summary) = match verdict {
+        Verdict::Unknown(_) => (TierVerdict::Unknown, None, String::new()),
+        Verdict::Clear => (TierVerdict::Clear, None, String::new()),
+        Verdict::Holds { severity, summary } => (TierVerdict::Holds, Some(severity), summary),
+    };
+    let last = at - period(rule, at);
+    let patience = Patience { pending: rule.pending, keep_firing: rule.keep_firing };
+    let (tier, change) = state.tiers[0].step(verdict, at, last, patience);
+    state.tiers[0] = tier;
+    state.unknown_since = match verdict {
+        TierVerdict::Unknown => Some(state.unknown_since.unwrap_or(at)),
+        TierVerdict::Holds | TierVerdict::Clear => None,
+    };
+    let loud: Severity = severity.or(before.severity).unwrap_or(rule.severity);
+    let alert_change = state.settle([loud], at);
+    if change.is_none() && alert_change.is_none() && state == before {
+        return None;
+    }
+    let mut labels = rule.labels.clone();
+    labels.insert("rule".into(), rule.name.clone());
+    for (name, value) in [("service", &rule.service), ("owner", &rule.owner)] {
+        if !value.is_empty() {
+            labels.insert(name.into(), value.clone());
+        }
+    }
+    labels.extend(group);
+    let text = [&summary, &rule.summary, &rule.description].into_iter().find(|text| !text.is_empty()).cloned();
+    Some(AlertEvent {
+        at,
+        rule: rule.name.clone(),
+        group: key,
+        labels,
+        change: alert_change,
+        tiers: change.map(|change| TierEvent { tier: 0, severity: loud, change, figures: Figures::default() }).into_iter().collect(),
+        figures: Figures::default(),
+        summary: text.unwrap_or_else(|| format!("{} holds", rule.name)),
+        reason: "the rule no longer holds".into(),
+        state,
+    })
+}
+
+/// The distance of two evaluations of a rule: how long an unknown verdict stands for.
+fn period(rule: &FreeRule, at: Timestamp) -> Span {
+    match &rule.schedule {
+        crate::domain::rule::Schedule::Every(span) => *span,
+        crate::domain::rule::Schedule::Cron { .. } => {
+            let timer = crate::domain::schedule::Timer::new(&rule.schedule).ok();
+            timer.and_then(|timer| timer.next_after(at)).map_or(Span::MINUTE, |next| next - at)
+        }
     }
 }

@@ -5,8 +5,8 @@
 //! outbox rows of one evaluation are one transaction, fenced by the lease.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
@@ -66,7 +66,8 @@ pub struct Watch {
 }
 
 struct Running {
-    evaluator: Evaluator,
+    /// Shared with the questions of free-form rules, which only read.
+    evaluator: Arc<RwLock<Evaluator>>,
     desk: Arc<Desk>,
     cursors: HashMap<String, i64>,
     last_series: Option<SeriesId>,
@@ -187,21 +188,24 @@ impl Watch {
         })
         .await?;
         close_to(&mut evaluator, settled);
+        let evaluator = Arc::new(RwLock::new(evaluator));
         let mut cursors = HashMap::new();
         for writer in &writers {
-            let mut last = writer.compacted_n;
-            last = feed(&mut tx, &mut evaluator, &writer.id, last).await?;
+            let last = feed(&mut tx, &evaluator, &writer.id, writer.compacted_n).await?;
             cursors.insert(writer.id.clone(), last);
         }
-        close_to(&mut evaluator, resume);
+        let stored = store::alerts::load_all(&mut tx).await?;
+        let mut held = write(&evaluator);
+        close_to(&mut held, resume);
         let mut alerts = BTreeMap::new();
-        for row in store::alerts::load_all(&mut tx).await? {
+        for row in stored {
             let Ok(state) = serde_json::from_str::<AlertState>(&row.state) else { continue };
-            evaluator.add_group(&row.rule, &group_labels(&row.grp));
+            held.add_group(&row.rule, &group_labels(&row.grp));
             alerts.insert((row.rule.clone(), row.grp.clone()), state.clone());
-            evaluator.restore(&row.rule, &row.grp, state);
+            held.restore(&row.rule, &row.grp, state);
         }
-        let (bytes, groups) = evaluator.window_bytes();
+        let (bytes, groups) = held.window_bytes();
+        drop(held);
         info!(groups, bytes, series = series.len(), took_ms = began.elapsed().as_millis() as u64, resume = %resume, "windows are ready");
         Ok(Running { evaluator, desk, cursors, last_series, alerts })
     }
@@ -219,8 +223,12 @@ impl Watch {
         let writers = store::writer::all(&mut tx).await?;
         let target = self.watermark(&writers, now);
         let Some(running) = &mut self.running else { return Ok(Report::default()) };
-        for (id, series) in store::series::after(&mut tx, running.last_series.unwrap_or(SeriesId(0))).await? {
-            running.evaluator.add_series(id, &series);
+        let new = match running.last_series {
+            Some(last) => store::series::after(&mut tx, last).await?,
+            None => store::series::all(&mut tx).await?,
+        };
+        for (id, series) in new {
+            write(&running.evaluator).add_series(id, &series);
             running.last_series = Some(id);
         }
         for writer in &writers {
@@ -232,29 +240,30 @@ impl Watch {
                 return Ok(Report::default());
             }
             if *cursor < writer.last_n {
-                *cursor = feed(&mut tx, &mut running.evaluator, &writer.id, *cursor).await?;
+                *cursor = feed(&mut tx, &running.evaluator, &writer.id, *cursor).await?;
             }
         }
         drop(tx);
-        if running.evaluator.evaluated_to() + bucket > target {
+        let from = read(&running.evaluator).evaluated_to();
+        if from + bucket > target {
             return Ok(Report::default());
         }
         let began = tokio::time::Instant::now();
         let uptime = Uptime::new(&writers, Span::seconds(2));
         let mut events: Vec<AlertEvent> = Vec::new();
         let mut evaluated = 0;
-        while running.evaluator.evaluated_to() + bucket <= target {
-            let from = running.evaluator.evaluated_to();
-            events.extend(running.evaluator.advance(uptime.covers(from, bucket)));
+        let mut at = from;
+        while at + bucket <= target {
+            events.extend(write(&running.evaluator).advance(uptime.covers(at, bucket)));
+            at += bucket;
             evaluated += 1;
         }
-        let at = running.evaluator.evaluated_to();
         let took = began.elapsed();
         metrics::counter!("burnwatch_evaluations_total").increment(evaluated);
         metrics::histogram!("burnwatch_evaluation_duration_seconds").record(took.as_secs_f64());
         metrics::gauge!("burnwatch_evaluation_lag_seconds").set((now - at).as_secs_f64());
         let events = if evaluated > 1 { newest(events, &running.alerts) } else { events };
-        let free = self.setup.explainer.ask_rules(&running.evaluator, &running.desk, &running.alerts, at).await;
+        let free = self.setup.explainer.ask_rules(&running.evaluator, &running.desk, &running.alerts, from, at).await;
         let events: Vec<AlertEvent> = events.into_iter().chain(free).collect();
         let queued = self.commit(at, now, events).await?;
         self.publish(at, now, Span::from(took));
@@ -371,7 +380,7 @@ impl Watch {
     /// Looks again at who is hit and why, while an incident lives (EXPLAIN 6).
     async fn refresh(&mut self, now: Timestamp) -> Result<(), StoreError> {
         let Some(running) = &mut self.running else { return Ok(()) };
-        let at = running.evaluator.evaluated_to();
+        let at = read(&running.evaluator).evaluated_to();
         if at <= self.last_refresh {
             return Ok(());
         }
@@ -393,7 +402,7 @@ impl Watch {
 
     fn publish(&mut self, at: Timestamp, now: Timestamp, took: Span) {
         let Some(running) = &mut self.running else { return };
-        let slos = running.evaluator.statuses();
+        let slos = write(&running.evaluator).statuses();
         for status in &slos {
             gauges(status);
         }
@@ -407,7 +416,7 @@ impl Watch {
             rules: running.desk.rules().clone(),
             slos,
             alerts: alerts.collect(),
-            silent_apps: running.evaluator.silent_streams(5),
+            silent_apps: read(&running.evaluator).silent_streams(5),
             events_late: self.setup.flushed.late(),
             series: self.setup.flushed.series.load(Ordering::Relaxed),
             folded: self.setup.flushed.folded.load(Ordering::Relaxed),
@@ -417,13 +426,23 @@ impl Watch {
     }
 }
 
+// A panic inside one of these locks ends the process's evaluations anyway: the memory is rebuilt.
+fn write(evaluator: &RwLock<Evaluator>) -> RwLockWriteGuard<'_, Evaluator> {
+    evaluator.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read(evaluator: &RwLock<Evaluator>) -> RwLockReadGuard<'_, Evaluator> {
+    evaluator.read().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Feeds a writer's partials after `last` into the evaluator; gives the number of the newest one.
-async fn feed(tx: &mut Tx, evaluator: &mut Evaluator, writer: &str, mut last: i64) -> Result<i64, StoreError> {
+async fn feed(tx: &mut Tx, evaluator: &RwLock<Evaluator>, writer: &str, mut last: i64) -> Result<i64, StoreError> {
     loop {
         let page = store::partial::after(tx, writer, last, PAGE).await?;
         if page.is_empty() {
             return Ok(last);
         }
+        let mut evaluator = write(evaluator);
         for row in &page {
             last = row.n;
             let fed = segment::read_brief(&row.data, |_| true, |id, slice, brief| evaluator.add(id, slice, &brief));
@@ -436,7 +455,7 @@ async fn feed(tx: &mut Tx, evaluator: &mut Evaluator, writer: &str, mut last: i6
 
 /// Stores the state of an alert, or forgets it when nothing is left to know.
 async fn remember(tx: &mut Tx, running: &mut Running, key: (String, String), state: AlertState, at: Timestamp) -> Result<(), StoreError> {
-    running.evaluator.set_incident(&key.0, &key.1, state.incident.clone());
+    write(&running.evaluator).set_incident(&key.0, &key.1, state.incident.clone());
     if state.is_idle() {
         store::alerts::delete(tx, &key.0, &key.1).await?;
         running.alerts.remove(&key);

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::domain::notification::Kind;
 use crate::domain::rule::Field;
+use crate::domain::time::Span;
 
 use super::http::{Answer, join, json_headers, part, set_header};
 use super::outcome::{SendError, Trouble};
@@ -23,7 +24,8 @@ pub(crate) struct Tracker<'a> {
     pub token: &'a Field,
     pub project: &'a str,
     pub issue_type: &'a str,
-    /// `labels`, `priority`, `fields`, `resolve_transition`, `reopen_transition`.
+    /// `labels`, `priority`, `fields`, `resolve_transition`, `reopen_transition`,
+    /// `reopen_within`, `wont_fix_resolution`.
     pub options: &'a BTreeMap<String, Value>,
 }
 
@@ -68,10 +70,29 @@ impl Jira<'_, '_> {
     }
 
     async fn find(&self) -> Result<Option<String>, SendError> {
-        let jql = format!("project = {} AND labels = {} ORDER BY created DESC", quote(self.tracker.project), quote(&self.label));
+        let jql = self.jql()?;
         let body = json!({ "jql": jql, "maxResults": 1, "fields": ["status"] });
         let answer = self.call(Method::POST, "/rest/api/3/search/jql", &body).await?;
         Ok(answer.json()?.pointer("/issues/0/key").and_then(Value::as_str).map(str::to_owned))
+    }
+
+    /// Finds the incident's issue. `reopen_within` leaves those alone that were closed longer ago, `wont_fix_resolution`
+    /// those that somebody closed on purpose.
+    fn jql(&self) -> Result<String, SendError> {
+        let mut jql = format!("project = {} AND labels = {}", quote(self.tracker.project), quote(&self.label));
+        if let Some(written) = self.tracker.options.get("reopen_within") {
+            let span = written
+                .as_str()
+                .and_then(|text| text.parse::<Span>().ok())
+                .ok_or_else(|| SendError::new(Trouble::Settings, "a jira receiver's `reopen_within` is written like \"3d\""))?;
+            let minutes = span.millis() / Span::MINUTE.millis();
+            jql.push_str(&format!(" AND (resolutiondate is EMPTY OR resolutiondate >= -{minutes}m)"));
+        }
+        if let Some(resolution) = self.tracker.options.get("wont_fix_resolution").and_then(Value::as_str) {
+            // `!=` alone would leave out issues without a resolution.
+            jql.push_str(&format!(" AND (resolution is EMPTY OR resolution != {})", quote(resolution)));
+        }
+        Ok(jql + " ORDER BY created DESC")
     }
 
     async fn create(&self, message: &Message) -> Result<Sent, SendError> {

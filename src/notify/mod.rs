@@ -14,7 +14,6 @@ pub mod fake;
 pub mod github;
 pub mod http;
 pub mod jira;
-pub mod keys;
 pub mod opsgenie;
 pub mod outcome;
 pub mod pagerduty;
@@ -84,7 +83,8 @@ pub struct Delivery {
 }
 
 /// What an outbox row's payload holds: the notification and, beside it, the receiver as it was defined when the row
-/// was written. The latter decides, so that a close reaches who was told of the opening.
+/// was written. The rules come first, so that a corrected definition helps what is waiting; the stored one serves
+/// when the receiver is no longer there, so that a close reaches who was told of the opening.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Queued {
     #[serde(flatten)]

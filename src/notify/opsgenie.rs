@@ -15,8 +15,18 @@ use super::outcome::SendError;
 use super::text;
 use super::{Context, Sent, escape};
 
-/// Options of the receiver that go into a new alert as they are.
-const PASSED_ON: [&str; 5] = ["responders", "visibleTo", "actions", "entity", "details"];
+/// Options of the receiver that go into a new alert as they are, and their names there.
+const PASSED_ON: [(&str, &str); 9] = [
+    ("responders", "responders"),
+    ("visible_to", "visibleTo"),
+    ("visibleTo", "visibleTo"),
+    ("actions", "actions"),
+    ("entity", "entity"),
+    ("source", "source"),
+    ("user", "user"),
+    ("note", "note"),
+    ("details", "details"),
+];
 
 /// Creates, acknowledges or closes the alert under the alias; in between adds notes.
 pub(crate) async fn send(
@@ -80,8 +90,8 @@ fn alert(context: &Context<'_>, message: &text::Message, alias: &str, options: &
         "tags": tags,
         "details": details,
     });
-    for name in PASSED_ON {
-        match options.get(name) {
+    for (option, name) in PASSED_ON {
+        match options.get(option) {
             Some(Value::Object(given)) if name == "details" => {
                 for (key, value) in given {
                     alert["details"][key] = value.clone();

@@ -17,7 +17,7 @@ use super::{Context, Sent, escape};
 
 const TABLE: &str = "/api/now/table/incident";
 /// Options that say how a record is closed rather than what stands in it.
-const OURS: [&str; 4] = ["resolved_state", "reopened_state", "close_code", "close_notes"];
+const OURS: [&str; 5] = ["resolved_state", "reopened_state", "close_code", "close_notes", "fields"];
 
 /// How to sign in: a token, or a user and a password.
 pub(crate) struct Access<'a> {
@@ -26,7 +26,8 @@ pub(crate) struct Access<'a> {
     pub token: Option<&'a Field>,
 }
 
-/// Creates the record, or finds it and tells it what happened. Options go into the record as they are (`assignment_group`, …).
+/// Creates the record, or finds it and tells it what happened. Options go into the record as they are
+/// (`assignment_group`, …), and so does what `fields` holds.
 pub(crate) async fn send(
     context: &Context<'_>,
     base_url: &str,
@@ -96,6 +97,9 @@ impl Table<'_, '_> {
             "correlation_display": "burnwatch",
         });
         for (name, value) in self.options.iter().filter(|(name, _)| !OURS.contains(&name.as_str())) {
+            record[name] = value.clone();
+        }
+        for (name, value) in self.options.get("fields").and_then(Value::as_object).into_iter().flatten() {
             record[name] = value.clone();
         }
         let answer = self.call(Method::POST, TABLE, &record).await?;

@@ -110,7 +110,7 @@ impl Bot<'_, '_> {
         let mut headers: HeaderMap = json_headers();
         headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json; charset=utf-8"));
         set_header(&mut headers, "authorization", &self.authorization).map_err(Refused::Failed)?;
-        let call = self.context.call(Method::POST, join(self.base_url, &format!("/{method}")), headers, body);
+        let call = self.context.call(Method::POST, join(self.base_url, &format!("/api/{method}")), headers, body);
         let answer = call.await.and_then(|answer| answer.success(self.context.now)).map_err(Refused::Failed)?;
         let said = answer.json().map_err(Refused::Failed)?;
         if said["ok"] == Value::Bool(true) {

@@ -67,6 +67,17 @@ pub(super) enum RefersTo {
     Slo,
 }
 
+impl RefersTo {
+    /// As it is called in messages and where names are declared.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            RefersTo::Receiver => "receiver",
+            RefersTo::TimeInterval => "time interval",
+            RefersTo::Slo => "SLO",
+        }
+    }
+}
+
 impl Draft {
     pub(super) fn new(dimensions: &[String], bucket: Span, retention: Span) -> Draft {
         Draft { dimensions: dimensions.iter().cloned().collect(), bucket, retention, ..Draft::default() }
@@ -75,7 +86,7 @@ impl Draft {
     /// Remembers a name; a second declaration of the same kind and name is reported.
     pub(super) fn declare(&mut self, kind: &'static str, name: &str, at: &Place) {
         self.declared += 1;
-        if self.declared == DECLARATIONS_MAX + 1 {
+        if self.declared == DECLARATIONS_MAX {
             self.problems.error(at, format!("a rules folder may declare at most {DECLARATIONS_MAX} things"));
         }
         match self.names.get(&(kind, name.to_owned())) {
@@ -89,9 +100,14 @@ impl Draft {
         }
     }
 
+    /// The names of a kind, also of what was declared with errors.
+    pub(super) fn declared_names(&self, kind: &str) -> BTreeSet<String> {
+        self.names.keys().filter(|(of, _)| *of == kind).map(|(_, name)| name.clone()).collect()
+    }
+
     /// Whether there is room for another declaration.
     pub(super) fn has_room(&self) -> bool {
-        self.declared <= DECLARATIONS_MAX
+        self.declared < DECLARATIONS_MAX
     }
 
     pub(super) fn refer(&mut self, kind: RefersTo, names: &[(String, Place)]) {
@@ -170,6 +186,9 @@ pub(super) fn register(engine: &mut Engine, draft: &Shared, name: &'static str, 
         let draft = draft.clone();
         let run = move |ctx: NativeCallContext, args: Vec<Dynamic>| -> Outcome<Dynamic> {
             let mut draft = draft.lock();
+            if !draft.has_room() {
+                return Err("the folder declares too much".into());
+            }
             if !draft.open {
                 return Err(format!("`{name}` declares something, which is done at load and not in a closure").into());
             }

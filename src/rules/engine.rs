@@ -74,8 +74,9 @@ pub(super) fn bare() -> Engine {
     engine.set_fail_on_invalid_map_property(true);
     engine
         .set_max_operations(AT_LOAD.operations)
-        .set_max_expr_depths(64, 48)
-        .set_max_call_levels(24)
+        // Together they keep the deepest run below 1.5 MiB of stack; threads have 2.
+        .set_max_expr_depths(64, 40)
+        .set_max_call_levels(20)
         .set_max_string_size(64 * 1024)
         .set_max_array_size(10_000)
         .set_max_map_size(1_024)
@@ -271,5 +272,18 @@ mod tests {
             assert!(engine.eval::<bool>(script).unwrap(), "{script}");
         }
         assert_eq!(engine.eval::<f64>("let x = 1.5; x += 1; x * 2").unwrap(), 5.0);
+    }
+
+    #[test]
+    fn the_deepest_run_fits_the_stack_of_a_thread() {
+        for (open, close) in [("(1 + ", ")"), ("abs(", ")"), ("[", "][0]"), ("if true { ", " } else { 0 }"), ("{ let x = ", "; x }")] {
+            let engine = bare();
+            let nested = |depth: usize| format!("fn f(x) {{ {}f(x + 1){} }} f(0)", open.repeat(depth), close.repeat(depth));
+            let deepest = (1..64).rev().find_map(|depth| engine.compile(nested(depth)).ok()).unwrap();
+            // A stack overflow would end the whole process, so less than a thread's 2 MiB must do.
+            let run = move || bare().eval_ast::<Dynamic>(&deepest).map_err(|error| message_of(innermost(&error).0));
+            let thread = std::thread::Builder::new().stack_size(3 << 19).spawn(run).unwrap();
+            assert!(thread.join().unwrap().unwrap_err().contains("too deep"), "{open}");
+        }
     }
 }

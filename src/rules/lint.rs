@@ -106,11 +106,11 @@ pub(super) fn check(source: &mut Source, known: &Known, problems: &mut Problems,
         problems,
         named,
     };
-    reader.statements(&ast, &[], false);
+    // The walk over a whole file goes into function bodies without saying whose they are.
+    reader.statements(&ast.clone_statements_only(), &[], false);
     let lib = ast.shared_lib();
     let functions: Vec<_> = lib.iter_script_fn_info().map(|(.., function)| function.clone()).collect();
     for function in &functions {
-        // A tree of its own, because the walk over a whole file does not say whose body it is in.
         let mut module = Module::new();
         module.set_script_fn(function.clone());
         let body = AST::new(std::iter::empty::<Stmt>(), module);
@@ -179,7 +179,10 @@ impl Reader<'_> {
 
     /// A variable that nobody defines. The name of a function is a value as well.
     fn undefined(&mut self, name: &str, at: Position, function: bool) {
-        if self.own.contains(name) || self.source.lost.contains(name) {
+        if self.own.contains(name) {
+            return;
+        }
+        if self.source.lost.contains(name) {
             self.missing.variables.insert(name.to_owned());
             return;
         }
@@ -229,8 +232,12 @@ impl Reader<'_> {
             }
             return;
         }
+        if call.name == "print" {
+            let place = self.source.place(at);
+            self.problems.warning(&place, "nobody reads what rules print; `debug(x)` writes to the report of `check`");
+        }
         if method && query::NAMES.contains(&call.name.as_str()) {
-            self.query(call);
+            self.query(call, at);
         }
         self.calls.push((call.name.to_string(), call.args.len(), method, at));
     }
@@ -250,10 +257,9 @@ impl Reader<'_> {
                 continue;
             }
             let message = if method {
-                format!(
-                    "there is no method `{name}`{}",
-                    hint(&name, query::NAMES.into_iter().chain(self.known.functions.iter().map(String::as_str)))
-                )
+                let near = hint(&name, query::NAMES);
+                let near = if near.is_empty() { hint(&name, self.known.functions.iter().map(String::as_str)) } else { near };
+                format!("there is no method `{name}`{near}")
             } else {
                 let candidates = self.own.iter().chain(&self.known.functions).map(String::as_str);
                 format!("there is no function `{name}`{}", hint(&name, candidates))
@@ -327,7 +333,7 @@ impl Reader<'_> {
     }
 
     /// The `where` of a query is checked where it is a literal, also in branches that no dry run takes.
-    fn query(&mut self, call: &FnCallExpr) {
+    fn query(&mut self, call: &FnCallExpr, at: Position) {
         let metric = match call.args.first() {
             Some(Expr::StringConstant(name, _)) => Metric::parse(name),
             _ => None,
@@ -339,6 +345,7 @@ impl Reader<'_> {
                     if !query::CHANGE_KEYS.contains(&key.name.as_str()) {
                         let near = hint(&key.name, query::CHANGE_KEYS);
                         self.error(key.pos, format!("changes have no `{}`{near}; they have kind, app and release", key.name));
+                        self.problems.errors.insert(self.source.place(at));
                     }
                     continue;
                 }
@@ -347,6 +354,8 @@ impl Reader<'_> {
                 {
                     let message = no_dimension(metric, &key.name, &self.known.dimensions);
                     self.error(key.pos, message);
+                    // The dry run would complain at the call as well.
+                    self.problems.errors.insert(self.source.place(at));
                     continue;
                 }
                 let values = self.named.values.entry(key.name.to_string()).or_default();
@@ -361,6 +370,22 @@ impl Reader<'_> {
                     }
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_functions_that_rules_have_are_known() {
+        let known = functions_of(&super::super::engine::bare());
+        for name in ["len", "push", "keys", "abs", "round", "to_upper", "contains", "range", "filter", "sqrt"] {
+            assert!(known.contains(name), "{name}");
+        }
+        for name in ["elapsed", "blob", "eval"] {
+            assert!(!known.contains(name), "{name}");
         }
     }
 }

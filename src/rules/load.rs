@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rhai::{AST, Dynamic, Engine, EvalAltResult, Module, Position, Scope, Shared as Arced, Stmt};
 
@@ -17,6 +18,9 @@ use super::value::Broken;
 use super::{alert, calendar, dry_run, query, receiver, references, route, sli, slo, tier};
 use crate::domain::rule::{Place, RuleSet};
 use crate::domain::time::Span;
+
+/// What a whole folder may take to run; ten thousand rules take about a second.
+const LOAD_MAX: Duration = Duration::from_secs(20);
 
 /// What rules need to know of the process that loads them.
 pub struct Env<'a> {
@@ -71,6 +75,17 @@ pub fn load(files: &BTreeMap<String, String>, env: &Env) -> Loaded {
         add(&mut engine, &draft);
     }
     query::add(&mut engine);
+    let report = draft.clone();
+    // `debug(x)` speaks to the author, at load; at an evaluation there is nobody to read it.
+    engine.on_debug(move |text, source, at| {
+        let mut draft = report.lock();
+        if draft.open {
+            draft.problems.warning(
+                &super::source::place(source.unwrap_or_default(), at),
+                format!("debug: {}", text.chars().take(500).collect::<String>()),
+            );
+        }
+    });
 
     let mut problems = Problems::default();
     let mut sources: Vec<Source> = Vec::new();
@@ -103,8 +118,9 @@ pub fn load(files: &BTreeMap<String, String>, env: &Env) -> Loaded {
     }
     let mut lost: BTreeSet<String> = sources.iter().flat_map(|source| source.lost.iter().cloned()).collect();
     let libraries = libraries(&mut engine, &sources, &draft);
+    let started = Instant::now();
     for source in sources.iter().filter(|source| source.usage == Use::Declarations) {
-        run(&engine, source, &missing.variables, &draft, &mut lost);
+        run(&engine, source, &missing.variables, &draft, &mut lost, started);
     }
     let mut draft = draft.take();
     finish(&mut draft, &lost, named, engine, &sources, libraries, files, env)
@@ -158,7 +174,7 @@ fn stand_in(engine: &mut Engine, functions: &BTreeSet<String>) {
     let broken = || Dynamic::from(Broken);
     for name in functions {
         let name = name.as_str();
-        engine.register_fn(name, move || broken());
+        engine.register_fn(name, broken);
         engine.register_fn(name, move |_: Dynamic| broken());
         engine.register_fn(name, move |_: Dynamic, _: Dynamic| broken());
         engine.register_fn(name, move |_: Dynamic, _: Dynamic, _: Dynamic| broken());
@@ -186,13 +202,20 @@ fn libraries(engine: &mut Engine, sources: &[Source], draft: &Shared) -> Vec<(St
 }
 
 /// Runs a file, one statement at a time, so that a failing one costs only itself.
-fn run(engine: &Engine, source: &Source, undefined: &BTreeSet<String>, draft: &Shared, lost: &mut BTreeSet<String>) {
+fn run(engine: &Engine, source: &Source, undefined: &BTreeSet<String>, draft: &Shared, lost: &mut BTreeSet<String>, started: Instant) {
     let mut scope = Scope::new();
     // Below everything that the file defines: found by name only.
     for name in undefined {
         scope.push_dynamic(name.as_str(), Dynamic::from(Broken));
     }
     for statement in source.ast.statements() {
+        if started.elapsed() > LOAD_MAX {
+            draft
+                .lock()
+                .problems
+                .error(&source.place(statement.position()), format!("loading takes longer than {} seconds", LOAD_MAX.as_secs()));
+            return;
+        }
         let mut one = AST::new_with_source([statement.clone()], source.ast.shared_lib().clone(), source.path.as_str());
         one.set_source(source.path.as_str());
         let depth = scope.len();
@@ -229,7 +252,7 @@ fn report(error: &EvalAltResult, source: &Source, draft: &Shared) {
 
 /// A stand-in went into an operation that knows nothing of it; what it stands for was reported.
 fn message_mentions_broken(error: &EvalAltResult) -> bool {
-    error.to_string().contains("Broken")
+    error.to_string().contains("value::Broken")
 }
 
 /// What a constructor takes, for a call that does not fit.

@@ -13,6 +13,7 @@ use super::draft::Closures;
 use super::engine::{AT_EVALUATION, describe, innermost, message_of, within_budget};
 use super::query::{Asked, NothingMeasured, Query, Surroundings};
 use super::source::place;
+use super::value::Broken;
 use crate::domain::measure::Measure;
 use crate::domain::rule::{Labels, Place, RuleSet, Severity};
 
@@ -89,6 +90,11 @@ impl Program {
         Program { engine: Some(Arc::new(engine)), rules, around: Arc::new(around), tests, libraries }
     }
 
+    /// Whether a rule of this name can be asked.
+    pub fn has(&self, rule: &str) -> bool {
+        self.rules.contains_key(rule)
+    }
+
     /// Asks one rule for one group (its `by` dimensions; empty without `by`).
     ///
     /// Filters are narrowed to the group here, before `q` sees them.
@@ -131,6 +137,8 @@ impl Program {
         };
         let answered = guarded(&found.closures.place, || {
             let holds = match self.call(found, &found.closures.when, &query)? {
+                // Only in a dry run of rules with errors: what it stands for was reported.
+                Answered::Value(value) if value.is::<Broken>() => false,
                 Answered::Value(value) => value.as_bool().map_err(|_| RuleError {
                     place: found.closures.place.clone(),
                     message: format!("`when` of `{rule}` gave {}; it must give true or false", describe(&value)),

@@ -70,7 +70,7 @@ const JIRA: [&str; 13] = [
     "wont_fix_resolution",
 ];
 const GITHUB: [&str; 7] = ["base_url", "token", "repo", "labels", "options", "assignees", "milestone"];
-const SERVICENOW: [&str; 13] = [
+const SERVICENOW: [&str; 15] = [
     "base_url",
     "user",
     "password",
@@ -83,6 +83,8 @@ const SERVICENOW: [&str; 13] = [
     "category",
     "close_code",
     "close_notes",
+    "resolved_state",
+    "reopened_state",
     "fields",
 ];
 
@@ -327,6 +329,9 @@ fn jira(fields: &mut Fields, problems: &mut Problems) -> Option<ReceiverKind> {
     let user = fields.take("user").and_then(|value| value.field(problems));
     let token = needed(fields, "token", problems);
     let project = needed_text(fields, "project", problems);
+    if let Some(value) = fields.peek("reopen_within") {
+        value.length(problems);
+    }
     let issue_type = fields.text("issue_type", problems).unwrap_or_else(|| "Task".into());
     let options = options(fields, &JIRA[6..], problems);
     Some(ReceiverKind::Jira { base_url: base_url?, user, token: token?, project: project?, issue_type, options })

@@ -8,26 +8,21 @@ use super::lint::Named;
 use super::problem::hint;
 use super::query::Asked;
 use crate::domain::filter::Filter;
-use crate::domain::rule::{Receiver, RuleSet, Sli, Slo, TimeInterval};
+use crate::domain::rule::{RuleSet, Sli, Slo};
 
 /// Checks every reference by name. Names in `lost` may have been meant by what could not be read.
 pub(super) fn check(draft: &mut Draft, lost: &BTreeSet<String>) {
-    let Draft { problems, set, references, .. } = draft;
-    let mut known: BTreeMap<RefersTo, BTreeSet<&str>> = BTreeMap::new();
-    known.insert(RefersTo::Receiver, set.receivers.iter().map(|Receiver { name, .. }| name.as_str()).collect());
-    known.insert(RefersTo::TimeInterval, set.time_intervals.iter().map(|TimeInterval { name, .. }| name.as_str()).collect());
-    known.insert(RefersTo::Slo, set.slos.iter().map(|Slo { name, .. }| name.as_str()).collect());
+    let known: BTreeMap<RefersTo, BTreeSet<String>> = [RefersTo::Receiver, RefersTo::TimeInterval, RefersTo::Slo]
+        .into_iter()
+        .map(|kind| (kind, draft.declared_names(kind.name())))
+        .collect();
+    let Draft { problems, references, .. } = draft;
     for Reference { kind, name, at } in references.iter() {
         let names = &known[kind];
-        if names.contains(name.as_str()) || lost.contains(name) {
+        if names.contains(name) || lost.contains(name) {
             continue;
         }
-        let what = match kind {
-            RefersTo::Receiver => "receiver",
-            RefersTo::TimeInterval => "time interval",
-            RefersTo::Slo => "SLO",
-        };
-        problems.error(at, format!("there is no {what} `{name}`{}", hint(name, names.iter().copied())));
+        problems.error(at, format!("there is no {} `{name}`{}", kind.name(), hint(name, names.iter().map(String::as_str))));
     }
     composites(draft);
     unused(draft);

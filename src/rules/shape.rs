@@ -22,7 +22,6 @@ pub(super) enum Form {
     List(Vec<Shape>),
     /// A variable that may be declared as a literal elsewhere in the file.
     Variable(String),
-    Text(String),
     Other,
 }
 
@@ -34,10 +33,17 @@ impl Shape {
             }
             Expr::Array(parts, _) => Form::List(parts.iter().map(Shape::of).collect()),
             Expr::Variable(parts, _, _) if parts.2.is_empty() => Form::Variable(parts.1.to_string()),
-            Expr::StringConstant(text, _) => Form::Text(text.to_string()),
             _ => Form::Other,
         };
-        Shape { at: expr.start_position(), form }
+        Shape { at: start(expr), form }
+    }
+}
+
+/// Where an expression begins; an operator's call has the place of the operator.
+fn start(expr: &Expr) -> Position {
+    match expr {
+        Expr::FnCall(call, _) if call.op_token.is_some() && !call.args.is_empty() => start(&call.args[0]),
+        _ => expr.start_position(),
     }
 }
 

@@ -42,8 +42,6 @@ pub(super) struct Source {
     pub(super) text: String,
     pub(super) ast: Arc<AST>,
     pub(super) shapes: Shapes,
-    /// Whether something was blanked.
-    pub(super) broken: bool,
     /// Texts and names in blanked blocks: what they would have declared is not called unknown.
     pub(super) lost: BTreeSet<String>,
 }
@@ -70,7 +68,6 @@ pub(super) fn place(path: &str, at: Position) -> Place {
 pub(super) fn parse(engine: &Engine, path: &str, text: &str, problems: &mut Problems) -> Source {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     let mut lost = BTreeSet::new();
-    let mut broken = false;
     let mut ast = AST::empty();
     for _ in 0..=BLANKED_MAX {
         match engine.compile(lines.join("\n")) {
@@ -81,7 +78,6 @@ pub(super) fn parse(engine: &Engine, path: &str, text: &str, problems: &mut Prob
             Err(error) => {
                 let at = end_if_unknown(error.1, &lines);
                 problems.error(&place(path, at), syntax(&error));
-                broken = true;
                 let Some((from, to)) = block_to_blank(&lines, at) else { break };
                 lost.extend(names_in(&lines[from..to].join("\n")));
                 for line in &mut lines[from..to] {
@@ -91,15 +87,7 @@ pub(super) fn parse(engine: &Engine, path: &str, text: &str, problems: &mut Prob
         }
     }
     ast.set_source(path);
-    Source {
-        path: path.to_owned(),
-        usage: Use::of(path),
-        text: text.to_owned(),
-        ast: Arc::new(ast),
-        shapes: Shapes::default(),
-        broken,
-        lost,
-    }
+    Source { path: path.to_owned(), usage: Use::of(path), text: text.to_owned(), ast: Arc::new(ast), shapes: Shapes::default(), lost }
 }
 
 fn end_if_unknown(at: Position, lines: &[String]) -> Position {
@@ -215,7 +203,7 @@ mod tests {
     fn what_a_broken_block_would_declare_is_remembered() {
         let mut found = Problems::default();
         let source = parse(&engine::bare(), "a.rhai", "let limit = ;\nreceiver(\"pager\", );\nfoo(1)", &mut found);
-        assert!(source.broken && source.lost.contains("limit"), "{:?}", source.lost);
+        assert!(source.lost.contains("limit"), "{:?}", source.lost);
     }
 
     #[test]

@@ -239,22 +239,27 @@ fn written(draft: &mut Draft, tier: &TierValue, frame: &Frame) -> Option<Tier> {
 
 fn scaled(draft: &mut Draft, preset: &Preset, frame: &Frame) -> Vec<Tier> {
     let mut tiers = Vec::new();
+    let mut left_out = Vec::new();
     for tier in &preset.tiers {
         match settle(tier, frame) {
             Some(Ok(tier)) => tiers.push(tier),
             Some(Err(fault)) => {
                 let long = tier.long.as_ref().map_or(Span::ZERO, |(long, _)| *long);
-                draft
-                    .problems
-                    .warning(&preset.place, format!("burn_rate leaves out its {} tier over {long}: {}", tier.severity, fault.why));
+                left_out.push(format!("its {} tier over {long}: {}", tier.severity, fault.why));
             }
             None => {}
         }
     }
     if tiers.is_empty() {
-        draft
-            .problems
-            .error(&preset.place, "burn_rate has no tier that could ever hold for this objective and window; write tiers of your own");
+        let why = left_out.join("; ");
+        draft.problems.error(
+            &preset.place,
+            format!("burn_rate has no tier that could ever hold for this objective and window ({why}); write tiers of your own"),
+        );
+        return tiers;
+    }
+    for tier in left_out {
+        draft.problems.warning(&preset.place, format!("burn_rate leaves out {tier}"));
     }
     tiers
 }

@@ -364,6 +364,11 @@ impl Fields {
         self.entries.remove(key).map(|(_, value)| value).filter(|value| !value.it.is_unit())
     }
 
+    /// A field that stays where it is.
+    pub(super) fn peek(&self, key: &str) -> Option<&Value> {
+        self.entries.get(key).map(|(_, value)| value).filter(|value| !value.it.is_unit())
+    }
+
     /// Takes a field out that must be there.
     pub(super) fn need(&mut self, key: &str, problems: &mut Problems) -> Option<Value> {
         let value = self.take(key);
@@ -383,9 +388,5 @@ impl Fields {
 
     pub(super) fn flag(&mut self, key: &str, problems: &mut Problems) -> Option<bool> {
         self.take(key)?.flag(problems)
-    }
-
-    pub(super) fn labels(&mut self, key: &str, problems: &mut Problems) -> Labels {
-        self.take(key).map(|value| value.labels(problems)).unwrap_or_default()
     }
 }

@@ -13,6 +13,7 @@ use crate::domain::cell::Cell;
 use crate::domain::filter::{Filter, Match};
 use crate::domain::metric::Metric;
 use crate::domain::notification::{Change, ChangeKind};
+use crate::domain::rule::Labels;
 use crate::domain::series::{Series, SeriesId};
 use crate::domain::time::{Span, Timestamp};
 
@@ -119,6 +120,21 @@ impl History {
             }
         })
         .await
+    }
+
+    /// Reads which series are new.
+    pub async fn follow(&self) -> Result<(), StoreError> {
+        let mut tx = self.store.read().await?;
+        self.catalog.follow(&mut tx).await
+    }
+
+    /// The combinations of dimension values that series have, in order: the groups of a free-form rule.
+    /// A series without any of the dimensions is no group.
+    pub fn groups(&self, by: &[String]) -> BTreeSet<Labels> {
+        let known = self.catalog.known.read().unwrap_or_else(PoisonError::into_inner);
+        let series = known.by_metric.values().flatten().map(|(_, series)| series);
+        let with_any = series.filter(|series| by.iter().any(|name| !series.get(name).is_empty()));
+        with_any.map(|series| by.iter().map(|name| (name.clone(), series.get(name).to_owned())).collect()).collect()
     }
 
     fn wait<T: Send>(&self, work: impl Future<Output = Result<T, StoreError>> + Send) -> Result<T, String> {

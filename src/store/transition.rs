@@ -59,7 +59,7 @@ pub async fn commit(tx: &mut Tx, outcomes: &[Outcome], now: Timestamp, public_ur
                 sequence: parcel.sequence,
                 receiver: parcel.receiver,
                 correlation: parcel.correlation_key,
-                kind: parcel.kind.name()["incident.".len()..].to_owned(),
+                kind: parcel.kind.name().to_owned(),
                 payload: json(&payload),
                 state: "pending".into(),
                 due_at: now,

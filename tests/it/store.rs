@@ -462,6 +462,13 @@ on_both! {
         assert!(outbox::claim(&mut tx, claim(100)).await.unwrap().is_empty());
         let claimed = outbox::claim(&mut tx, claim(101)).await.unwrap();
         assert_eq!((ids(&claimed), claimed[0].attempts), (vec!["d"], 0));
+        assert_eq!(outbox::release_all(&mut tx).await.unwrap(), 1);
+        assert!(outbox::progress(&mut tx, "d", r#"{"ticket":1}"#).await.unwrap());
+        let again = outbox::claim(&mut tx, claim(102)).await.unwrap();
+        assert_eq!((again[0].reply.as_str(), again[0].attempts), (r#"{"ticket":1}"#, 0));
+        assert!(outbox::delivered(&mut tx, "d", at(103), "").await.unwrap());
+        assert_eq!(outbox::release_all(&mut tx).await.unwrap(), 0);
+        assert!(!outbox::progress(&mut tx, "d", "{}").await.unwrap());
     }
 
     async fn a_failed_delivery_is_retried_buried_and_replayed(store: Store) {

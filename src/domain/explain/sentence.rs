@@ -18,6 +18,24 @@ pub fn sentence(answer: &Explanation) -> String {
     }
 }
 
+/// The same in a few words, for titles: "92 % of the failures above normal come from release 2.3.1 in region DE"; empty where
+/// nothing is known.
+pub fn brief(answer: &Explanation) -> String {
+    match (answer.verdict, &answer.found[..]) {
+        (Verdict::Segment, [first, rest @ ..]) => {
+            let more = match rest {
+                [] => String::new(),
+                [second] => format!(", {} from {}", percent(second.suspect.excess_share), words(second)),
+                _ => format!(", the rest from {} other segments", rest.len()),
+            };
+            let whose = if first.suspect.excess_share >= 0.995 { "nearly all".to_owned() } else { percent(first.suspect.excess_share) };
+            format!("{whose} of the failures above normal come from {}{more}", words(first))
+        }
+        (Verdict::Global, _) => "everywhere alike".to_owned(),
+        (Verdict::Segment | Verdict::Unknown, _) => String::new(),
+    }
+}
+
 /// How many users a suspect has: "812 users", "at least 40 users (about 400)" when the app samples, "one client".
 pub fn users_text(found: &Found) -> Option<String> {
     if !found.users_known {

@@ -7,8 +7,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tracing::{debug, error, warn};
 
+use crate::domain::desk::{correlation_key, delivery_id};
+use crate::domain::notification::Kind;
 use crate::domain::time::Timestamp;
-use crate::notify::{Queued, escape, keys};
+use crate::notify::{Queued, escape};
 use crate::store::attempts::AttemptRow;
 use crate::store::outbox::OutboxRow;
 use crate::store::{StoreError, Tx, attempts, outbox, receivers};
@@ -84,6 +86,9 @@ pub async fn save(
         Verdict::Delivered { reply, note } => {
             let reply = reply.as_ref().map(ToString::to_string).unwrap_or_default();
             outbox::delivered(tx, &row.id, settled.at, &reply).await?;
+            if let Some(fallback) = fallback.filter(|fallback| row.kind == Kind::Resolved.name() && *fallback != row.receiver) {
+                close_at_fallback(tx, row, fallback, settled.at).await?;
+            }
             note
         }
         Verdict::Retry { due, error, progress } => {
@@ -97,14 +102,7 @@ pub async fn save(
             let buried = outbox::dead(tx, &row.id, settled.at, error).await?;
             // Not if a person discarded it meanwhile, or another replica got it through.
             if let Some(word) = word_to_fallback(row, error, fallback, settled.at).filter(|_| buried) {
-                let all = outbox::for_incident(tx, &row.incident).await?;
-                let same = |other: &&OutboxRow| {
-                    other.receiver == word.receiver && other.generation == word.generation && other.sequence == word.sequence
-                };
-                // It is told of this transition anyway.
-                if all.iter().find(same).is_none() {
-                    outbox::insert(tx, &word).await?;
-                }
+                outbox::insert(tx, &word).await?;
             }
             error
         }
@@ -130,18 +128,39 @@ pub async fn save(
     Ok(())
 }
 
-/// The same notification, for the fallback receiver, with what went wrong. It has the keys of a notification to that
-/// receiver: if it is told of this transition anyway, it is told once.
+/// The same notification, for the fallback receiver, with what went wrong.
 fn word_to_fallback(row: &OutboxRow, why: &str, fallback: Option<&str>, now: Timestamp) -> Option<OutboxRow> {
     let fallback = fallback.filter(|fallback| *fallback != row.receiver)?;
+    let why = format!("receiver `{}` could not be told: {}", row.receiver, escape::clean(why, 200));
+    for_fallback(row, &why, fallback, now)
+}
+
+/// A receiver that missed the opening may be back for the close. Whoever stood in for it is told of the close, too.
+async fn close_at_fallback(tx: &mut Tx, row: &OutboxRow, fallback: &str, now: Timestamp) -> Result<(), StoreError> {
+    let all = outbox::for_incident(tx, &row.incident).await?;
+    let all: Vec<&OutboxRow> = all.iter().filter(|other| other.generation == row.generation).collect();
+    let missed = |sequence: i64| all.iter().any(|other| other.sequence == sequence && other.receiver != fallback);
+    let (stood_in, own): (Vec<&OutboxRow>, Vec<&OutboxRow>) =
+        all.iter().copied().filter(|other| other.receiver == fallback).partition(|other| missed(other.sequence));
+    // A fallback that a route names as well gets its own close from there.
+    if stood_in.is_empty() || !own.is_empty() {
+        return Ok(());
+    }
+    if let Some(word) = for_fallback(row, &format!("receiver `{}` was told", row.receiver), fallback, now) {
+        outbox::insert(tx, &word).await?;
+    }
+    Ok(())
+}
+
+/// A copy of a delivery for the fallback receiver, under the keys that it has there.
+fn for_fallback(row: &OutboxRow, why: &str, fallback: &str, now: Timestamp) -> Option<OutboxRow> {
     let queued: Queued = serde_json::from_str(&row.payload).ok()?;
     let mut notification = queued.notification;
-    let before = if notification.reason.is_empty() { String::new() } else { format!("; {}", notification.reason) };
-    notification.reason = format!("receiver `{}` could not be told: {}{before}", row.receiver, escape::clean(why, 200));
+    notification.reason = if notification.reason.is_empty() { why.to_owned() } else { format!("{why}; {}", notification.reason) };
     Some(OutboxRow {
-        id: keys::delivery_id(&row.incident, row.generation, row.sequence, fallback),
+        id: delivery_id(&row.incident, row.generation, row.sequence, fallback),
         receiver: fallback.to_owned(),
-        correlation: keys::correlation(&row.incident, row.generation, fallback),
+        correlation: correlation_key(&row.incident, row.generation, fallback),
         payload: serde_json::to_string(&Queued { notification, definition: None }).ok()?,
         state: "pending".into(),
         due_at: now,

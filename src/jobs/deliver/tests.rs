@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::clock::{Clock, FixedClock, SystemClock};
+use crate::domain::desk::{correlation_key, delivery_id};
 use crate::domain::notification::Kind;
 use crate::domain::rule::{Receiver, ReceiverKind};
 use crate::notify::fake::{self, Fake, NOW, Reply, notification, plain, receiver, webhook_at};
-use crate::notify::keys;
 use crate::store::attempts;
 
 struct Bench {
@@ -49,27 +49,40 @@ impl Bench {
 
     async fn put_for(&self, incident: &str, receiver: &str, sequence: i64, kind: Kind, now: Timestamp) -> String {
         let row = OutboxRow {
-            id: keys::delivery_id(incident, 1, sequence, receiver),
+            id: delivery_id(incident, 1, sequence, receiver),
             incident: incident.into(),
-            generation: 1,
             sequence,
             receiver: receiver.into(),
-            correlation: keys::correlation(incident, 1, receiver),
-            kind: kind.name().into(),
-            payload: serde_json::to_string(&Queued { notification: notification(kind), definition: None }).unwrap(),
-            state: "pending".into(),
+            correlation: correlation_key(incident, 1, receiver),
             due_at: now,
             created_at: now,
-            finished_at: None,
-            attempts: 0,
-            claimed_until: Timestamp(0),
-            last_error: String::new(),
-            reply: String::new(),
+            ..self.blank(kind)
         };
         let mut tx = self.store.write_durable().await.unwrap();
         assert!(outbox::insert(&mut tx, &row).await.unwrap());
         tx.commit().await.unwrap();
         row.id
+    }
+
+    fn blank(&self, kind: Kind) -> OutboxRow {
+        OutboxRow {
+            id: String::new(),
+            incident: "inc-7".into(),
+            generation: 1,
+            sequence: 0,
+            receiver: String::new(),
+            correlation: String::new(),
+            kind: kind.name().into(),
+            payload: serde_json::to_string(&Queued { notification: notification(kind), definition: None }).unwrap(),
+            state: "pending".into(),
+            due_at: NOW,
+            created_at: NOW,
+            finished_at: None,
+            attempts: 0,
+            claimed_until: Timestamp(0),
+            last_error: String::new(),
+            reply: String::new(),
+        }
     }
 
     async fn row(&self, id: &str) -> OutboxRow {
@@ -105,8 +118,9 @@ async fn a_resolve_never_overtakes_its_trigger() {
     let bench = Bench::new(vec![webhook_at("hook", &hook.url)]).await;
     bench.put("hook", 1, Kind::Opened).await;
     bench.put("hook", 2, Kind::Resolved).await;
-    let other = bench.put_for("inc-8", "hook", 1, Kind::Opened, NOW).await;
     let mut job = bench.job();
+    job.step().await.unwrap();
+    let other = bench.put_for("inc-8", "hook", 1, Kind::Opened, NOW).await;
     job.step().await.unwrap();
     let kinds = |hook: &Fake| hook.seen().iter().map(|seen| seen.json()["type"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
     // Another incident does not wait.
@@ -186,9 +200,27 @@ async fn a_fallback_that_fails_does_not_fall_back_on_itself() {
     fallback.will([Reply::status(400), Reply::status(400)]);
     let bench = Bench::new(vec![webhook_at("fallback", &fallback.url)]).await;
     bench.put("fallback", 1, Kind::Opened).await;
-    bench.put("gone", 1, Kind::Opened).await;
+    bench.put("gone", 2, Kind::Opened).await;
     bench.job().step().await.unwrap();
-    assert_eq!(fallback.seen().len(), 1);
+    assert_eq!(fallback.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn who_stood_in_for_the_opening_is_told_of_the_close() {
+    let (hook, fallback) = (Fake::start().await, Fake::start().await);
+    hook.will([Reply::status(404)]);
+    let bench = Bench::new(vec![webhook_at("hook", &hook.url), webhook_at("fallback", &fallback.url)]).await;
+    bench.put("hook", 1, Kind::Opened).await;
+    bench.put("hook", 2, Kind::Resolved).await;
+    bench.job().step().await.unwrap();
+    let kinds: Vec<String> = fallback.seen().iter().map(|seen| seen.json()["type"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(kinds, ["incident.opened", "incident.resolved"]);
+    assert_eq!(hook.seen().len(), 2);
+    // Nobody stood in for another incident.
+    bench.put_for("inc-8", "hook", 1, Kind::Opened, NOW).await;
+    bench.put_for("inc-8", "hook", 2, Kind::Resolved, NOW).await;
+    bench.job().step().await.unwrap();
+    assert_eq!(fallback.seen().len(), 2);
 }
 
 #[tokio::test]
@@ -211,24 +243,24 @@ async fn a_receiver_that_is_gone_is_left_alone_until_its_definition_changes() {
 }
 
 #[tokio::test]
-async fn a_close_goes_out_by_the_definition_that_was_stored_with_it() {
+async fn a_receiver_that_left_the_rules_is_reached_by_its_stored_definition_and_no_other_is() {
     let (old, new) = (Fake::start().await, Fake::start().await);
-    let bench = Bench::new(vec![webhook_at("hook", &new.url)]).await;
-    let id = bench.put("hook", 1, Kind::Resolved).await;
-    let queued = Queued { notification: notification(Kind::Resolved), definition: Some(webhook_at("hook", &old.url)) };
-    let mut tx = bench.store.write().await.unwrap();
-    outbox::discard(&mut tx, &id, NOW, "replaced").await.unwrap();
-    let row = OutboxRow {
-        id: "other".into(),
-        sequence: 2,
-        payload: serde_json::to_string(&queued).unwrap(),
-        state: "pending".into(),
-        ..bench.row(&id).await
-    };
-    outbox::insert(&mut tx, &OutboxRow { finished_at: None, ..row }).await.unwrap();
-    tx.commit().await.unwrap();
+    let bench = Bench::new(vec![webhook_at("corrected", &new.url)]).await;
+    for (sequence, name) in [(1, "removed"), (2, "corrected")] {
+        let queued = Queued { notification: notification(Kind::Resolved), definition: Some(webhook_at(name, &old.url)) };
+        let row = OutboxRow {
+            id: delivery_id("inc-7", 1, sequence, name),
+            sequence,
+            receiver: name.into(),
+            payload: serde_json::to_string(&queued).unwrap(),
+            ..bench.blank(Kind::Resolved)
+        };
+        let mut tx = bench.store.write().await.unwrap();
+        outbox::insert(&mut tx, &row).await.unwrap();
+        tx.commit().await.unwrap();
+    }
     bench.job().step().await.unwrap();
-    assert_eq!((old.seen().len(), new.seen().len()), (1, 0));
+    assert_eq!((old.seen().len(), new.seen().len()), (1, 1));
 }
 
 #[tokio::test]

@@ -132,7 +132,7 @@ async fn what_is_no_http_or_nobody_listens_to_is_tried_again() {
 }
 
 #[tokio::test]
-async fn addresses_inside_are_refused_by_number_by_name_and_after_a_redirect() {
+async fn addresses_inside_are_refused_by_number_and_by_name() {
     let fake = Fake::start().await;
     let port = fake.url.rsplit(':').next().unwrap();
     let guarded = Sender::new(crate::notify::Settings { allow_private: Vec::new(), ..settings(&[]) }).unwrap();

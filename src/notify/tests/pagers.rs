@@ -79,7 +79,12 @@ async fn pagerdutys_answers_mean_what_its_documentation_says() {
 async fn opsgenie_opens_notes_acknowledges_and_closes_by_alias() {
     let fake = Fake::start().await;
     fake.will(vec![Reply::json(202, json!({ "requestId": "r-1" })); 5]);
-    let options = [("responders".to_owned(), json!([{ "type": "team", "name": "web" }])), ("tags".to_owned(), json!(["rum"]))].into();
+    let options = [
+        ("responders".to_owned(), json!([{ "type": "team", "name": "web" }])),
+        ("tags".to_owned(), json!(["rum"])),
+        ("visible_to".to_owned(), json!([{ "id": "1" }])),
+    ]
+    .into();
     let genie = receiver("genie", ReceiverKind::Opsgenie { api_key: Field::Secret("KEY".into()), base_url: fake.url.clone(), options });
     for kind in [Kind::Opened, Kind::Escalated, Kind::Acknowledged, Kind::Resolved] {
         send(&genie, &delivery(kind)).await.unwrap();
@@ -97,6 +102,7 @@ async fn opsgenie_opens_notes_acknowledges_and_closes_by_alias() {
     let body = seen.json();
     assert_eq!((&body["alias"], &body["priority"]), (&"c0ffee".into(), &"P1".into()));
     assert_eq!((&body["tags"], &body["responders"][0]["name"]), (&json!(["rum", "page"]), &"web".into()));
+    assert_eq!(body["visibleTo"], json!([{ "id": "1" }]));
     assert!(body["message"].as_str().unwrap().chars().count() <= 130);
 }
 
@@ -148,7 +154,7 @@ fn slack_bot(fake: &Fake) -> Receiver {
         url: None,
         token: Some(Field::Secret("KEY".into())),
         channel: Some("#ops".into()),
-        base_url: format!("{}/api", fake.url),
+        base_url: fake.url.clone(),
     };
     receiver("slack", kind)
 }

@@ -64,6 +64,19 @@ async fn jira_issues_whose_creation_was_not_answered_are_found() {
 }
 
 #[tokio::test]
+async fn jira_options_narrow_which_issue_is_found_again() {
+    let fake = Fake::start().await;
+    fake.will([NONE(), Reply::json(201, json!({ "key": "OPS-7" }))]);
+    let mut jira = jira(&fake);
+    let ReceiverKind::Jira { options, .. } = &mut jira.kind else { unreachable!("it is made above") };
+    options.insert("reopen_within".into(), json!("3d"));
+    options.insert("wont_fix_resolution".into(), json!("Won't \"Fix\""));
+    send(&jira, &delivery(Kind::Opened)).await.unwrap();
+    let jql = r#"project = "OPS" AND labels = "burnwatch-c0ffee" AND (resolutiondate is EMPTY OR resolutiondate >= -4320m) AND (resolution is EMPTY OR resolution != "Won't \"Fix\"") ORDER BY created DESC"#;
+    assert_eq!(fake.seen()[0].json()["jql"], jql);
+}
+
+#[tokio::test]
 async fn jira_issues_are_closed_by_a_transition_to_a_done_status_and_commented_last() {
     let fake = Fake::start().await;
     let status = |key: &str| Reply::json(200, json!({ "fields": { "status": { "statusCategory": { "key": key } } } }));
@@ -186,7 +199,12 @@ async fn servicenow_gets_one_record_by_correlation_id() {
         user: Some(plain("bot")),
         password: Some(Field::Secret("TOKEN".into())),
         token: None,
-        options: [("assignment_group".to_owned(), json!("web")), ("close_code".to_owned(), json!("Solved"))].into(),
+        options: [
+            ("assignment_group".to_owned(), json!("web")),
+            ("close_code".to_owned(), json!("Solved")),
+            ("fields".to_owned(), json!({ "u_team": 7 })),
+        ]
+        .into(),
     };
     let now = receiver("now", kind);
     fake.will([Reply::json(200, json!({ "result": [] })), Reply::json(201, json!({ "result": { "sys_id": "a1", "number": "INC1" } }))]);
@@ -202,6 +220,7 @@ async fn servicenow_gets_one_record_by_correlation_id() {
         (&create["correlation_id"], &create["assignment_group"], &create["urgency"]),
         (&"c0ffee".into(), &"web".into(), &"1".into())
     );
-    assert!(create.get("close_code").is_none());
+    assert!(create.get("close_code").is_none() && create.get("fields").is_none());
+    assert_eq!(create["u_team"], 7);
     assert_eq!((&close["state"], &close["close_code"]), (&"6".into(), &"Solved".into()));
 }

@@ -1,0 +1,324 @@
+//! What an incident says beside "it burns": who is hit, how much is lost, and which segment carries it.
+//!
+//! A [`Case`] holds the sums that an explanation rests on, one row per series of the alert's SLI. It can be
+//! carried on from one computation to the next, which then reads only what is new, or be made afresh each
+//! time; the answer is the same.
+
+mod rows;
+
+use super::archive::Archive;
+use super::cell::{Counts, Limit};
+use super::desk::Findings;
+use super::evaluate::{AlertEvent, Evaluator};
+use super::explain::{self, Explanation};
+use super::filter::Filter;
+use super::incident::{Explained, Incident, Input, Member};
+use super::lookup::{LeftOut, narrowed};
+use super::metric::{Metric, Vital};
+use super::notification::{Change, Impact, Verdict};
+use super::rule::{Labels, RuleSet, Selector, Sli, Slo};
+use super::time::{Span, Timestamp};
+use super::window::events;
+use rows::{Reading, Rows};
+
+/// Changes this long before the window's start and after it are shown (EXPLAIN 3).
+const CHANGES_BEFORE: Span = Span::minutes(60);
+const CHANGES_AFTER: Span = Span::minutes(5);
+/// Composites may hold composites, to this depth.
+const DEPTH_MAX: usize = 4;
+
+/// What findings are made from.
+#[derive(Clone, Copy)]
+pub struct Around<'a> {
+    pub rules: &'a RuleSet,
+    pub evaluator: &'a Evaluator,
+    pub archive: &'a dyn Archive,
+    pub bucket: Span,
+    /// The logical time: the window ends here.
+    pub now: Timestamp,
+    /// Earlier incidents and exclusions: no part of the baseline.
+    pub left_out: &'a [LeftOut],
+}
+
+/// What an SLI reads.
+#[derive(Clone, Debug, PartialEq)]
+enum Source {
+    /// Events of one metric; bad by themselves, or by a limit.
+    Events { metric: Metric, filter: Filter, limit: Option<Limit> },
+    /// A share of two counts.
+    Ratio { good: Selector, total: Selector },
+}
+
+/// The sums of an alert's series, over its window and over the baseline before it.
+#[derive(Clone, Debug)]
+pub struct Case {
+    slo: String,
+    /// The groups of the SLO that it is about; one empty group without `by`.
+    groups: Vec<Labels>,
+    source: Source,
+    from: Timestamp,
+    /// Up to where the window was read.
+    read_to: Timestamp,
+    baseline: (Timestamp, Timestamp),
+    baseline_read: bool,
+    rows: Rows,
+}
+
+/// What an opening alert's incident says.
+pub fn findings(event: &AlertEvent, around: &Around<'_>) -> Result<Findings, String> {
+    match Case::of_alert(event, around) {
+        Some(mut case) => {
+            case.read(around)?;
+            case.findings(around, &Explained::default())
+        }
+        None => {
+            let app = around.rules.slo(&event.rule).and_then(|slo| app(&slo.sli));
+            let changes = changes_near(around, event.at, app.as_deref())?;
+            Ok(Findings { changes, window_start: Some(event.at), ..Findings::default() })
+        }
+    }
+}
+
+/// What a living incident says at a later time; `None` if there is nothing new to say.
+pub fn refresh(incident: &Incident, around: &Around<'_>) -> Result<Option<Input>, String> {
+    match Case::of_incident(incident, around) {
+        Some(mut case) => {
+            case.read(around)?;
+            Ok(Some(explained(incident, case.findings(around, &incident.explained)?)))
+        }
+        None => Ok(None),
+    }
+}
+
+/// Later findings as the step of an incident.
+pub fn explained(incident: &Incident, findings: Findings) -> Input {
+    let title = if findings.title.is_empty() { incident.title.clone() } else { findings.title };
+    Input::Explained { explained: Box::new(findings.explained), impact: findings.impact, changes: findings.changes, title }
+}
+
+impl Case {
+    /// The case of an alert that opens. `None`: there are no series to look at, as with a free-form rule.
+    pub fn of_alert(event: &AlertEvent, around: &Around<'_>) -> Option<Case> {
+        let slo = around.rules.slo(&event.rule)?;
+        let (long, short) = windows(slo, event.figures.long, event.figures.short);
+        let from = around.evaluator.burning_since(&slo.name, &event.group, long).unwrap_or(event.at - around.bucket);
+        Case::new(slo, vec![group_of(slo, &event.labels)], from, short, around)
+    }
+
+    /// The case of an incident: of its first alert that still fires on an SLO, with all firing groups of that SLO.
+    /// The window begins where it began when the incident opened.
+    pub fn of_incident(incident: &Incident, around: &Around<'_>) -> Option<Case> {
+        let (slo, groups, short) = lead(incident, around.rules)?;
+        Case::new(slo, groups, incident.window_start, short, around)
+    }
+
+    /// Whether it is still the case of this incident, so that reading on is enough.
+    pub fn is_of(&self, incident: &Incident, around: &Around<'_>) -> bool {
+        lead(incident, around.rules).is_some_and(|(slo, groups, _)| slo.name == self.slo && groups == self.groups)
+            && self.from == incident.window_start
+    }
+
+    fn new(slo: &Slo, groups: Vec<Labels>, from: Timestamp, short: Span, around: &Around<'_>) -> Option<Case> {
+        Some(Case {
+            slo: slo.name.clone(),
+            groups,
+            source: source(&slo.sli, around, 0)?,
+            from,
+            read_to: from,
+            baseline: explain::baseline(from, short),
+            baseline_read: false,
+            rows: Rows::default(),
+        })
+    }
+
+    /// The SLO that it is about.
+    pub fn slo(&self) -> &str {
+        &self.slo
+    }
+
+    /// Reads what is new up to `around.now`, and the baseline once.
+    pub fn read(&mut self, around: &Around<'_>) -> Result<(), String> {
+        let reading = |from, to, baseline| Reading { archive: around.archive, bucket: around.bucket, from, to, baseline };
+        if !self.baseline_read {
+            for (from, to) in self.baseline_pieces(around.left_out) {
+                self.rows.read(&self.source, &self.groups, &reading(from.floor(around.bucket), to.floor(around.bucket), true))?;
+            }
+            self.baseline_read = true;
+        }
+        if self.read_to < around.now {
+            self.rows.read(&self.source, &self.groups, &reading(self.read_to, around.now, false))?;
+            self.read_to = around.now;
+        }
+        Ok(())
+    }
+
+    /// The baseline without incidents and exclusions. If nothing is left, they stay: poor is better than none.
+    fn baseline_pieces(&self, left_out: &[LeftOut]) -> Vec<(Timestamp, Timestamp)> {
+        let filter = match &self.source {
+            Source::Events { filter, .. } => filter,
+            Source::Ratio { total, .. } => &total.filter,
+        };
+        let mut pieces = vec![self.baseline];
+        for out in left_out.iter().filter(|out| out.touches(filter, self.baseline.0, self.baseline.1)) {
+            let cut = |(from, to): (Timestamp, Timestamp)| [(from, to.min(out.from)), (from.max(out.to), to)];
+            pieces = pieces.into_iter().flat_map(cut).filter(|(from, to)| from < to).collect();
+        }
+        if pieces.is_empty() { vec![self.baseline] } else { pieces }
+    }
+
+    /// What the sums say. `held` is what the incident said before.
+    pub fn findings(&self, around: &Around<'_>, held: &Explained) -> Result<Findings, String> {
+        let slo = around.rules.slo(&self.slo).ok_or_else(|| format!("there is no SLO `{}`", self.slo))?;
+        let app = app(&slo.sli).unwrap_or_default();
+        let changes = changes_near(around, self.from, Some(app.as_str()).filter(|app| !app.is_empty()))?;
+        let table = self.rows.table(&self.source);
+        let lines: Vec<explain::Row<'_>> = table.iter().map(|row| row.line()).collect();
+        let mut answer = explain::explain(&explain::Input { app: &app, rows: &lines, changes: &changes, window_start: self.from });
+        answer.count_users(|rows| rows::users(rows.iter().map(|row| &table[*row])));
+        let mut sum = Counts::ZERO;
+        table.iter().for_each(|row| sum += row.window());
+        // Where good and total come from series that do not fit together, only the sums are right.
+        let sum = self.rows.sum(&self.source).unwrap_or(sum);
+        let impact =
+            Impact { affected_users: rows::users(table.iter()), bad_events: events(sum.bad.max(0)), ..self.budget(slo, sum, around) };
+        let explained = keep_or_take(&answer, held);
+        let title =
+            if answer.verdict == explained.verdict || held.sentence.is_empty() { self.title(slo, sum, &answer) } else { String::new() };
+        Ok(Findings { explained, impact, changes, window_start: Some(self.from), title, traces: Vec::new() })
+    }
+
+    /// How much of the budget went since the window began, and what is left of it, over all groups.
+    fn budget(&self, slo: &Slo, window: Counts, around: &Around<'_>) -> Impact {
+        let (mut whole, mut since) = (Counts::ZERO, Counts::ZERO);
+        for group in &self.groups {
+            whole += around.evaluator.window(&slo.name, group, None).unwrap_or(Counts::ZERO);
+            since += around.evaluator.since(&slo.name, group, self.from).unwrap_or(Counts::ZERO);
+        }
+        // A budget of time slices is spent in slices, not in events.
+        let spent = if matches!(slo.sli, Sli::Slices { .. }) { since.bad } else { window.bad };
+        let allowed = whole.total as f64 * f64::from(slo.budget_ppm) / 1e6;
+        if allowed <= 0.0 {
+            return Impact::default();
+        }
+        Impact {
+            budget_consumed: spent.max(0) as f64 / allowed,
+            budget_remaining: 1.0 - whole.bad.max(0) as f64 / allowed,
+            ..Impact::default()
+        }
+    }
+
+    /// "checkout-api: 1 in 9 fails, 92 % of the failures above normal come from release 2.3.1 in region de".
+    fn title(&self, slo: &Slo, sum: Counts, answer: &Explanation) -> String {
+        let place = match &self.groups[..] {
+            [group] => group.iter().map(|(name, value)| format!(" {name}={value}")).collect(),
+            groups => format!(" ({} groups)", groups.len()),
+        };
+        let mut title = format!("{}{place}", slo.name);
+        if sum.total > 0 && sum.bad > 0 {
+            title += &format!(": {}", rate(&self.source, sum.bad as f64 / sum.total as f64));
+        }
+        let brief = explain::brief(answer);
+        if brief.is_empty() { title } else { format!("{title}, {brief}") }
+    }
+}
+
+/// Windows of the governing tier, or of all tiers where none governs.
+fn windows(slo: &Slo, long: Option<Span>, short: Option<Span>) -> (Span, Span) {
+    let longest = slo.tiers.iter().map(|tier| tier.long).max().unwrap_or(Span::HOUR);
+    let shortest = slo.tiers.iter().map(|tier| tier.short).min().unwrap_or(Span::minutes(5));
+    (long.unwrap_or(longest), short.unwrap_or(shortest))
+}
+
+/// The SLO that speaks for an incident, its firing groups, and the short window of its tier.
+fn lead<'r>(incident: &Incident, rules: &'r RuleSet) -> Option<(&'r Slo, Vec<Labels>, Span)> {
+    let firing = || incident.members.iter().filter(|member| member.firing);
+    let (slo, first): (&Slo, &Member) = firing().find_map(|member| Some((rules.slo(&member.rule)?, member)))?;
+    let mut groups: Vec<Labels> = firing().filter(|member| member.rule == slo.name).map(|member| group_of(slo, &member.labels)).collect();
+    groups.sort();
+    groups.dedup();
+    Some((slo, groups, windows(slo, first.figures.long, first.figures.short).1))
+}
+
+fn group_of(slo: &Slo, labels: &Labels) -> Labels {
+    slo.by.iter().map(|name| (name.clone(), labels.get(name).cloned().unwrap_or_default())).collect()
+}
+
+/// What to read for an SLI; of a composite, the member that burns most.
+fn source(sli: &Sli, around: &Around<'_>, depth: usize) -> Option<Source> {
+    match sli {
+        Sli::Good(Selector { metric, filter }) => Some(Source::Events { metric: metric.clone(), filter: filter.clone(), limit: None }),
+        Sli::Within { metric, limit, filter } => {
+            Some(Source::Events { metric: metric.clone(), filter: filter.clone(), limit: Some(*limit) })
+        }
+        Sli::Ratio { good, total } => Some(Source::Ratio { good: good.clone(), total: total.clone() }),
+        Sli::Slices { inner, .. } => source(inner, around, depth),
+        Sli::Composite { members, .. } if depth < DEPTH_MAX => {
+            let burn = |slo: &Slo| {
+                // Their shortest window is the nearest to what happens now.
+                let short = slo.tiers.iter().map(|tier| tier.short).min();
+                let counts = around.evaluator.window(&slo.name, &Labels::new(), short).unwrap_or(Counts::ZERO);
+                super::burn::burn(counts, slo.budget_ppm).unwrap_or(0.0)
+            };
+            let members = members.iter().filter_map(|name| around.rules.slo(name));
+            let mut burns: Vec<(f64, &Slo)> = members.map(|slo| (burn(slo), slo)).collect();
+            burns.sort_by(|a, b| b.0.total_cmp(&a.0));
+            burns.first().and_then(|(_, slo)| source(&slo.sli, around, depth + 1))
+        }
+        Sli::Composite { .. } | Sli::External { .. } => None,
+    }
+}
+
+/// The app that an SLI looks at, where it names exactly one.
+fn app(sli: &Sli) -> Option<String> {
+    sli.inputs().first().and_then(|(selector, _)| selector.filter.equal("app").map(str::to_owned))
+}
+
+fn changes_near(around: &Around<'_>, from: Timestamp, app: Option<&str>) -> Result<Vec<Change>, String> {
+    around.archive.changes(from - CHANGES_BEFORE, from + CHANGES_AFTER + Span(1), app)
+}
+
+/// What an incident says after a new answer. One that knows less than the last is not taken over: a name is
+/// never given up for "everywhere", nor anything for "unknown".
+fn keep_or_take(answer: &Explanation, held: &Explained) -> Explained {
+    let mut signature = held.held.clone();
+    signature.update(answer);
+    let knows = |verdict: Verdict| match verdict {
+        Verdict::Unknown => 0,
+        Verdict::Global => 1,
+        Verdict::Segment => 2,
+    };
+    if knows(answer.verdict) < knows(held.verdict) {
+        return Explained { held: signature, ..held.clone() };
+    }
+    Explained {
+        signature: signature.key(),
+        verdict: answer.verdict,
+        suspects: answer.suspects(),
+        sentence: explain::sentence(answer),
+        reason: if answer.verdict == Verdict::Segment { String::new() } else { answer.reason.to_string() },
+        held: signature,
+    }
+}
+
+/// "1 in 9 fails", "72 % take longer than 2500 ms".
+fn rate(source: &Source, share: f64) -> String {
+    let (who, one) = match share {
+        share if share > 0.4 => (format!("{:.0} %", (share * 100.0).min(100.0)), false),
+        share if share >= 0.0005 => (format!("1 in {:.0}", 1.0 / share), true),
+        _ => ("fewer than 1 in 2000".to_owned(), false),
+    };
+    let verb = |singular: &'static str, plural: &'static str| if one { singular } else { plural };
+    let what = match source {
+        Source::Events { limit: Some(limit), metric: Metric::Vital(Vital::Cls), .. } => {
+            format!("{} over {}", verb("is", "are"), limit.value)
+        }
+        Source::Events { limit: Some(limit), .. } => format!("{} longer than {} ms", verb("takes", "take"), limit.value),
+        Source::Events { limit: None, .. } => verb("fails", "fail").to_owned(),
+        Source::Ratio { .. } => format!("{} lost", verb("is", "are")),
+    };
+    format!("{who} {what}")
+}
+
+#[cfg(test)]
+#[path = "findings_tests.rs"]
+mod tests;

@@ -1,0 +1,268 @@
+//! The rows of a case: sums per series, read from an archive.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::super::archive::{Archive, Ask, read_span};
+use super::super::cell::{Cell, Counts, UNIT};
+use super::super::explain;
+use super::super::filter::Filter;
+use super::super::rule::Labels;
+use super::super::series::{OTHER, Series};
+use super::super::time::{Span, Timestamp};
+use super::super::users::Users;
+use super::{Source, narrowed};
+
+/// Series that are told apart; those beyond are summed up as "other".
+const SERIES_MAX: usize = 50_000;
+/// The share of the good that must lie where the total lies for a dimension to fit both.
+const FITS: f64 = 0.95;
+
+/// What to read, and into which half of the sums.
+pub(super) struct Reading<'a> {
+    pub archive: &'a dyn Archive,
+    pub bucket: Span,
+    pub from: Timestamp,
+    pub to: Timestamp,
+    pub baseline: bool,
+}
+
+/// The sums of one series.
+#[derive(Clone, Debug, Default)]
+struct Sums {
+    window: Counts,
+    baseline: Counts,
+    /// Users with a bad event in the window.
+    users: Users,
+}
+
+/// Sums by series.
+#[derive(Clone, Debug, Default)]
+struct Side {
+    index: HashMap<Series, usize>,
+    rows: Vec<(Series, Sums)>,
+}
+
+/// Everything that was read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rows {
+    /// The events, or the total of a ratio.
+    total: Side,
+    /// The good of a ratio.
+    good: Side,
+}
+
+/// One row as it is explained.
+#[derive(Clone, Debug)]
+pub(super) struct TableRow<'a> {
+    dims: Vec<(&'a str, &'a str)>,
+    window: Counts,
+    baseline: Counts,
+    users: Option<&'a Users>,
+    bad_users: u64,
+}
+
+impl Side {
+    fn at(&mut self, series: &Series) -> &mut Sums {
+        if let Some(at) = self.index.get(series) {
+            return &mut self.rows[*at].1;
+        }
+        let series = match self.rows.len() < SERIES_MAX {
+            true => series.clone(),
+            // One row for each set of names: few.
+            false => Series::new(series.metric.clone(), series.dims().map(|(name, _)| (Arc::from(name), Arc::from(OTHER)))),
+        };
+        let next = self.rows.len();
+        let at = *self.index.entry(series.clone()).or_insert(next);
+        if at == next {
+            self.rows.push((series, Sums::default()));
+        }
+        &mut self.rows[at].1
+    }
+
+    fn sum(&self, of: impl Fn(&Sums) -> Counts) -> Counts {
+        let mut sum = Counts::ZERO;
+        self.rows.iter().for_each(|(_, sums)| sum += of(sums));
+        sum
+    }
+}
+
+impl Rows {
+    /// Adds a span of what a source selects within the groups.
+    pub fn read(&mut self, source: &Source, groups: &[Labels], reading: &Reading<'_>) -> Result<(), String> {
+        match source {
+            Source::Events { metric, filter, limit } => {
+                // What missed a limit is counted from the distribution where it was not counted exactly.
+                let detail = !reading.baseline || limit.is_some();
+                let ask = Ask { metric, filter, from: reading.from, to: reading.to, step: reading.bucket, detail };
+                read(&mut self.total, &ask, groups, reading, &|cell| match limit {
+                    None => (cell.counts, Some(&cell.bad_users)),
+                    Some(limit) => {
+                        let counts = cell.against(*limit);
+                        // Who missed a limit is not known one by one: everybody where somebody did.
+                        (counts, (counts.bad > 0).then_some(&cell.users))
+                    }
+                })
+            }
+            Source::Ratio { good, total } => {
+                for (side, selector) in [(&mut self.total, total), (&mut self.good, good)] {
+                    let Reading { from, to, bucket, .. } = *reading;
+                    let ask = Ask { metric: &selector.metric, filter: &selector.filter, from, to, step: bucket, detail: false };
+                    read(side, &ask, groups, reading, &|cell| (Counts { bad: 0, raw_bad: 0, ..cell.counts }, None))?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The rows to explain, one per series.
+    pub fn table(&self, source: &Source) -> Vec<TableRow<'_>> {
+        match source {
+            Source::Events { limit, .. } => self
+                .total
+                .rows
+                .iter()
+                .map(|(series, sums)| {
+                    let estimate = sums.users.estimate();
+                    // A user who missed a limit did so with an event of its own.
+                    let at_most = if limit.is_some() { sums.window.raw_bad.max(0).unsigned_abs() } else { u64::MAX };
+                    TableRow {
+                        dims: series.dims().collect(),
+                        window: sums.window,
+                        baseline: sums.baseline,
+                        users: Some(&sums.users),
+                        bad_users: estimate.min(at_most),
+                    }
+                })
+                .collect(),
+            Source::Ratio { .. } => self.ratio_table(),
+        }
+    }
+
+    /// The whole of a ratio's window, which is exact whatever series it comes from.
+    pub fn sum(&self, source: &Source) -> Option<Counts> {
+        match source {
+            Source::Events { .. } => None,
+            Source::Ratio { .. } => Some(missing(self.total.sum(|sums| sums.window), self.good.sum(|sums| sums.window))),
+        }
+    }
+
+    /// Good and total come from different series: they are brought together by the dimensions in which both
+    /// have the same values. A step of a funnel has another route than the one before; such dimensions drop out.
+    fn ratio_table(&self) -> Vec<TableRow<'_>> {
+        let fitting = self.fitting();
+        let key = |series: &'_ Series| -> Vec<String> { fitting.iter().map(|name| series.get(name).to_owned()).collect() };
+        let mut joined: BTreeMap<Vec<String>, (Vec<(&str, &str)>, [Counts; 4])> = BTreeMap::new();
+        for (side, first) in [(&self.total, 0), (&self.good, 2)] {
+            for (series, sums) in &side.rows {
+                let dims = || series.dims().filter(|(name, _)| fitting.contains(name)).collect();
+                let (_, counts) = joined.entry(key(series)).or_insert_with(|| (dims(), [Counts::ZERO; 4]));
+                counts[first] += sums.window;
+                counts[first + 1] += sums.baseline;
+            }
+        }
+        let row = |(dims, [total, base_total, good, base_good]): (Vec<_>, [Counts; 4])| TableRow {
+            dims,
+            window: missing(total, good),
+            baseline: missing(base_total, base_good),
+            users: None,
+            bad_users: 0,
+        };
+        joined.into_values().map(row).collect()
+    }
+
+    fn fitting(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.total.rows.iter().flat_map(|(series, _)| series.dims().map(|(name, _)| name)).collect();
+        names.sort_unstable();
+        names.dedup();
+        let by_value = |side: &'_ Side, name: &str| -> BTreeMap<String, i128> {
+            let mut sums = BTreeMap::new();
+            for (series, row) in &side.rows {
+                *sums.entry(series.get(name).to_owned()).or_insert(0) += i128::from(row.window.total) + i128::from(row.baseline.total);
+            }
+            sums
+        };
+        names.retain(|name| {
+            let (total, good) = (by_value(&self.total, name), by_value(&self.good, name));
+            let whole: i128 = good.values().sum();
+            let met: i128 = good.iter().map(|(value, good)| (*good).min(total.get(value).copied().unwrap_or(0)).max(0)).sum();
+            met as f64 >= FITS * whole as f64
+        });
+        names
+    }
+}
+
+/// What of `total` is not in `good`.
+fn missing(total: Counts, good: Counts) -> Counts {
+    Counts { bad: (total.total - good.total).max(0), raw_bad: (total.raw - good.raw).max(0), ..total }
+}
+
+fn read(
+    side: &mut Side,
+    ask: &Ask<'_>,
+    groups: &[Labels],
+    reading: &Reading<'_>,
+    take: &dyn Fn(&Cell) -> (Counts, Option<&Users>),
+) -> Result<(), String> {
+    let one: Filter;
+    let ask = match groups {
+        [group] => {
+            one = narrowed(ask.filter, group);
+            Ask { filter: &one, ..*ask }
+        }
+        _ => *ask,
+    };
+    let in_group =
+        |series: &Series| groups.len() <= 1 || groups.iter().any(|group| group.iter().all(|(name, value)| series.get(name) == value));
+    read_span(reading.archive, &ask, &mut |series, _, cell| {
+        if !in_group(series) {
+            return;
+        }
+        let (counts, users) = take(cell);
+        let sums = side.at(series);
+        if reading.baseline {
+            sums.baseline += counts;
+        } else {
+            sums.window += counts;
+            if let Some(users) = users {
+                sums.users.merge(users);
+            }
+        }
+    })
+}
+
+impl<'a> TableRow<'a> {
+    /// As the explanation takes it.
+    pub fn line(&self) -> explain::Row<'a> {
+        let weight = |weight: i64| weight as f64 / UNIT as f64;
+        let raw = |count: i64| count.max(0).unsigned_abs();
+        explain::Row {
+            dims: self.dims.clone(),
+            n: weight(self.window.total),
+            b: weight(self.window.bad),
+            raw: raw(self.window.raw),
+            raw_bad: raw(self.window.raw_bad),
+            bad_users: self.bad_users,
+            baseline_n: weight(self.baseline.total),
+            baseline_b: weight(self.baseline.bad),
+        }
+    }
+
+    /// The sums of the window.
+    pub fn window(&self) -> Counts {
+        self.window
+    }
+}
+
+/// Distinct users with a bad event over some rows: a union, not a sum.
+pub(super) fn users<'a>(rows: impl Iterator<Item = &'a TableRow<'a>>) -> u64 {
+    let mut all = Users::default();
+    let mut at_most = 0_u64;
+    for row in rows {
+        at_most = at_most.saturating_add(row.bad_users);
+        if let Some(users) = row.users {
+            all.merge(users);
+        }
+    }
+    all.estimate().min(at_most)
+}

@@ -1,0 +1,381 @@
+//! Questions to stored history: the `q.…` queries of free-form rules, and series of points for charts.
+//!
+//! What an app sent nothing of is *unknown*; what it sent something of, but nothing that a filter selects,
+//! is a measured zero: an order funnel that stops counts as stopped, an app that is silent does not.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::archive::{Archive, Ask, ROLLUPS, read_span};
+use super::burn;
+use super::cell::{Cell, Counts};
+use super::evaluate::Evaluator;
+use super::filter::{Filter, Match};
+use super::measure::{self, Answer, Baseline, Counted, Measure, Top, Unanswered};
+use super::metric::Metric;
+use super::rule::{Labels, RuleSet, Sli, Slo};
+use super::sketch::Sketch;
+use super::time::{Span, Timestamp};
+use super::users::Users;
+use super::window::events;
+
+/// Weeks that a baseline looks back, and how many of them it needs (SEMANTICS 18).
+const WEEKS: i64 = 4;
+const PAST_MIN: usize = 3;
+/// Values of a dimension that are told apart, and those that are given.
+const VALUES_MAX: usize = 100_000;
+const TOP_MAX: usize = 100;
+/// Points of one answer, over all its series.
+const POINTS_MAX: usize = 50_000;
+
+/// Time that says nothing about what is usual: an incident, or maintenance that is excluded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The app that it is about; `None`: any.
+    pub app: Option<String>,
+    pub from: Timestamp,
+    pub to: Timestamp,
+}
+
+impl LeftOut {
+    /// Whether it touches a span of what a filter selects.
+    pub fn touches(&self, filter: &Filter, from: Timestamp, to: Timestamp) -> bool {
+        let same_app = self.app.as_deref().is_none_or(|app| filter.get("app").is_none_or(|apps| apps.accepts(app)));
+        same_app && self.from < to && from < self.to
+    }
+}
+
+/// The windows that an evaluator keeps anyway.
+pub trait Budgets: Send + Sync {
+    /// Sums of one window of an SLO's group (`None`: its budget's window); `None` if it is not kept.
+    fn window(&self, slo: &str, group: &Labels, window: Option<Span>) -> Option<Counts>;
+}
+
+impl Budgets for Evaluator {
+    fn window(&self, slo: &str, group: &Labels, window: Option<Span>) -> Option<Counts> {
+        Evaluator::window(self, slo, group, window)
+    }
+}
+
+impl<B: Budgets> Budgets for RwLock<B> {
+    fn window(&self, slo: &str, group: &Labels, window: Option<Span>) -> Option<Counts> {
+        self.read().unwrap_or_else(PoisonError::into_inner).window(slo, group, window)
+    }
+}
+
+/// Answers the queries of one evaluation, as of `now`.
+#[derive(Clone)]
+pub struct Lookup {
+    pub archive: Arc<dyn Archive>,
+    pub budgets: Arc<dyn Budgets>,
+    pub rules: Arc<RuleSet>,
+    /// The logical time of the evaluation.
+    pub now: Timestamp,
+    pub bucket: Span,
+    /// Not part of any baseline.
+    pub left_out: Arc<[LeftOut]>,
+}
+
+impl Lookup {
+    fn ask<'a>(&self, metric: &'a Metric, filter: &'a Filter, window: Span, detail: bool) -> Ask<'a> {
+        Ask { metric, filter, from: self.now - window, to: self.now, step: self.bucket, detail }
+    }
+
+    /// Reads a window; nothing measured in it is no answer.
+    fn read(&self, ask: &Ask<'_>, visit: &mut dyn FnMut(&super::series::Series, &Cell)) -> Answer<()> {
+        let mut any = false;
+        let mut visit = |series: &super::series::Series, _: Timestamp, cell: &Cell| {
+            any = true;
+            visit(series, cell);
+        };
+        read_span(&*self.archive, ask, &mut visit).map_err(Unanswered::Failed)?;
+        if any || self.measured(ask.filter, ask.from, ask.to)? {
+            return Ok(());
+        }
+        Err(nothing(ask.metric, ask.to - ask.from))
+    }
+
+    fn measured(&self, filter: &Filter, from: Timestamp, to: Timestamp) -> Answer<bool> {
+        self.archive.measured(filter.get("app"), from, to).map_err(Unanswered::Failed)
+    }
+
+    /// The total of one past window, unless it was not measured or does not count as usual.
+    fn past(&self, metric: &Metric, filter: &Filter, from: Timestamp, to: Timestamp) -> Answer<Option<f64>> {
+        if self.left_out.iter().any(|out| out.touches(filter, from, to)) {
+            return Ok(None);
+        }
+        // History that begins or breaks off within the window would look like little traffic.
+        let middle = (from + Span((to - from).0 / 2)).ceil(self.bucket);
+        let halves = if middle < to { [(from, middle), (middle, to)] } else { [(from, to); 2] };
+        for (from, to) in halves {
+            if !self.measured(filter, from, to)? {
+                return Ok(None);
+            }
+        }
+        let mut total = 0;
+        let ask = Ask { metric, filter, from, to, step: self.bucket, detail: false };
+        read_span(&*self.archive, &ask, &mut |_, _, cell| total += cell.counts.total).map_err(Unanswered::Failed)?;
+        Ok(Some(events(total)))
+    }
+
+    fn distinct(&self, metric: &Metric, filter: &Filter, window: Span, of: fn(&Cell) -> &Users) -> Answer<f64> {
+        let mut users = Users::default();
+        self.read(&self.ask(metric, filter, window, true), &mut |_, cell| users.merge(of(cell)))?;
+        Ok(users.estimate() as f64)
+    }
+
+    fn slo(&self, name: &str) -> Answer<&Slo> {
+        self.rules.slo(name).ok_or_else(|| Unanswered::Failed(format!("there is no SLO `{name}`")))
+    }
+}
+
+fn nothing(metric: &Metric, window: Span) -> Unanswered {
+    Unanswered::NoData(format!("nothing of {metric} was measured within {window}"))
+}
+
+impl Measure for Lookup {
+    fn count(&self, metric: &Metric, filter: &Filter, window: Span) -> Answer<Counted> {
+        let mut sum = Counts::ZERO;
+        self.read(&self.ask(metric, filter, window, false), &mut |_, cell| sum += cell.counts)?;
+        Ok(counted(sum))
+    }
+
+    fn quantile(&self, metric: &Metric, q: f64, filter: &Filter, window: Span) -> Answer<f64> {
+        let mut sketch = Sketch::default();
+        self.read(&self.ask(metric, filter, window, true), &mut |_, cell| sketch.merge(&cell.sketch))?;
+        sketch.quantile(q).ok_or_else(|| Unanswered::NoData(format!("no values of {metric} within {window}")))
+    }
+
+    fn users(&self, metric: &Metric, filter: &Filter, window: Span) -> Answer<f64> {
+        self.distinct(metric, filter, window, |cell| &cell.users)
+    }
+
+    fn bad_users(&self, metric: &Metric, filter: &Filter, window: Span) -> Answer<f64> {
+        self.distinct(metric, filter, window, |cell| &cell.bad_users)
+    }
+
+    fn baseline(&self, metric: &Metric, filter: &Filter, window: Span) -> Answer<Baseline> {
+        let current = self.count(metric, filter, window)?.total;
+        let mut past = Vec::new();
+        for week in 1..=WEEKS {
+            let to = self.now - Span::days(7 * week);
+            past.extend(self.past(metric, filter, to - window, to)?);
+        }
+        if past.len() < PAST_MIN {
+            return Err(Unanswered::NoData(format!(
+                "only {} of the last {WEEKS} weeks are known at this time, {PAST_MIN} are needed",
+                past.len()
+            )));
+        }
+        Ok(usual(current, &past))
+    }
+
+    fn top(&self, metric: &Metric, dimension: &str, filter: &Filter, window: Span) -> Answer<Vec<Top>> {
+        let mut values: BTreeMap<String, Counts> = BTreeMap::new();
+        let mut whole = Counts::ZERO;
+        self.read(&self.ask(metric, filter, window, false), &mut |series, cell| {
+            whole += cell.counts;
+            let value = series.get(dimension);
+            if let Some(sum) = values.get_mut(value) {
+                *sum += cell.counts;
+            } else if values.len() < VALUES_MAX {
+                values.insert(value.to_owned(), cell.counts);
+            }
+        })?;
+        let mut top: Vec<(String, Counts)> = values.into_iter().filter(|(_, sum)| !sum.is_zero()).collect();
+        // Sorted by value before, so equal totals keep that order.
+        top.sort_by_key(|(_, sum)| std::cmp::Reverse(sum.total));
+        top.truncate(TOP_MAX);
+        let share = |sum: &Counts| if whole.total > 0 { sum.total as f64 / whole.total as f64 } else { 0.0 };
+        Ok(top.into_iter().map(|(value, sum)| Top { value, share: share(&sum), counted: counted(sum) }).collect())
+    }
+
+    fn burn(&self, slo: &str, group: &Labels, window: Span) -> Answer<f64> {
+        let slo = self.slo(slo)?;
+        let counts = match self.budgets.window(&slo.name, group, Some(window)) {
+            Some(counts) => counts,
+            None => sli_counts(&*self.archive, &slo.sli, group, self.now - window, self.now, self.bucket)?,
+        };
+        burn::burn(counts, slo.budget_ppm).ok_or_else(|| Unanswered::NoData(format!("no events of SLO `{}` within {window}", slo.name)))
+    }
+
+    fn budget(&self, slo: &str, group: &Labels) -> Answer<f64> {
+        let slo = self.slo(slo)?;
+        let counts = self.budgets.window(&slo.name, group, None).unwrap_or(Counts::ZERO);
+        burn::budget(counts, slo.budget_ppm, slo.window.nominal())
+            .map(|budget| budget.remaining)
+            .ok_or_else(|| Unanswered::NoData(format!("no events of SLO `{}` in its window", slo.name)))
+    }
+
+    fn changes(&self, filter: &Filter, window: Span) -> Answer<Vec<measure::Change>> {
+        let found = self.archive.changes(self.now - window, self.now, filter.equal("app")).map_err(Unanswered::Failed)?;
+        let accepts = |name: &str, value: &str| filter.get(name).is_none_or(|condition| condition.accepts(value));
+        let release = |change: &super::notification::Change| change.release.clone().unwrap_or_default();
+        let wanted = found
+            .into_iter()
+            .rev()
+            .filter(|change| accepts("kind", change.kind.name()) && accepts("app", &change.app) && accepts("release", &release(change)));
+        let as_asked = |change: super::notification::Change| measure::Change {
+            kind: change.kind.name().to_owned(),
+            at: change.at,
+            age: self.now - change.at,
+            release: release(&change),
+            text: change.text.unwrap_or_default(),
+            app: change.app,
+        };
+        Ok(wanted.map(as_asked).collect())
+    }
+}
+
+fn counted(sum: Counts) -> Counted {
+    Counted { total: events(sum.total), bad: events(sum.bad), raw: sum.raw as f64 }
+}
+
+/// Median, MAD, and how far `current` is from the median (SEMANTICS 18). `past` is not empty.
+fn usual(current: f64, past: &[f64]) -> Baseline {
+    let middle = median(past);
+    let mad = median(&past.iter().map(|value| (value - middle).abs()).collect::<Vec<_>>());
+    let scale = (1.4826 * mad).max(0.05 * middle).max(1.0);
+    Baseline { median: middle, mad, z: (current - middle) / scale }
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let half = sorted.len() / 2;
+    if sorted.len() % 2 == 1 { sorted[half] } else { (sorted[half - 1] + sorted[half]) / 2.0 }
+}
+
+/// The sums of an SLI over a span, from stored history: for windows that no evaluator keeps.
+fn sli_counts(archive: &dyn Archive, sli: &Sli, group: &Labels, from: Timestamp, to: Timestamp, bucket: Span) -> Answer<Counts> {
+    let read = |metric: &Metric, filter: &Filter, detail: bool, of: &dyn Fn(&Cell) -> Counts| {
+        let filter = narrowed(filter, group);
+        let mut sum = Counts::ZERO;
+        let ask = Ask { metric, filter: &filter, from, to, step: bucket, detail };
+        read_span(archive, &ask, &mut |_, _, cell| sum += of(cell)).map_err(Unanswered::Failed)?;
+        Ok(sum)
+    };
+    match sli {
+        Sli::Good(selector) => read(&selector.metric, &selector.filter, false, &|cell| cell.counts),
+        Sli::Within { metric, limit, filter } => read(metric, filter, true, &|cell| cell.against(*limit)),
+        Sli::Ratio { good, total } => {
+            let mut sum = read(&total.metric, &total.filter, false, &|cell| cell.counts)?;
+            let good = read(&good.metric, &good.filter, false, &|cell| cell.counts)?;
+            sum.bad = (sum.total - good.total).max(0);
+            sum.raw_bad = (sum.raw - good.raw).max(0);
+            Ok(sum)
+        }
+        Sli::Slices { .. } | Sli::Composite { .. } | Sli::External { .. } => {
+            Err(Unanswered::Failed("`burn` of such an SLO knows only the windows of its own tiers".into()))
+        }
+    }
+}
+
+/// A filter that also asks for the group's values.
+pub fn narrowed(filter: &Filter, group: &Labels) -> Filter {
+    let mut filter = filter.clone();
+    for (name, value) in group {
+        let accepted = filter.get(name).is_none_or(|condition| condition.accepts(value));
+        filter.0.insert(name.clone(), if accepted { Match::Equal(value.clone()) } else { Match::AnyOf(Vec::new()) });
+    }
+    filter
+}
+
+/// A question for series of points.
+#[derive(Clone, Debug)]
+pub struct Chart<'a> {
+    pub metric: &'a Metric,
+    pub filter: &'a Filter,
+    pub from: Timestamp,
+    pub to: Timestamp,
+    /// Length of a point; `None`: one point for the whole span.
+    pub step: Option<Span>,
+    /// One series per combination of these dimensions' values.
+    pub by: &'a [String],
+    /// Each from 0 to 1.
+    pub quantiles: &'a [f64],
+}
+
+/// The points of one group, in order of time. What was not measured has no point.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Line {
+    pub labels: Labels,
+    pub points: Vec<Point>,
+}
+
+/// One step of one group.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Point {
+    pub at: Timestamp,
+    pub total: f64,
+    pub bad: f64,
+    pub raw: u64,
+    /// `None` where no event named a user.
+    pub users: Option<u64>,
+    pub bad_users: Option<u64>,
+    /// In the order of the question; `None` without values.
+    pub quantiles: Option<Vec<f64>>,
+}
+
+#[derive(Default)]
+struct Step {
+    counts: Counts,
+    sketch: Sketch,
+    users: Users,
+    bad_users: Users,
+}
+
+/// Series of points (`POST /v1/query`). Steps count from the first bucket of the span.
+pub fn series(archive: &dyn Archive, chart: &Chart<'_>, bucket: Span) -> Result<Vec<Line>, String> {
+    let base = chart.from.ceil(bucket);
+    let length = chart.step.unwrap_or(chart.to - base).max(bucket);
+    let mut groups: BTreeMap<Vec<String>, BTreeMap<i64, Step>> = BTreeMap::new();
+    let mut steps = 0;
+    let mut visit = |series: &super::series::Series, at: Timestamp, cell: &Cell| {
+        if steps >= POINTS_MAX {
+            return;
+        }
+        let key: Vec<String> = chart.by.iter().map(|name| series.get(name).to_owned()).collect();
+        let step = groups.entry(key).or_default().entry((at - base).0.div_euclid(length.0)).or_insert_with(|| {
+            steps += 1;
+            Step::default()
+        });
+        step.counts += cell.counts;
+        step.sketch.merge(&cell.sketch);
+        step.users.merge(&cell.users);
+        step.bad_users.merge(&cell.bad_users);
+    };
+    let ask = Ask { metric: chart.metric, filter: chart.filter, from: base, to: chart.to, step: bucket, detail: true };
+    match chart.step {
+        None => read_span(archive, &ask, &mut visit)?,
+        Some(length) => {
+            let fits = |step: &Span| length.0 % step.0 == 0 && base.floor(*step) == base && chart.to.floor(*step) == chart.to;
+            let step = ROLLUPS.into_iter().find(fits).filter(|step| *step > bucket).unwrap_or(bucket);
+            archive.cells(&Ask { step, ..ask }, &mut visit)?;
+        }
+    }
+    if steps >= POINTS_MAX {
+        return Err(format!("that would be more than {POINTS_MAX} points; use a longer `step` or a narrower `where`"));
+    }
+    let point = |(number, step): (i64, Step)| {
+        let quantiles: Option<Vec<f64>> = chart.quantiles.iter().map(|q| step.sketch.quantile(*q)).collect();
+        Point {
+            at: base + Span(number * length.0),
+            total: events(step.counts.total),
+            bad: events(step.counts.bad),
+            raw: step.counts.raw.max(0).unsigned_abs(),
+            users: (!step.users.is_empty()).then(|| step.users.estimate()),
+            bad_users: (!step.users.is_empty()).then(|| step.bad_users.estimate()),
+            quantiles: quantiles.filter(|values| !values.is_empty()),
+        }
+    };
+    let line = |(values, points): (Vec<String>, BTreeMap<i64, Step>)| Line {
+        labels: chart.by.iter().cloned().zip(values).collect(),
+        points: points.into_iter().map(point).collect(),
+    };
+    Ok(groups.into_iter().map(line).collect())
+}
+
+#[cfg(test)]
+#[path = "lookup_tests.rs"]
+mod tests;
