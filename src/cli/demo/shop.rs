@@ -59,14 +59,14 @@ struct Visit {
 }
 
 /// What one page load tells: the body, and who sends it.
-struct Beacon {
-    body: Value,
-    region: &'static Region,
-    machine: &'static Machine,
+pub(super) struct Beacon {
+    pub body: Value,
+    pub region: &'static Region,
+    pub machine: &'static Machine,
 }
 
 /// Everybody in the shop.
-struct Crowd {
+pub(super) struct Crowd {
     dice: Dice,
     visits: Vec<Visit>,
 }
@@ -109,7 +109,7 @@ pub async fn run(intake: String, rollout: watch::Receiver<Option<Rollout>>, cloc
 }
 
 impl Crowd {
-    fn new(seed: u64) -> Crowd {
+    pub(super) fn new(seed: u64) -> Crowd {
         Crowd { dice: Dice::new(seed), visits: Vec::new() }
     }
 
@@ -134,7 +134,7 @@ impl Crowd {
     }
 
     /// One page load at `now`, and all that its browser reports of it.
-    fn load(&mut self, rollout: Option<&Rollout>, now: Timestamp) -> Beacon {
+    pub(super) fn load(&mut self, rollout: Option<&Rollout>, now: Timestamp) -> Beacon {
         let page = *self.dice.pick(&Page::ALL, |page| page.share());
         let at = self.visitor(page);
         let Visit { user, session, region, machine } = self.visits[at];
