@@ -49,11 +49,7 @@ impl Pattern {
             .map_err(|error| BadPattern { text: text.to_owned(), reason: error.to_string().lines().last().unwrap_or("").trim().to_owned() })
     }
 
-<<<<<<< HEAD
-    /// The expression without its anchors.
-=======
     /// As it was written, without the slashes.
->>>>>>> h-web
     pub fn text(&self) -> &str {
         &self.text
     }
