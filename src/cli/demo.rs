@@ -27,7 +27,8 @@ use tokio_util::task::TaskTracker;
 
 use super::client::Client;
 use super::exit::{Failure, Outcome};
-use super::{Context, logging, output, run};
+use super::run::failure;
+use super::{Context, logging, output};
 use crate::app::{self, Options};
 use crate::chance;
 use crate::config::{Config, Environment, Secrets, Smtp, SmtpTls};
@@ -90,7 +91,7 @@ async fn play(args: &Demo, context: &Context, folder: &Path) -> Outcome {
     let inbox = Arc::new(Inbox::new());
     let client = Client::new(&config, &Environment::default())?;
     let options = Options { inbox: Some(inbox.clone()), rules: Some(rules(admin)) };
-    let running = app::start(config, clock.clone(), options).await.map_err(run::failure)?;
+    let running = app::start(config, clock.clone(), options).await.map_err(failure)?;
     output::say(&greeting(args, running.admin, running.intake, folder))?;
 
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
