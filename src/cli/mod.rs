@@ -11,6 +11,7 @@ pub mod check;
 pub mod client;
 pub mod completions;
 pub mod deadletter;
+pub mod demo;
 pub mod exit;
 pub mod field;
 pub mod healthcheck;
@@ -68,6 +69,8 @@ pub struct Cli {
 enum Command {
     /// Run the daemon
     Run(run::Run),
+    /// Run the daemon in a throwaway folder, with a simulated shop that breaks and is mended
+    Demo(demo::Demo),
     /// Load a rules folder as the daemon would and print every problem
     Check(check::Check),
     /// Service level objectives: budgets, burn, and the gate for deployments
@@ -146,6 +149,7 @@ pub fn main() -> ExitCode {
 fn run(command: &Command, context: &Context) -> Outcome {
     match command {
         Command::Run(args) => run::run(args, context),
+        Command::Demo(args) => demo::run(args, context),
         Command::Check(args) => check::run(args, context),
         Command::Completions(args) => completions::run(args),
         Command::Version => output::say(concat!("burnwatch ", env!("CARGO_PKG_VERSION"))),
@@ -179,7 +183,7 @@ fn ask_daemon(command: &Command, context: &Context) -> Outcome {
             Command::Annotate(command) => annotate::run(command, &client, context).await,
             Command::Deadletter(command) => deadletter::run(command, &client).await,
             Command::Receiver(command) => receiver::run(command, &client).await,
-            Command::Run(_) | Command::Check(_) | Command::Completions(_) | Command::Version | Command::Healthcheck => Ok(()),
+            Command::Run(_) | Command::Demo(_) | Command::Check(_) | Command::Completions(_) | Command::Version | Command::Healthcheck => Ok(()),
         }
     })
 }
