@@ -49,6 +49,11 @@ impl Pattern {
             .map_err(|error| BadPattern { text: text.to_owned(), reason: error.to_string().lines().last().unwrap_or("").trim().to_owned() })
     }
 
+    /// As it was written, without the slashes.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Whether the whole text matches.
     pub fn matches(&self, text: &str) -> bool {
         self.regex.is_match(text)

@@ -1,7 +1,8 @@
 //! What the evaluator asks of stored history: free-form rules, and who carries an incident.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tracing::warn;
@@ -9,16 +10,19 @@ use tracing::warn;
 use crate::domain::alert::{AlertState, Patience};
 use crate::domain::desk::{Desk, Findings};
 use crate::domain::evaluate::{AlertEvent, Evaluator, TierEvent};
+use crate::domain::findings::{self, Around};
 use crate::domain::incident::{Incident, Input};
 use crate::domain::lookup::Lookup;
 use crate::domain::notification::Figures;
 use crate::domain::route::canonical;
-use crate::domain::rule::{FreeRule, Labels, Severity};
+use crate::domain::rule::{FreeRule, Labels, RuleSet, Severity};
 use crate::domain::snapshot::TierVerdict;
 use crate::domain::time::{Span, Timestamp};
 use crate::rules::{Program, Verdict};
 use crate::store::history::History;
 
+/// How long an opening incident waits for its explanation.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// Most groups of one free-form rule.
 const GROUPS_MAX: usize = 500;
 
@@ -112,14 +116,48 @@ impl Explainer {
         events
     }
 
-    /// What an opening alert's incident says.
-    pub async fn findings(&self, _: &Arc<RwLock<Evaluator>>, _: &Desk, _: &AlertEvent) -> Findings {
-        Findings::default()
+    /// What an opening alert's incident says. A page never waits long for it: what is not found in
+    /// time is found at the next look.
+    pub async fn findings(&self, evaluator: &Arc<RwLock<Evaluator>>, desk: &Desk, event: &AlertEvent) -> Findings {
+        let (rules, event, now) = (desk.rules().clone(), event.clone(), event.at);
+        let asked = self.look(evaluator, rules, now, move |around| findings::findings(&event, around)).await;
+        asked.unwrap_or_default()
     }
 
     /// What a living incident says now.
-    pub async fn refresh(&self, _: &Arc<RwLock<Evaluator>>, _: &Desk, _: &Incident) -> Option<Input> {
-        None
+    pub async fn refresh(&self, evaluator: &Arc<RwLock<Evaluator>>, desk: &Desk, incident: &Incident, now: Timestamp) -> Option<Input> {
+        let (rules, incident) = (desk.rules().clone(), incident.clone());
+        self.look(evaluator, rules, now, move |around| findings::refresh(&incident, around)).await.flatten()
+    }
+
+    /// Reads history off the evaluator's threads, for at most [`PATIENCE`].
+    async fn look<T: Send + 'static>(
+        &self,
+        evaluator: &Arc<RwLock<Evaluator>>,
+        rules: Arc<RuleSet>,
+        now: Timestamp,
+        ask: impl FnOnce(&Around<'_>) -> Result<T, String> + Send + 'static,
+    ) -> Option<T> {
+        let (evaluator, history, bucket) = (evaluator.clone(), self.history.clone(), self.bucket);
+        let asked = tokio::task::spawn_blocking(move || {
+            let evaluator = evaluator.read().unwrap_or_else(PoisonError::into_inner);
+            ask(&Around { rules: &rules, evaluator: &evaluator, archive: &history, bucket, now, left_out: &[] })
+        });
+        match tokio::time::timeout(PATIENCE, asked).await {
+            Ok(Ok(Ok(found))) => Some(found),
+            Ok(Ok(Err(error))) => {
+                warn!("an incident could not be explained: {error}");
+                None
+            }
+            Ok(Err(_)) => {
+                warn!("an incident could not be explained: the search failed");
+                None
+            }
+            Err(_) => {
+                warn!("an incident was not explained in time and is looked at again");
+                None
+            }
+        }
     }
 }
 

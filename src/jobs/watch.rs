@@ -392,7 +392,7 @@ impl Watch {
             if !crate::domain::explain::due(incident.opened_at, before, at) {
                 continue;
             }
-            let Some(input) = self.setup.explainer.refresh(&running.evaluator, &running.desk, &incident).await else { continue };
+            let Some(input) = self.setup.explainer.refresh(&running.evaluator, &running.desk, &incident, at).await else { continue };
             let mut tx = self.setup.store.write().await?;
             transition::apply(&mut tx, &running.desk, &incident.id, input, now, &self.setup.public_url).await?;
             tx.commit().await?;

@@ -1,4 +1,8 @@
 //! The admin side: API and pages.
+//!
+//! [`router`] is all that the daemon serves on `server.listen`; everything that it reads and calls
+//! stands in [`State`]. Pages are pure functions from models to markup (`pages/`), their handlers
+//! read what they need (`site/`), and every request passes `guard` first.
 
 pub mod api;
 pub mod asset;
@@ -9,6 +13,7 @@ pub mod frame;
 pub mod guard;
 pub mod icon;
 pub mod inbox;
+pub mod live;
 pub mod number;
 pub mod pages;
 #[cfg(test)]
@@ -16,7 +21,26 @@ mod preview;
 pub mod problem;
 pub mod query;
 pub mod session;
+pub mod site;
 pub mod state;
 pub mod text;
 
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
+
 pub use state::State;
+
+/// The whole admin side. Serve it with connect info, so that failed sign-ins are counted by address.
+pub fn router(state: Arc<State>) -> Router {
+    Router::new()
+        .merge(api::router(&state))
+        .merge(site::router(&state))
+        .route("/events", get(live::events))
+        .route("/assets/{name}", get(asset::serve))
+        .fallback(site::missing)
+        .layer(from_fn_with_state(state.clone(), guard::guard))
+        .with_state(state)
+}

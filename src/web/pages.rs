@@ -2,8 +2,12 @@
 
 pub mod inbox;
 pub mod incident;
+pub mod lists;
 pub mod oncall;
+pub mod operations;
+pub mod personal;
 pub mod problem;
+pub mod slos;
 
 use maud::{Markup, html};
 
@@ -21,14 +25,18 @@ pub fn slo_window(window: &SloWindow) -> String {
 
 /// `◆ deploy shop 2.3.1`: a shape and words, in ink, never in the colour of a severity.
 pub fn change_words(change: &Change) -> Markup {
-    let glyph = change_glyph(change.kind);
+    html! { (change_glyph(change.kind)) " " (clip(&plain_change(change), 90)) }
+}
+
+/// `deploy shop 2.3.1`, as it came: to be escaped by whoever shows it.
+pub fn plain_change(change: &Change) -> String {
     let name = match (&change.release, &change.text) {
         (Some(release), _) if !change.app.is_empty() => format!("{} {release}", change.app),
         (Some(release), _) => release.clone(),
         (None, Some(text)) => text.clone(),
         (None, None) => change.app.clone(),
     };
-    html! { (glyph) " " (change.kind.name()) " " (clip(&name, 80)) }
+    format!("{} {name}", change.kind.name())
 }
 
 /// The shape of a kind of change.

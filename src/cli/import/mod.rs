@@ -3,10 +3,13 @@
 //! Pure functions make text of text; only [`run`] touches files. Every field of the source is reported as mapped, ignored or
 //! needs-mapping, and what looks wrong in the source is named. Values of secrets go nowhere.
 
+mod alertmanager;
+mod alertmanager_receiver;
 mod binding;
 mod document;
 mod draft;
 mod export;
+mod matchers;
 mod openslo;
 mod openslo_alert;
 mod openslo_window;
@@ -42,6 +45,8 @@ pub enum Format {
     Sloth,
     /// Pyrra's ServiceLevelObjectives
     Pyrra,
+    /// Alertmanager's configuration: routes, receivers, inhibitions, time intervals
+    Alertmanager,
 }
 
 impl Format {
@@ -50,11 +55,12 @@ impl Format {
             Format::Openslo => "OpenSLO",
             Format::Sloth => "Sloth",
             Format::Pyrra => "Pyrra",
+            Format::Alertmanager => "Alertmanager",
         }
     }
 }
 
-/// `import openslo|sloth|pyrra FILE… [--out DIR] [--strict]`
+/// `import openslo|sloth|pyrra|alertmanager FILE… [--out DIR] [--strict]`
 #[derive(Debug, clap::Args)]
 pub struct ImportArgs {
     /// What the files are
@@ -125,7 +131,7 @@ pub fn convert(format: Format, sources: &[(String, String)]) -> Import {
         faults.extend(fault);
     }
     let mut drafts = Vec::new();
-    let [mut openslo, mut sloth, mut pyrra] = [const { Vec::new() }; 3];
+    let [mut openslo, mut sloth, mut pyrra, mut alertmanager] = [const { Vec::new() }; 4];
     for document in &documents {
         let top = document.top();
         let (list, is) = if openslo::is_it(&top) {
@@ -134,6 +140,8 @@ pub fn convert(format: Format, sources: &[(String, String)]) -> Import {
             (&mut sloth, Format::Sloth)
         } else if pyrra::is_it(&top) {
             (&mut pyrra, Format::Pyrra)
+        } else if alertmanager::is_it(&top) {
+            (&mut alertmanager, Format::Alertmanager)
         } else {
             let api = [top.get("apiVersion"), top.get("version"), top.get("kind")].iter().find_map(document::Node::text);
             let what = api.map_or_else(|| "nothing says what it is".to_owned(), |api| format!("`{api}` is not known"));
@@ -158,6 +166,18 @@ pub fn convert(format: Format, sources: &[(String, String)]) -> Import {
         fields: Vec::new(),
         faults,
     };
+    // Receivers and intervals of two configurations may have the same names; a process has one.
+    for (at, document) in alertmanager.iter().enumerate() {
+        if at > 0 {
+            document.top().fault("there is another configuration before this one, which is taken");
+            document.top().needs("import one configuration at a time");
+            continue;
+        }
+        let rules = alertmanager::import(document);
+        import.declared += rules.declared;
+        let name = draft::file_name(&document.file, &import.files);
+        import.files.insert(name, rules.text);
+    }
     for document in documents {
         let (fields, faults) = document.finish();
         import.fields.extend(fields);

@@ -262,6 +262,9 @@ pub fn slo(slo: &Slo, alerting: &Alerting) -> String {
 
 /// `kind("name", #{ … });`, a field a line.
 pub fn declaration(kind: &str, name: Option<&str>, fields: &[(&str, String)]) -> String {
+    if let (Some(name), []) = (name, fields) {
+        return format!("{kind}({}, #{{}});\n", quote(name));
+    }
     let mut out = match name {
         Some(name) => format!("{kind}({}, #{{\n", quote(name)),
         None => format!("{kind}(#{{\n"),

@@ -181,8 +181,8 @@ mod tests {
             parse(raw);
         }
         assert_eq!(parse("Subject: x\n\nplain =3D text").text.as_deref(), Some("plain =3D text"));
-        let deep =
-            "Content-Type: multipart/mixed; boundary=b\n\n".to_owned() + &"--b\nContent-Type: multipart/mixed; boundary=b\n\n".repeat(50);
+        let part = "--b\nContent-Type: multipart/mixed; boundary=b\n\n".repeat(50);
+        let deep = format!("Content-Type: multipart/mixed; boundary=b\n\n{part}");
         parse(&deep);
     }
 }

@@ -8,6 +8,8 @@ mod tests;
 
 use maud::{Markup, html};
 
+pub use evidence::tier_table;
+
 use crate::domain::incident::Incident;
 use crate::domain::notification::Status;
 use crate::domain::rule::{Severity, Slo};

@@ -95,7 +95,7 @@ pub(super) fn tiers(model: &Model<'_>) -> Markup {
 }
 
 /// A row per tier; also used by the SLO's own page.
-pub(in crate::web::pages) fn tier_table(status: &crate::domain::snapshot::SloStatus) -> Markup {
+pub fn tier_table(status: &crate::domain::snapshot::SloStatus) -> Markup {
     html! {
         table.tiers {
             thead { tr { th scope="col" { "tier" } th scope="col" { "burn" } th.num scope="col" { "state" } } }

@@ -1,0 +1,289 @@
+//! What holds alerts back and what makes them: silences, rules, telemetry.
+
+use maud::{Markup, html};
+
+use crate::domain::rule::{RuleSet, Severity};
+use crate::domain::snapshot::{AlertPhase, AlertStatus};
+use crate::domain::time::{Span, Timestamp};
+use crate::web::frame::{Page, Place, Reader, short_revision};
+use crate::web::icon::{Tone, flag, severity};
+use crate::web::number;
+use crate::web::text::{Plain, clip, query, segment};
+
+/// One silence in a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Silence {
+    pub id: String,
+    pub matchers: Vec<String>,
+    /// `active`, `pending` or `expired`.
+    pub state: &'static str,
+    pub starts: Timestamp,
+    pub ends: Timestamp,
+    pub author: String,
+    pub comment: String,
+    /// Alerts that it matches now.
+    pub holds: usize,
+    /// Written in rules: ended there, not here.
+    pub in_rules: bool,
+}
+
+/// Silences, the soonest end first.
+pub fn silences(rows: &[Silence], tab: &str, now: Timestamp, reader: &Reader) -> Page {
+    let count = |state: &str| rows.iter().filter(|row| row.state == state).count();
+    let shown: Vec<&Silence> = rows.iter().filter(|row| row.state == tab).collect();
+    let body = html! {
+        div.head {
+            h1 { "Silences" }
+            nav.tabs aria-label="Which" {
+                @for (state, label) in [("active", "active"), ("pending", "upcoming"), ("expired", "ended")] {
+                    a href={ "/silences" (query(&[("state", if state == "active" { "" } else { state })])) } aria-current=[(state == tab).then_some("true")] { (label) " " (count(state)) }
+                }
+            }
+            @if reader.operate { div.actions { a.btn href="/silences/new" data-key="s" { "New silence" } } }
+            (reader.hint())
+        }
+        @if shown.is_empty() { section.card aria-label="None" { p.empty { @if tab == "active" { "None is active: every alert reaches whoever its route names." } @else { "None." } } } } @else {
+            table."card"."stack" {
+                thead { tr { th scope="col" { "matches" } th scope="col" { "who and why" } th scope="col" { "ends" } th scope="col" { "holds back now" } th scope="col" { "do" } } }
+                tbody { @for row in shown { tr data-row {
+                    th scope="row" { @for (i, matcher) in row.matchers.iter().enumerate() { @if i > 0 { br; } code { (Plain(&clip(matcher, 120))) } } }
+                    td { (Plain(&clip(&row.author, 80))) br; span."small"."muted" { (Plain(&clip(&row.comment, 200))) @if row.in_rules { " (in rules)" } } }
+                    td data-th="ends" {
+                        (number::time(row.ends, now))
+                        @if row.state == "active" { br; span."small"."muted" { "in " (number::duration(row.ends - now)) } @if row.ends - now < Span::HOUR { " " (flag(Tone::Ticket, "soon")) } }
+                        @if row.state == "pending" { br; span."small"."muted" { "begins " (number::time(row.starts, now)) } }
+                    }
+                    td data-th="holds back" { (row.holds) " " (if row.holds == 1 { "alert" } else { "alerts" }) }
+                    td { @if row.state != "expired" && !row.in_rules { (reader.button(&format!("/silences/{}/end", segment(&row.id)), "End now", "btn quiet", None)) } }
+                } } }
+            }
+        }
+    };
+    let mut page = Page::new(format!("Silences: {} active", count("active")), Place::Silences, body);
+    page.json = Some("/v1/silences".into());
+    page
+}
+
+/// A half-filled silence, and what it would do.
+pub struct NewSilence<'a> {
+    pub matchers: String,
+    pub lasts: String,
+    pub comment: String,
+    /// What the matchers match now; `None` while there are none that can be read.
+    pub preview: Option<Preview>,
+    pub reader: &'a Reader,
+    pub now: Timestamp,
+}
+
+/// What a silence would hold back now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Preview {
+    pub alerts: usize,
+    pub pages: usize,
+    pub named: Vec<String>,
+}
+
+/// The form with its preview.
+pub fn new_silence(model: &NewSilence<'_>) -> Page {
+    let body = html! {
+        div.head { p.small { a href="/silences" { "← silences" } } h1 { "New silence" } p.lede { "What matches is evaluated and recorded, and tells nobody." } }
+        (model.reader.hint())
+        @if let Some(preview) = &model.preview {
+            section.card aria-label="Preview" {
+                @if preview.alerts == 0 { p { (flag(Tone::Info, "Matches nothing now")) " It will hold back what fires later." } } @else {
+                    p { (flag(Tone::Ticket, &format!("Holds back {} now", preview.alerts))) " " (preview.pages) " of them would page." }
+                    p."small"."muted" { (Plain(&clip(&preview.named.join(", "), 300))) }
+                }
+            }
+        }
+        @if model.reader.operate {
+            section.card aria-label="Silence" {
+                form method="post" action="/silences/new" {
+                    (model.reader.token())
+                    p { label for="m" { b { "Match" } " " span."small"."muted" { "one a line, all of them have to match: service=shop, severity!=page, region=~eu.*" } } }
+                    textarea id="m" name="matchers" required rows="4" maxlength="8000" autocomplete="off" { (Plain(&model.matchers)) }
+                    div."row" {
+                        p { label for="f" { b { "For" } " " span."small"."muted" { "15m, 1h, 4h, or until a time of day in UTC: 09:00" } } }
+                        input id="f" name="for" required maxlength="20" value=(clip(&model.lasts, 20)) autocomplete="off";
+                        p { label for="c" { b { "Why" } } }
+                        input id="c" name="comment" maxlength="500" value=(clip(&model.comment, 500)) autocomplete="off";
+                    }
+                    div.actions {
+                        button.btn formmethod="get" formaction="/silences/new" { "Preview" }
+                        button."btn"."primary" { "Silence" }
+                    }
+                }
+            }
+        }
+    };
+    Page::new("New silence", Place::Silences, body)
+}
+
+/// What the rules page shows.
+pub struct Rules<'a> {
+    pub set: &'a RuleSet,
+    pub since: Option<Timestamp>,
+    pub refused: &'a [String],
+    pub alerts: &'a [std::sync::Arc<AlertStatus>],
+    pub evaluated_at: Option<Timestamp>,
+    pub took: Span,
+    pub now: Timestamp,
+}
+
+fn file_link(place: &crate::domain::rule::Place) -> Markup {
+    let path: Vec<String> = place.path.split('/').map(segment).collect();
+    html! { a."mono"."small" href={ "/rules/file/" (path.join("/")) "?line=" (place.line) "#L" (place.line) } { (Plain(&clip(&format!("{}:{}", place.path, place.line), 120))) } }
+}
+
+fn phase_flag(phase: AlertPhase, loud: Option<Severity>) -> Markup {
+    match phase {
+        AlertPhase::Firing => flag(loud.map_or(Tone::Ticket, Tone::from), "Firing"),
+        AlertPhase::Pending => flag(Tone::Ticket, "Pending"),
+        AlertPhase::Unknown => flag(Tone::Unknown, "Unknown"),
+        AlertPhase::Ok => flag(Tone::Fine, "Fine"),
+    }
+}
+
+/// The rule set in force.
+pub fn rules(model: &Rules<'_>) -> Page {
+    let set = model.set;
+    let phase = |name: &str| {
+        let of: Vec<_> = model.alerts.iter().filter(|alert| alert.rule == name).collect();
+        let worst = |phase: AlertPhase| of.iter().find(|alert| alert.phase == phase);
+        [AlertPhase::Firing, AlertPhase::Pending, AlertPhase::Unknown].into_iter().find_map(worst).map_or((AlertPhase::Ok, None), |alert| (alert.phase, alert.severity))
+    };
+    let body = html! {
+        div.head {
+            h1 { "Rules" }
+            p.muted {
+                @if set.revision.is_empty() { "No rule set has taken effect yet." } @else {
+                    "Revision " code { (short_revision(&set.revision)) }
+                    @if let Some(since) = model.since { ", in force since " (number::time(since, model.now)) }
+                    @if let Some(at) = model.evaluated_at { "; last evaluated " (number::ago(at, model.now)) " ago in " (number::duration(model.took)) }
+                }
+            }
+        }
+        @if !model.refused.is_empty() {
+            div."outcome"."bad" {
+                div.any {
+                    (flag(Tone::Page, "A newer rule set was refused")) " The revision above stays in force as a whole."
+                    ul { @for error in model.refused.iter().take(20) { li.mono { (Plain(&clip(error, 400))) } } }
+                }
+            }
+        }
+        section.card aria-labelledby="h-s" {
+            header { h2 id="h-s" { "Objectives" } span."small"."muted" { (set.slos.len()) } }
+            @if set.slos.is_empty() { p.empty { "None." } } @else {
+                table.stack { thead { tr { th scope="col" { "name" } th scope="col" { "objective" } th scope="col" { "tiers" } th scope="col" { "where" } th scope="col" { "verdict" } } }
+                    tbody { @for slo in &set.slos { @let (state, loud) = phase(&slo.name); tr data-row {
+                        th scope="row" { a href={ "/slos/" (segment(&slo.name)) } { (Plain(&clip(&slo.name, 80))) } }
+                        td data-th="objective" { (number::objective(slo.budget_ppm)) ", " (super::slo_window(&slo.window)) }
+                        td data-th="tiers" { @for (i, tier) in slo.tiers.iter().enumerate() { @if i > 0 { ", " } (tier.severity.name()) " " (number::factor(tier.factor.to_f64())) } }
+                        td { (file_link(&slo.place)) }
+                        td { @if slo.enabled { (phase_flag(state, loud)) } @else { (flag(Tone::Unknown, "Disabled")) } }
+                    } } }
+                }
+            }
+        }
+        section.card aria-labelledby="h-a" {
+            header { h2 id="h-a" { "Free-form rules" } span."small"."muted" { (set.alerts.len()) } }
+            @if set.alerts.is_empty() { p.empty { "None." } } @else {
+                table.stack { thead { tr { th scope="col" { "name" } th scope="col" { "severity" } th scope="col" { "where" } th scope="col" { "verdict" } } }
+                    tbody { @for rule in &set.alerts { @let (state, loud) = phase(&rule.name); tr data-row {
+                        th scope="row" { (Plain(&clip(&rule.name, 80))) br; span."small"."muted" { (Plain(&clip(&rule.description, 120))) } }
+                        td { (severity(rule.severity)) }
+                        td { (file_link(&rule.place)) }
+                        td { @if rule.enabled { (phase_flag(state, loud)) } @else { (flag(Tone::Unknown, "Disabled")) }
+                            @if let Some(alert) = model.alerts.iter().find(|alert| alert.rule == rule.name && !alert.reason.is_empty()) { br; span."small"."muted" { (Plain(&clip(&alert.reason, 160))) } } }
+                    } } }
+                }
+            }
+        }
+        section.card aria-labelledby="h-r" {
+            header { h2 id="h-r" { "Who is told" } a.small href="/receivers" { "receivers" } }
+            dl.facts {
+                dt { "receivers" } dd { @for (i, receiver) in set.receivers.iter().enumerate() { @if i > 0 { ", " } (Plain(&clip(&receiver.name, 60))) } @if set.receivers.is_empty() { "none" } }
+                dt { "routes" } dd { (set.routes.len()) }
+                dt { "inhibitions" } dd { (set.inhibits.len()) }
+                dt { "maintenance" } dd { @for (i, one) in set.maintenances.iter().enumerate() { @if i > 0 { ", " } (Plain(&clip(&one.name, 60))) " " (file_link(&one.place)) } @if set.maintenances.is_empty() { "none" } }
+            }
+        }
+    };
+    let mut page = Page::new(format!("Rules {}", short_revision(&set.revision)), Place::Rules, body);
+    page.json = Some("/v1/rules".into());
+    page
+}
+
+/// One file of the rule set, with numbered lines.
+pub fn source(path: &str, text: &str, marked: Option<usize>) -> Page {
+    let body = html! {
+        div.head { p.small { a href="/rules" { "← rules" } } h1.any { (Plain(&clip(path, 200))) } }
+        section.card aria-label="Source" {
+            pre.source tabindex="0" { @for (i, line) in text.lines().take(5_000).enumerate() {
+                span id={ "L" (i + 1) } class=[(marked == Some(i + 1)).then_some("hit-line")] { span.muted { (format!("{:>4} ", i + 1)) } (Plain(line)) }
+            } }
+        }
+    };
+    Page::new(format!("{} · rules", clip(path, 120)), Place::Rules, body)
+}
+
+/// One thing that is known of the telemetry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fact {
+    pub name: &'static str,
+    pub tone: Tone,
+    pub word: &'static str,
+    pub figure: String,
+    /// What it holds back, or what to do.
+    pub means: String,
+}
+
+/// What is known of how well telemetry, evaluation and delivery do.
+pub fn health(facts: &[Fact]) -> Page {
+    let bad = facts.iter().filter(|fact| matches!(fact.tone, Tone::Page | Tone::Ticket)).count();
+    let heading = if bad == 0 { "Telemetry is well, as far as is known".to_owned() } else { format!("{bad} of {} checks need attention", facts.len()) };
+    let body = html! {
+        div.head { h1 data-live="heading" { (heading) } p.muted { "What figures rest on: what arrives, how late, and whether it is evaluated, stored and delivered." } }
+        section.card aria-label="Checks" data-live="facts" {
+            table.stack {
+                thead { tr { th scope="col" { "check" } th scope="col" { "verdict" } th scope="col" { "figure" } th scope="col" { "means" } } }
+                tbody { @for fact in facts { tr { th scope="row" { (fact.name) } td { (flag(fact.tone, fact.word)) } td { (Plain(&fact.figure)) } td.muted { (Plain(&fact.means)) } } } }
+            }
+        }
+    };
+    let mut page = Page::new(heading, Place::Telemetry, body);
+    page.json = Some("/readyz".into());
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::rule::Place as Written;
+    use crate::web::fixture::{self, HOSTILE, NOW, assert_inert, render};
+
+    #[test]
+    fn hostile_text_is_inert_in_silences_rules_and_health() {
+        let text = || HOSTILE.to_owned();
+        let silence = Silence { id: text(), matchers: vec![text()], state: "active", starts: NOW, ends: NOW + Span::minutes(5), author: text(), comment: text(), holds: 1, in_rules: false };
+        assert_inert(&render(NOW, |reader| silences(&[silence], "active", NOW, reader)));
+        let preview = Some(Preview { alerts: 1, pages: 1, named: vec![text()] });
+        assert_inert(&render(NOW, |reader| new_silence(&NewSilence { matchers: text(), lasts: text(), comment: text(), preview, reader, now: NOW })));
+        let mut slo = fixture::slo();
+        slo.name = text();
+        slo.place = Written { path: text(), line: 1, column: 1 };
+        let set = RuleSet { revision: text(), slos: vec![slo], ..RuleSet::default() };
+        let refused = vec![text()];
+        assert_inert(&render(NOW, |_| rules(&Rules { set: &set, since: None, refused: &refused, alerts: &[], evaluated_at: None, took: Span::ZERO, now: NOW })));
+        assert_inert(&render(NOW, |_| source(HOSTILE, HOSTILE, Some(1))));
+        assert_inert(&render(NOW, |_| health(&[Fact { name: "apps", tone: Tone::Ticket, word: "Silent", figure: text(), means: text() }])));
+    }
+
+    #[test]
+    fn refused_rules_are_said_with_the_revision_that_stays() {
+        let set = RuleSet { revision: "4f2c1a9bc".into(), ..RuleSet::default() };
+        let refused = vec!["shop.rhai:3:1: error: no such metric".to_owned()];
+        let text = render(NOW, |_| rules(&Rules { set: &set, since: Some(NOW), refused: &refused, alerts: &[], evaluated_at: None, took: Span::ZERO, now: NOW }));
+        assert!(text.contains("shop.rhai:3:1") && text.contains("4f2c1a9") && text.contains("stays in force"));
+    }
+}

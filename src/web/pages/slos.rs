@@ -1,0 +1,481 @@
+//! Objectives: the list, worst first, and one of them with its groups.
+
+use std::sync::Arc;
+
+use maud::{Markup, html};
+
+use super::incident::{Drawing, Range, path, tier_table};
+use super::slo_window;
+use crate::domain::notification::Status;
+use crate::domain::rule::{Labels, NoData, Severity, Slo};
+use crate::domain::snapshot::{AlertPhase, SloStatus};
+use crate::domain::time::Timestamp;
+use crate::web::chart::{bullet, draw};
+use crate::web::frame::{Page, Place};
+use crate::web::icon::{Icon, Tone, flag, flag_with, severity};
+use crate::web::number;
+use crate::web::pages::oncall::Row;
+use crate::web::text::{Plain, clip, link, query, segment};
+
+/// An objective and where it, or one of its groups, stands.
+#[derive(Clone)]
+pub struct Objective<'a> {
+    pub slo: &'a Slo,
+    pub status: Arc<SloStatus>,
+}
+
+/// The state of an objective in a word, with shape and colour; never better than it is.
+pub fn state_flag(slo: &Slo, status: &SloStatus) -> Markup {
+    let held = status.tiers.iter().any(|tier| tier.held_back.is_some());
+    let rising = status.tiers.iter().any(|tier| tier.short_over && !tier.long_over);
+    let gone = status.budget_remaining.is_some_and(|left| left <= 0.0);
+    match (status.state, status.severity) {
+        (AlertPhase::Firing, Some(loud)) => flag(Tone::from(loud), &format!("Burning {}", governing(status))),
+        (AlertPhase::Firing, None) => flag(Tone::Ticket, "Firing"),
+        (AlertPhase::Pending, _) => flag_with(Tone::Ticket, Icon::Rising, "Pending"),
+        (AlertPhase::Unknown, _) => flag(Tone::Unknown, "Unknown"),
+        (AlertPhase::Ok, _) if status.no_data => flag(Tone::Unknown, "No data"),
+        (AlertPhase::Ok, _) if gone => flag(Tone::Ticket, "Exhausted"),
+        (AlertPhase::Ok, _) if held => flag(Tone::Unknown, "Held back"),
+        (AlertPhase::Ok, _) if rising => flag_with(Tone::Ticket, Icon::Rising, "Increasing"),
+        (AlertPhase::Ok, _) if !slo.enabled => flag(Tone::Unknown, "Disabled"),
+        (AlertPhase::Ok, _) => flag(Tone::Fine, "Fine"),
+    }
+}
+
+/// The burn of the loudest tier that fires: the smaller of its two windows.
+fn governing(status: &SloStatus) -> String {
+    let tier = status.tiers.iter().find(|tier| tier.phase == AlertPhase::Firing && Some(tier.severity) == status.severity);
+    let Some(tier) = tier else { return String::new() };
+    let burn = match (tier.burn_long, tier.burn_short) {
+        (Some(long), Some(short)) => Some(long.min(short)),
+        (long, short) => long.or(short),
+    };
+    number::burn(burn, &[tier.factor.to_f64()])
+}
+
+/// Firing first, by loudness, then what is unknown or spent, then the least budget left.
+pub fn worst_first(rows: &mut [Objective<'_>]) {
+    rows.sort_by(|a, b| {
+        let rank = |one: &Objective<'_>| match one.status.state {
+            AlertPhase::Firing => (0, std::cmp::Reverse(one.status.severity)),
+            AlertPhase::Pending => (1, std::cmp::Reverse(None)),
+            AlertPhase::Unknown => (2, std::cmp::Reverse(None)),
+            AlertPhase::Ok => (3, std::cmp::Reverse(None)),
+        };
+        let left = |one: &Objective<'_>| one.status.budget_remaining.unwrap_or(f64::INFINITY);
+        rank(a).cmp(&rank(b)).then(left(a).total_cmp(&left(b))).then(a.slo.name.cmp(&b.slo.name))
+    });
+}
+
+/// A table of objectives; also on the overview.
+pub fn table(rows: &[Objective<'_>]) -> Markup {
+    html! {
+        table.slos {
+            thead {
+                tr {
+                    th scope="col" { "objective" } th."num"."sli" scope="col" { "reached" } th.bud scope="col" { "budget" }
+                    th."num"."sli" scope="col" { "at this pace" } th.st scope="col" { "now" }
+                }
+            }
+            tbody {
+                @for row in rows {
+                    @let (slo, status) = (row.slo, &row.status);
+                    tr data-row {
+                        th scope="row" {
+                            a href={ (slo_path(slo)) (group_query(&status.group)) } { (Plain(&clip(&slo.name, 80))) }
+                            @if !status.group.is_empty() { " " span.small { (Plain(&group_words(&status.group))) } }
+                            br;
+                            span."small"."muted" { (Plain(&clip(if slo.description.is_empty() { &slo.service } else { &slo.description }, 80))) }
+                        }
+                        td."num"."sli" {
+                            (number::reached(status.total, status.bad, slo.budget_ppm))
+                            br; span."small"."muted" { "of " (number::objective(slo.budget_ppm)) }
+                        }
+                        td.bud {
+                            (bullet::budget(status.budget_remaining))
+                            span."small"."muted" { (number::budget(status.budget_remaining)) }
+                        }
+                        td."num"."sli"."small"."muted" { (number::countdown(status.countdown, status.budget_remaining, slo.window.nominal())) }
+                        td.st { (state_flag(slo, status)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Where an objective is.
+pub fn slo_path(slo: &Slo) -> String {
+    format!("/slos/{}", segment(&slo.name))
+}
+
+/// `?region=eu-west`, or nothing for the overall row.
+pub fn group_query(group: &Labels) -> String {
+    query(&group.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect::<Vec<_>>())
+}
+
+/// `region eu-west`; `overall` without a group.
+pub fn group_words(group: &Labels) -> String {
+    if group.is_empty() {
+        return "overall".into();
+    }
+    group.iter().map(|(name, value)| format!("{} {}", clip(name, 40), clip(value, 60))).collect::<Vec<_>>().join(", ")
+}
+
+/// What the list shows.
+pub struct List<'a> {
+    pub rows: Vec<Objective<'a>>,
+    pub all: usize,
+    pub state: String,
+    pub owner: String,
+    pub q: String,
+    pub next: Option<String>,
+}
+
+/// All objectives, worst first.
+pub fn list(model: &List<'_>) -> Page {
+    let filters = [("state", model.state.as_str()), ("owner", model.owner.as_str()), ("q", model.q.as_str())];
+    let body = html! {
+        div.head { h1 { "Objectives" } p.muted { (model.all) " in force, worst first" } }
+        form."row"."grow" method="get" action="/slos" role="search" {
+            label { "State"
+                select name="state" {
+                    @for value in ["", "firing", "pending", "unknown", "ok"] {
+                        option value=(value) selected[value == model.state] { (if value.is_empty() { "any" } else { value }) }
+                    }
+                }
+            }
+            label { "Owner" input name="owner" value=(clip(&model.owner, 200)) autocomplete="off"; }
+            label { "Name" input type="search" name="q" value=(clip(&model.q, 200)) autocomplete="off"; }
+            button.btn { "Search" }
+        }
+        section.card aria-label="Objectives" data-live="slos" {
+            @if model.rows.is_empty() {
+                p.empty {
+                    @if model.all == 0 { "No rules yet: " code { "burnwatch demo" } ", or put a file into " code { "rules/" } "." }
+                    @else { "No objective matches. " a href="/slos" { "Show all" } }
+                }
+            } @else { (table(&model.rows)) }
+        }
+        @if let Some(next) = &model.next { p { a.btn href={ "/slos" (query(&[filters[0], filters[1], filters[2], ("cursor", next)])) } { "More" } } }
+    };
+    let mut page = Page::new("Objectives", Place::Slos, body);
+    page.json = Some("/v1/slos".into());
+    page
+}
+
+/// What one objective's page shows.
+pub struct Detail<'a> {
+    pub slo: &'a Slo,
+    pub status: Arc<SloStatus>,
+    /// Overall first.
+    pub groups: Vec<Arc<SloStatus>>,
+    pub drawing: Drawing,
+    pub range: Range,
+    pub incidents: Vec<Row>,
+    pub now: Timestamp,
+}
+
+/// One objective, overall or one group of it.
+pub fn detail(model: &Detail<'_>) -> Page {
+    let (slo, status) = (model.slo, &model.status);
+    let body = html! {
+        div.head {
+            div.state {
+                (state_flag(slo, status))
+                span.muted {
+                    (Plain(&clip(&slo.owner, 60))) @if !slo.service.is_empty() { " · " (Plain(&clip(&slo.service, 60))) }
+                    @if let Some(tier) = &slo.tier { " · tier " (Plain(&clip(tier, 20))) }
+                }
+            }
+            h1 { (Plain(&clip(&slo.name, 120))) }
+            p."lede"."muted" {
+                (number::objective(slo.budget_ppm)) ", " (slo_window(&slo.window))
+                @if !slo.description.is_empty() { ": " (Plain(&clip(&slo.description, 200))) }
+            }
+            p.small {
+                @if let Some(runbook) = &slo.runbook { (link(runbook, "runbook")) " · " }
+                @if let Some(dashboard) = &slo.dashboard { (link(dashboard, "dashboard")) " · " }
+                a.any href={ "/rules/file/" (slo.place.path.split('/').map(segment).collect::<Vec<_>>().join("/")) "?line=" (slo.place.line) "#L" (slo.place.line) } { (Plain(&slo.place.to_string())) }
+            }
+        }
+        dl.figures data-live="figures" {
+            div { dt { "Reached" } dd { span.big { (number::reached(status.total, status.bad, slo.budget_ppm)) } span.sub { "of " (number::objective(slo.budget_ppm)) } } }
+            div { dt { "Budget" } dd {
+                span.big { (number::budget(status.budget_remaining)) }
+                span.sub { @if status.total > 0.0 { (number::count(status.bad)) " of " (number::count(status.total * f64::from(slo.budget_ppm) / 1e6)) " failures used" } @else { (number::NOT_MEASURED) } }
+            } }
+            div { dt { "Countdown" } dd { span.big { (number::countdown(status.countdown, status.budget_remaining, slo.window.nominal())) } span.sub { "what is left, at the present burn" } } }
+            div { dt { "Pace" } dd {
+                span.big { @match status.pace { Some(pace) if pace < slo.window.nominal() => (number::duration(pace)), Some(_) => "lasts", None => "lasts" } }
+                span.sub { "a whole budget, at the pace of the window" }
+            } }
+        }
+        @if model.groups.len() > 1 { (picker(model)) }
+        div.cols {
+            div {
+                section.card aria-labelledby="h-c" {
+                    header {
+                        h2 id="h-c" { "Share failing, and burn" }
+                        span.small {
+                            @for (i, range) in Range::ALL.into_iter().enumerate() {
+                                @if i > 0 { " · " }
+                                a href={ (slo_path(slo)) (range_query(&status.group, range)) } aria-current=[(range == model.range).then_some("true")] { (number::window(range.span())) }
+                            }
+                        }
+                    }
+                    div data-live="chart" {
+                        @match &model.drawing {
+                            Drawing::Chart(chart) => (draw::burn(chart, model.now)),
+                            Drawing::None => { p.empty { "There is nothing to draw." } }
+                            Drawing::Failed(why) => { p.empty { (flag(Tone::Ticket, "Not drawn")) " " (Plain(&clip(why, 200))) } }
+                        }
+                    }
+                }
+                @if model.groups.len() > 1 { (groups(model)) }
+            }
+            div {
+                section.card aria-labelledby="h-t" { header { h2 id="h-t" { "Tiers" } } div data-live="tiers" {
+                    @if status.tiers.is_empty() { p.empty { "Not evaluated yet." } } @else { (tier_table(status)) }
+                } }
+                section.card aria-labelledby="h-i" {
+                    header { h2 id="h-i" { "Incidents" } }
+                    @if model.incidents.is_empty() { p.empty { "None is known." } }
+                    ul."plain"."dl" { @for row in &model.incidents { li {
+                        a href=(path(&row.id)) { (Plain(&clip(&row.title, 120))) }
+                        span."muted"."nowrap" { (number::time(row.opened_at, model.now)) @if row.status != Status::Resolved { " open" } }
+                    } } }
+                }
+                (definition(slo))
+            }
+        }
+    };
+    let mut page = Page::new(format!("{}: {}", clip(&slo.name, 80), number::budget(status.budget_remaining)), Place::Slos, body);
+    page.json = Some(format!("/v1{}", slo_path(slo)));
+    page
+}
+
+fn range_query(group: &Labels, range: Range) -> String {
+    let mut pairs: Vec<(&str, &str)> = group.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    pairs.push(("range", range.name()));
+    query(&pairs)
+}
+
+fn picker(model: &Detail<'_>) -> Markup {
+    html! {
+        nav.tabs aria-label="Group" {
+            @for status in model.groups.iter().take(12) {
+                a href={ (slo_path(model.slo)) (group_query(&status.group)) } aria-current=[(status.group == model.status.group).then_some("true")] { (group_words(&status.group)) }
+            }
+        }
+    }
+}
+
+fn groups(model: &Detail<'_>) -> Markup {
+    html! {
+        section.card aria-labelledby="h-g" {
+            header { h2 id="h-g" { "Groups, worst first" } span."small"."muted" { (model.groups.len() - 1) } }
+            table.slos {
+                thead { tr { th scope="col" { "group" } th."num"."sli" scope="col" { "reached" } th.bud scope="col" { "budget" } th.st scope="col" { "now" } } }
+                tbody { @for status in model.groups.iter().take(100) {
+                    tr {
+                        th scope="row" { a href={ (slo_path(model.slo)) (group_query(&status.group)) } { (Plain(&group_words(&status.group))) } }
+                        td."num"."sli" { (number::reached(status.total, status.bad, model.slo.budget_ppm)) }
+                        td.bud { (bullet::budget(status.budget_remaining)) span."small"."muted" { (number::budget(status.budget_remaining)) } }
+                        td.st { (state_flag(model.slo, status)) }
+                    }
+                } }
+            }
+        }
+    }
+}
+
+fn definition(slo: &Slo) -> Markup {
+    let no_data = match slo.no_data {
+        NoData::Keep => "keeps its state",
+        NoData::Ok => "counts as fine",
+        NoData::Alert => "opens a ticket of its own",
+    };
+    html! {
+        section.card aria-labelledby="h-d" {
+            header { h2 id="h-d" { "Definition" } }
+            dl.facts {
+                dt { "window" } dd { (slo_window(&slo.window)) }
+                @if !slo.by.is_empty() { dt { "budgets by" } dd { (Plain(&slo.by.join(", "))) } }
+                @if slo.min_events > 0 { dt { "guard" } dd { "at least " (number::exact(slo.min_events as f64)) " events" } }
+                @if let Some(min) = slo.min_bad { dt { "guard" } dd { "at least " (min) " bad events" } }
+                @if let Some(confidence) = slo.confidence { dt { "guard" } dd { "confidence " (confidence) } }
+                @if slo.traffic_corrected { dt { "burn" } dd { "corrected for traffic" } }
+                dt { "without data" } dd { (no_data) }
+                @for (name, value) in &slo.labels { dt { (Plain(&clip(name, 40))) } dd { (Plain(&clip(value, 120))) } }
+            }
+        }
+    }
+}
+
+/// What the overview shows.
+pub struct Overview<'a> {
+    pub rows: Vec<Objective<'a>>,
+    /// Every group of the objectives that have the first dimension of `columns`.
+    pub heat: Vec<(&'a Slo, Vec<(String, Option<Arc<SloStatus>>)>)>,
+    pub dimension: String,
+    pub incidents: Vec<Row>,
+    pub changes: Vec<crate::domain::notification::Change>,
+    pub silent: Vec<String>,
+    pub now: Timestamp,
+}
+
+/// The executive view.
+pub fn overview(model: &Overview<'_>) -> Page {
+    let needs = |row: &Objective<'_>| row.status.state != AlertPhase::Ok || row.status.no_data || row.status.budget_remaining.is_some_and(|left| left <= 0.0);
+    let attention = model.rows.iter().filter(|row| needs(row)).count();
+    let firing = model.rows.iter().filter(|row| row.status.state == AlertPhase::Firing).count();
+    let unknown = model.rows.iter().filter(|row| row.status.state == AlertPhase::Unknown || row.status.no_data).count();
+    let gone = model.rows.iter().filter(|row| row.status.budget_remaining.is_some_and(|left| left <= 0.0)).count();
+    let users: u64 = model.incidents.iter().map(|row| row.users).sum();
+    let all = model.rows.len();
+    let heading = match (attention, users) {
+        (0, 0) if all > 0 => format!("All {all} objectives are fine"),
+        (n, 0) => format!("{n} of {all} objectives need attention"),
+        (n, users) => format!("{n} of {all} objectives need attention; {} users are hit right now", number::count(users as f64)),
+    };
+    let of = |loud: Severity| model.incidents.iter().filter(|row| row.severity == loud).count();
+    let unacked = model.incidents.iter().filter(|row| row.status == Status::Open).count();
+    let body = html! {
+        div.head { h1 data-live="heading" { (heading) } p.muted { "Each over its own window. Worst first; nothing here moves while you read." } }
+        dl.figures data-live="figures" {
+            div { dt { "Users hit now" } dd { span.big { (number::count(users as f64)) } span.sub { "in open incidents; a user in two counts twice" } } }
+            div { dt { "Objectives" } dd { span.big { (all - attention) " of " (all) " fine" } span.sub { (firing) " burning, " (gone) " exhausted, " (unknown) " unknown" } } }
+            div { dt { "Open incidents" } dd { a.big href="/" { (of(Severity::Page)) " pages, " (of(Severity::Ticket)) " tickets" } span.sub { (unacked) " not acknowledged" } } }
+            div { dt { "Can we trust it" } dd {
+                @if model.silent.is_empty() { span.big { "All sources send" } span.sub { "see the strip above" } }
+                @else { span.big { (model.silent.len()) " silent" } span.sub { (Plain(&clip(&model.silent.join(", "), 80))) } }
+            } }
+        }
+        section.card aria-labelledby="h-s" {
+            header { h2 id="h-s" { "What users were promised" } a.small href="/slos" { "all " (all) } }
+            div data-live="slos" { @if all == 0 { p.empty { "No rules yet: " code { "burnwatch demo" } ", or put a file into " code { "rules/" } "." } } @else { (table(&model.rows[..all.min(10)])) } }
+        }
+        div.cols {
+            div { (heat(model)) }
+            div {
+                section.card aria-labelledby="h-i" {
+                    header { h2 id="h-i" { "Open incidents" } a.small href="/" { "on call" } }
+                    @if model.incidents.is_empty() { p.empty { "Nothing is open." } }
+                    ul."plain"."dl" { @for row in model.incidents.iter().take(6) { li {
+                        span { (severity(row.severity)) " " a href=(path(&row.id)) { (Plain(&clip(&row.title, 120))) } }
+                        span."muted"."nowrap" { (number::ago(row.opened_at, model.now)) }
+                    } } }
+                }
+                section.card aria-labelledby="h-c" {
+                    header { h2 id="h-c" { "Latest changes" } a.small href="/changes" { "all changes" } }
+                    @if model.changes.is_empty() { p.empty { "None was reported in the last days: " code { "burnwatch annotate deploy" } "." } }
+                    ul."plain"."dl" { @for change in &model.changes { li { span { b { (super::change_words(change)) } } span."muted"."nowrap" { (number::time(change.at, model.now)) } } } }
+                }
+            }
+        }
+    };
+    let mut page = Page::new(format!("Overview: {attention} of {all} need attention"), Place::Overview, body);
+    page.refresh = true;
+    page.json = Some("/v1/slos".into());
+    page.shape = model.rows.iter().map(|row| row.slo.name.as_str()).collect::<Vec<_>>().join(" ");
+    page
+}
+
+fn heat(model: &Overview<'_>) -> Markup {
+    let Some((_, first)) = model.heat.first() else { return html! {} };
+    html! {
+        section.card aria-labelledby="h-h" {
+            header { h2 id="h-h" { "Where it hurts" } span."small"."muted" { "× the budgeted rate over the shortest long window; hatched: not measured" } }
+            table.heat {
+                thead { tr { th scope="col" { "burn by " (Plain(&clip(&model.dimension, 40))) } @for (value, _) in first { th scope="col" { (Plain(&clip(value, 24))) } } } }
+                tbody {
+                    @for (slo, cells) in &model.heat {
+                        tr {
+                            th.small scope="row" { (Plain(&clip(&slo.name, 40))) }
+                            @for (value, status) in cells { (cell(slo, value, status.as_deref())) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn cell(slo: &Slo, value: &str, status: Option<&SloStatus>) -> Markup {
+    let Some(status) = status else {
+        return html! { td.h-unknown { span.cell { span.reg { (Plain(&clip(value, 24))) } span { "?" span.vh { " not measured" } } } } };
+    };
+    let tier = status.tiers.iter().min_by_key(|tier| tier.long);
+    let burn = tier.and_then(|tier| tier.burn_long);
+    let (class, icon) = match (status.state, status.severity, burn) {
+        (AlertPhase::Firing, Some(Severity::Page), _) => ("h-page", Some(Icon::Page)),
+        (AlertPhase::Firing, _, _) => ("h-ticket", Some(Icon::Ticket)),
+        (AlertPhase::Unknown, _, _) | (_, _, None) => ("h-unknown", None),
+        (AlertPhase::Pending, _, _) => ("h-ticket", Some(Icon::Rising)),
+        (AlertPhase::Ok, _, Some(_)) => ("h-ok", None),
+    };
+    let limits: Vec<f64> = status.tiers.iter().map(|tier| tier.factor.to_f64()).collect();
+    html! {
+        td class=(class) {
+            a href={ (slo_path(slo)) (group_query(&status.group)) } {
+                span.reg { (Plain(&clip(value, 24))) }
+                span { @if let Some(icon) = icon { (icon.svg()) " " } @if burn.is_none() { "?" span.vh { " not measured" } } @else { (number::burn(burn, &limits)) } }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::web::fixture::{self, HOSTILE, NOW, assert_inert, render};
+
+    #[test]
+    fn burning_stands_before_unknown_and_unknown_before_fine() {
+        let slo = fixture::slo();
+        let with = |state, severity, left| Objective {
+            slo: &slo,
+            status: Arc::new(SloStatus { state, severity, budget_remaining: left, ..fixture::status() }),
+        };
+        let mut rows = vec![
+            with(AlertPhase::Ok, None, Some(0.9)),
+            with(AlertPhase::Ok, None, Some(-0.2)),
+            with(AlertPhase::Unknown, None, None),
+            with(AlertPhase::Firing, Some(Severity::Ticket), Some(0.5)),
+            with(AlertPhase::Firing, Some(Severity::Page), Some(0.9)),
+        ];
+        worst_first(&mut rows);
+        let order: Vec<_> = rows.iter().map(|row| (row.status.severity, row.status.budget_remaining)).collect();
+        assert_eq!(order, [(Some(Severity::Page), Some(0.9)), (Some(Severity::Ticket), Some(0.5)), (None, None), (None, Some(-0.2)), (None, Some(0.9))]);
+        assert!(state_flag(&slo, &rows[2].status).into_string().contains("Unknown"));
+        assert!(state_flag(&slo, &rows[3].status).into_string().contains("Exhausted"));
+        assert!(state_flag(&slo, &rows[0].status).into_string().contains("Burning 35×"));
+    }
+
+    #[test]
+    fn hostile_names_are_inert_on_every_page_of_objectives() {
+        let mut slo = fixture::slo();
+        for text in [&mut slo.name, &mut slo.description, &mut slo.owner, &mut slo.service, &mut slo.place.path] {
+            *text = HOSTILE.into();
+        }
+        slo.runbook = Some("javascript:alert(1)".into());
+        slo.labels.insert(HOSTILE.into(), HOSTILE.into());
+        slo.by = vec![HOSTILE.into()];
+        let group = Labels::from([(HOSTILE.to_owned(), HOSTILE.to_owned())]);
+        let status = Arc::new(SloStatus { group, ..fixture::status() });
+        let row = Objective { slo: &slo, status: status.clone() };
+        assert_inert(&render(NOW, |_| {
+            list(&List { rows: vec![row.clone()], all: 1, state: HOSTILE.into(), owner: HOSTILE.into(), q: HOSTILE.into(), next: Some(HOSTILE.into()) })
+        }));
+        assert_inert(&render(NOW, |_| {
+            let overall = Arc::new(fixture::status());
+            detail(&Detail { slo: &slo, status: status.clone(), groups: vec![overall, status.clone()], drawing: Drawing::Failed(HOSTILE.into()), range: Range::Hour, incidents: vec![], now: NOW })
+        }));
+        assert_inert(&render(NOW, |_| {
+            let heat = vec![(&slo, vec![(HOSTILE.to_owned(), Some(status.clone())), (HOSTILE.to_owned(), None)])];
+            overview(&Overview { rows: vec![row], heat, dimension: HOSTILE.into(), incidents: vec![], changes: fixture::hostile_incident().changes, silent: vec![HOSTILE.into()], now: NOW })
+        }));
+    }
+}

@@ -1,0 +1,154 @@
+//! Notifications, dead letters, receivers, changes, audit.
+
+use axum::extract::Path;
+use axum::response::Response;
+
+use super::slos::change_of;
+use super::{Query, Site};
+use crate::domain::time::{Span, Timestamp};
+use crate::store::outbox::{self, OutboxRow};
+use crate::store::{annotations, attempts, audit, receivers as receiver_states};
+use crate::web::api::rules::target;
+use crate::web::chart::Marker;
+use crate::web::frame::Page;
+use crate::web::pages::lists::{self as pages, Act, Attempt, Delivery, Notifications, ReceiverRow};
+use crate::web::pages::{change_glyph, plain_change, receiver_words};
+use crate::web::problem::Problem;
+
+const ROWS: usize = 50;
+
+fn delivery(row: &OutboxRow) -> Delivery {
+    Delivery {
+        id: row.id.clone(),
+        at: row.created_at,
+        incident: row.incident.clone(),
+        kind: row.kind.clone(),
+        receiver: row.receiver.clone(),
+        state: row.state.clone(),
+        attempts: row.attempts,
+        due_at: row.due_at,
+        error: row.last_error.clone(),
+    }
+}
+
+pub async fn notifications(site: Site, query: Query) -> Response {
+    let page = read_notifications(&site, &query).await;
+    site.show(page).await
+}
+
+async fn read_notifications(site: &Site, query: &Query) -> Result<Page, Problem> {
+    let text = |name: &str| query.get(name).unwrap_or_default().to_owned();
+    let (state, receiver, incident) = (text("state"), text("receiver"), text("incident"));
+    let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    let filter = outbox::Filter { state: some(&state).into_iter().collect(), receiver: some(&receiver), incident: some(&incident) };
+    let mut tx = site.state.store.read().await?;
+    let (rows, next) = outbox::list(&mut tx, &filter, query.get("cursor"), ROWS).await?;
+    let dead = outbox::counts(&mut tx).await?.dead;
+    let rows = rows.iter().map(delivery).collect();
+    Ok(pages::notifications(&Notifications { rows, state, receiver, incident, next, dead, now: site.now }))
+}
+
+pub async fn notification(site: Site, Path(id): Path<String>) -> Response {
+    let page = async {
+        let mut tx = site.state.store.read().await?;
+        let row = outbox::get(&mut tx, &id).await?.ok_or_else(|| Problem::unknown("notification", &id))?;
+        let tried: Vec<Attempt> = attempts::list(&mut tx, &id)
+            .await?
+            .into_iter()
+            .map(|attempt| Attempt { at: attempt.at, outcome: attempt.outcome, status: attempt.status, took: Span(attempt.took_ms), detail: attempt.detail })
+            .collect();
+        Ok(pages::notification(&delivery(&row), &tried, &said(&row.payload), site.now))
+    };
+    let page = page.await;
+    site.show(page).await
+}
+
+/// The notification of a payload, indented. The receiver's definition beside it is not for reading:
+/// what it names as plain text may be a secret all the same.
+fn said(payload: &str) -> String {
+    let value: serde_json::Value = serde_json::from_str(payload).unwrap_or_default();
+    let notification = value.get("notification").cloned().unwrap_or_default();
+    serde_json::to_string_pretty(&notification).unwrap_or_default()
+}
+
+pub async fn dead_letters(site: Site, query: Query) -> Response {
+    let page = async {
+        let mut tx = site.state.store.read().await?;
+        let filter = outbox::Filter { state: vec!["dead".into()], ..outbox::Filter::default() };
+        let (rows, next) = outbox::list(&mut tx, &filter, query.get("cursor"), ROWS).await?;
+        let mut rows: Vec<Delivery> = rows.iter().map(delivery).collect();
+        rows.sort_by(|a, b| a.receiver.cmp(&b.receiver).then(a.error.cmp(&b.error)).then(b.at.cmp(&a.at)));
+        Ok(pages::dead_letters(&rows, next.as_deref(), site.now, &site.visitor.reader))
+    };
+    let page = page.await;
+    site.show(page).await
+}
+
+pub async fn receivers(site: Site) -> Response {
+    let page = read_receivers(&site).await;
+    site.show(page).await
+}
+
+async fn read_receivers(site: &Site) -> Result<Page, Problem> {
+    let snapshot = site.state.snapshot.load_full();
+    let mut tx = site.state.store.read().await?;
+    let states = receiver_states::load(&mut tx).await?;
+    let mut rows = Vec::new();
+    for receiver in &snapshot.rules.receivers {
+        let newest = |state: &str| outbox::Filter { state: vec![state.to_owned()], receiver: Some(receiver.name.clone()), incident: None };
+        let (pending, _) = outbox::list(&mut tx, &newest("pending"), None, 1_000).await?;
+        let (delivered, _) = outbox::list(&mut tx, &newest("delivered"), None, 1).await?;
+        let (dead, _) = outbox::list(&mut tx, &newest("dead"), None, 1).await?;
+        let success = delivered.first().and_then(|row| row.finished_at);
+        // A death before the last success is history.
+        let dead = dead.iter().filter(|row| row.finished_at > success);
+        let error = pending.iter().chain(dead).map(|row| row.last_error.clone()).find(|error| !error.is_empty());
+        rows.push(ReceiverRow {
+            name: receiver.name.clone(),
+            kind: receiver_words(&receiver.kind).into(),
+            target: target(&receiver.kind),
+            pending: pending.len(),
+            last_success: success,
+            last_error: error.unwrap_or_default(),
+            paused_until: states.iter().find(|state| state.receiver == receiver.name).map(|state| state.paused_until),
+        });
+    }
+    Ok(pages::receivers(&rows, site.now, &site.visitor.reader))
+}
+
+pub async fn changes(site: Site, query: Query) -> Response {
+    let page = async {
+        let app = query.get("app").unwrap_or_default();
+        let mut tx = site.state.store.read().await?;
+        let rows = annotations::list(&mut tx, site.now - Span::days(30), site.now + Span::days(1), query.get("app")).await?;
+        let rows: Vec<_> = rows.iter().rev().take(500).map(change_of).collect();
+        Ok(pages::changes(&rows, app, site.now))
+    };
+    let page = page.await;
+    site.show(page).await
+}
+
+/// Changes in a span of time as a chart marks them.
+pub async fn markers(site: &Site, from: Timestamp, to: Timestamp) -> Result<Vec<Marker>, Problem> {
+    let mut tx = site.state.store.read().await?;
+    let rows = annotations::list(&mut tx, from, to, None).await?;
+    Ok(rows
+        .iter()
+        .map(change_of)
+        .map(|change| Marker { at: change.at, glyph: change_glyph(change.kind), text: plain_change(&change) })
+        .collect())
+}
+
+pub async fn audit(site: Site, query: Query) -> Response {
+    let page = async {
+        let mut tx = site.state.store.read().await?;
+        let (rows, next) = audit::list(&mut tx, query.get("cursor"), 100).await?;
+        let rows: Vec<Act> = rows
+            .into_iter()
+            .map(|row| Act { at: row.at, who: row.who, action: row.action, thing: row.thing, source: row.source, detail: row.detail })
+            .collect();
+        Ok(pages::audit(&rows, next.as_deref(), site.now))
+    };
+    let page = page.await;
+    site.show(page).await
+}

@@ -1,0 +1,169 @@
+//! Objectives: overview, list, one.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::extract::Path;
+use axum::response::Response;
+
+use super::incident::chart;
+use super::oncall::row_of;
+use super::{Query, Site};
+use crate::domain::notification::{Change, ChangeKind};
+use crate::domain::rule::{Labels, Slo};
+use crate::domain::snapshot::Snapshot;
+use crate::domain::time::Span;
+use crate::store::annotations::{self, AnnotationRow};
+use crate::store::{incidents, transition};
+use crate::web::api::slos::rows_of;
+use crate::web::frame::Page;
+use crate::web::pages::incident::{Drawing, Range};
+use crate::web::pages::oncall::rank;
+use crate::web::pages::slos::{self as pages, Detail, List, Objective, Overview, worst_first};
+use crate::web::problem::Problem;
+
+const ROWS: usize = 50;
+const COLUMNS_MAX: usize = 8;
+const HEAT_MAX: usize = 12;
+
+/// The overall row of every objective in force.
+fn overall(snapshot: &Snapshot) -> Vec<Objective<'_>> {
+    let enabled = snapshot.rules.slos.iter().filter(|slo| slo.enabled);
+    enabled.map(|slo| Objective { slo, status: rows_of(snapshot, slo).swap_remove(0) }).collect()
+}
+
+pub async fn list(site: Site, query: Query) -> Response {
+    let snapshot = site.state.snapshot.load_full();
+    let text = |name: &str| query.get(name).unwrap_or_default().to_owned();
+    let (state, owner, q) = (text("state"), text("owner"), text("q"));
+    let mut rows = overall(&snapshot);
+    let all = rows.len();
+    rows.retain(|row| {
+        (state.is_empty() || row.status.state.name() == state)
+            && (owner.is_empty() || row.slo.owner == owner)
+            && row.slo.name.to_lowercase().contains(&q.to_lowercase())
+    });
+    worst_first(&mut rows);
+    let start = query.get("cursor").and_then(|cursor| cursor.parse().ok()).unwrap_or(0_usize).min(rows.len());
+    let end = rows.len().min(start + ROWS);
+    let next = (end < rows.len()).then(|| end.to_string());
+    let page = pages::list(&List { rows: rows[start..end].to_vec(), all, state, owner, q, next });
+    site.show(Ok(page)).await
+}
+
+pub async fn one(site: Site, Path(name): Path<String>, query: Query) -> Response {
+    let snapshot = site.state.snapshot.load_full();
+    let page = match snapshot.rules.slo(&name) {
+        Some(slo) => detail(&site, &snapshot, slo, &query).await,
+        None => Err(Problem::unknown("objective", &name)),
+    };
+    site.show(page).await
+}
+
+async fn detail(site: &Site, snapshot: &Snapshot, slo: &Slo, query: &Query) -> Result<Page, Problem> {
+    let wanted: Labels = slo.by.iter().filter_map(|name| Some((name.clone(), query.get(name)?.to_owned()))).collect();
+    let mut groups = rows_of(snapshot, slo);
+    let status = groups.iter().find(|status| status.group == wanted).cloned().ok_or_else(|| Problem::unknown("group", &pages::group_words(&wanted)))?;
+    if groups.len() > 1 {
+        let mut rest: Vec<Objective<'_>> = groups.drain(1..).map(|status| Objective { slo, status }).collect();
+        worst_first(&mut rest);
+        groups.extend(rest.into_iter().map(|one| one.status));
+    }
+    let range = Range::parse(query.get("range").unwrap_or_default());
+    let drawing = match chart(site, slo, &status.group, range, site.now).await {
+        Ok(mut chart) => {
+            chart.markers = crate::web::site::lists::markers(site, chart.from, chart.to()).await?;
+            Drawing::Chart(chart)
+        }
+        Err(why) => Drawing::Failed(why),
+    };
+    let mut tx = site.state.store.read().await?;
+    let filter = incidents::Filter { q: Some(slo.name.clone()), ..incidents::Filter::default() };
+    let (rows, _) = incidents::list(&mut tx, &filter, None, 20).await?;
+    drop(tx);
+    let mut found = Vec::new();
+    for row in &rows {
+        let incident = transition::read(row)?;
+        if incident.members.iter().any(|member| member.rule == slo.name) {
+            found.push(row_of(&incident));
+        }
+    }
+    found.truncate(8);
+    Ok(pages::detail(&Detail { slo, status, groups, drawing, range, incidents: found, now: site.now }))
+}
+
+pub async fn overview(site: Site) -> Response {
+    let snapshot = site.state.snapshot.load_full();
+    let page = read_overview(&site, &snapshot).await;
+    site.show(page).await
+}
+
+async fn read_overview(site: &Site, snapshot: &Snapshot) -> Result<Page, Problem> {
+    let mut tx = site.state.store.read().await?;
+    let open = incidents::open(&mut tx).await?;
+    let changes = annotations::list(&mut tx, site.now - Span::days(7), site.now + Span::MINUTE, None).await?;
+    drop(tx);
+    let mut incidents = open.iter().map(|row| Ok(row_of(&transition::read(row)?))).collect::<Result<Vec<_>, Problem>>()?;
+    rank(&mut incidents);
+    let mut rows = overall(snapshot);
+    worst_first(&mut rows);
+    let (dimension, heat) = heat(snapshot, &rows);
+    Ok(pages::overview(&Overview {
+        rows,
+        heat,
+        dimension,
+        incidents,
+        changes: changes.iter().rev().take(5).map(change_of).collect(),
+        silent: snapshot.silent_apps.clone(),
+        now: site.now,
+    }))
+}
+
+type Heat<'a> = Vec<(&'a Slo, Vec<(String, Option<Arc<crate::domain::snapshot::SloStatus>>)>)>;
+
+/// Objectives with budgets by one dimension, against its values: the dimension that most of them share.
+fn heat<'a>(snapshot: &'a Snapshot, rows: &[Objective<'a>]) -> (String, Heat<'a>) {
+    let mut shared: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
+    for row in rows.iter().filter(|row| row.slo.by.len() == 1) {
+        *shared.entry(&row.slo.by[0]).or_default() += 1;
+    }
+    let Some((dimension, _)) = shared.into_iter().max_by_key(|(_, count)| *count) else { return (String::new(), Vec::new()) };
+    let chosen: Vec<&'a Slo> = rows.iter().map(|row| row.slo).filter(|slo| slo.by.len() == 1 && slo.by[0] == dimension).take(HEAT_MAX).collect();
+    // The values with the most traffic over all, in the order of their names.
+    let mut traffic: std::collections::BTreeMap<String, f64> = std::collections::BTreeMap::new();
+    for status in snapshot.slos.iter().filter(|status| chosen.iter().any(|slo| slo.name == status.slo)) {
+        if let Some(value) = status.group.get(dimension) {
+            *traffic.entry(value.clone()).or_default() += status.total;
+        }
+    }
+    let mut values: Vec<(String, f64)> = traffic.into_iter().collect();
+    values.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let columns: BTreeSet<String> = values.into_iter().take(COLUMNS_MAX).map(|(value, _)| value).collect();
+    if columns.is_empty() {
+        return (String::new(), Vec::new());
+    }
+    let find = |slo: &Slo, value: &str| {
+        snapshot.slos.iter().find(|status| status.slo == slo.name && status.group.get(dimension).is_some_and(|have| have == value)).cloned()
+    };
+    let heat = chosen.into_iter().map(|slo| (slo, columns.iter().map(|value| (value.clone(), find(slo, value))).collect())).collect();
+    (dimension.to_owned(), heat)
+}
+
+/// An annotation as pages show changes.
+pub fn change_of(row: &AnnotationRow) -> Change {
+    let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    Change {
+        id: row.id.clone(),
+        kind: match row.kind.as_str() {
+            "deploy" => ChangeKind::Deploy,
+            "flag" => ChangeKind::Flag,
+            "sampling" => ChangeKind::Sampling,
+            _ => ChangeKind::Other,
+        },
+        at: row.at,
+        app: row.app.clone(),
+        release: text(&row.release),
+        text: text(&row.text),
+        url: text(&row.url),
+    }
+}
