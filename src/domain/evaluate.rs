@@ -803,7 +803,7 @@ fn take(take: Take, counts: Counts, against: &impl Fn(Limit) -> Counts) -> Count
 }
 
 /// Whether maintenance could ever apply to an SLO, whatever the group.
-fn could_match(maintenance: &Maintenance, slo: &Slo) -> bool {
+pub fn could_match(maintenance: &Maintenance, slo: &Slo) -> bool {
     let labels = slo.base_labels();
     maintenance.when.0.iter().all(|(name, condition)| {
         slo.by.contains(name) || name == "severity" || condition.accepts(labels.get(name).map_or("", String::as_str))
