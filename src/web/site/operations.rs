@@ -94,6 +94,7 @@ fn condition_words(name: &str, condition: &Match) -> String {
         Match::AnyOf(values) => format!("{name}={}", values.join("|")),
         Match::Prefix(prefix) => format!("{name}={prefix}*"),
         Match::Regex(pattern) => format!("{name}=~{}", pattern.text()),
+        Match::NotRegex(pattern) => format!("{name}!~{}", pattern.text()),
     }
 }
 
