@@ -30,9 +30,12 @@ pub fn run(args: &Check, context: &Context) -> Outcome {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && args.path.is_none() && !config.rules.path_given => {
             (crate::app::built_in_rules(), "the built-in pack".to_owned())
         }
-        Err(error) => return Err(Failure::cannot(anyhow::Error::new(error).context(format!("cannot read the rules folder `{}`", path.display())))),
+        Err(error) => {
+            return Err(Failure::cannot(anyhow::Error::new(error).context(format!("cannot read the rules folder `{}`", path.display()))));
+        }
     };
-    let around = Surroundings { aggregation: config.aggregation.clone(), retention: config.retention.clone(), secrets: config.secrets.clone() };
+    let around =
+        Surroundings { aggregation: config.aggregation.clone(), retention: config.retention.clone(), secrets: config.secrets.clone() };
     let loaded = around.load(&files);
     let errors = loaded.errors().count();
     if args.json {
@@ -54,7 +57,12 @@ pub fn run(args: &Check, context: &Context) -> Outcome {
         Some(set) => {
             let warnings = loaded.problems.len();
             let note = if warnings == 0 { String::new() } else { format!(", {warnings} warning{}", if warnings == 1 { "" } else { "s" }) };
-            output::complain(&format!("{shown}: {} SLOs, {} rules, {} receivers: fine{note}", set.slos.len(), set.alerts.len(), set.receivers.len()));
+            output::complain(&format!(
+                "{shown}: {} SLOs, {} rules, {} receivers: fine{note}",
+                set.slos.len(),
+                set.alerts.len(),
+                set.receivers.len()
+            ));
             Ok(())
         }
         None => {

@@ -292,14 +292,7 @@ impl Simulation<'_> {
     }
 
     fn around<'a>(&'a self, evaluator: &'a Evaluator, now: Timestamp) -> Around<'a> {
-        Around {
-            rules: &self.plan.rules,
-            evaluator,
-            archive: &*self.plan.archive,
-            bucket: self.plan.bucket,
-            now,
-            left_out: &self.left_out,
-        }
+        Around { rules: &self.plan.rules, evaluator, archive: &*self.plan.archive, bucket: self.plan.bucket, now, left_out: &self.left_out }
     }
 
     /// Looks again at who is hit and why, while incidents live (EXPLAIN 6).
@@ -316,7 +309,8 @@ impl Simulation<'_> {
                 let evaluator = self.read();
                 let around = self.around(&evaluator, t);
                 let mut case = case.filter(|case| case.is_of(incident, &around)).or_else(|| Case::of_incident(incident, &around));
-                let found = case.as_mut().and_then(|case| case.read(&around).and_then(|()| case.findings(&around, &incident.explained)).ok());
+                let found =
+                    case.as_mut().and_then(|case| case.read(&around).and_then(|()| case.findings(&around, &incident.explained)).ok());
                 (found.map(|found| explained(incident, found)), case)
             };
             if let Some(input) = input {
