@@ -70,6 +70,8 @@ enum Command {
     Run(run::Run),
     /// Load a rules folder as the daemon would and print every problem
     Check(check::Check),
+    /// Run rules over stored history, or over a file of aggregate rows, without side effects
+    Backtest(backtest::Backtest),
     /// Service level objectives: budgets, burn, and the gate for deployments
     #[command(subcommand)]
     Slo(slo::SloCommand),
@@ -147,6 +149,7 @@ fn run(command: &Command, context: &Context) -> Outcome {
     match command {
         Command::Run(args) => run::run(args, context),
         Command::Check(args) => check::run(args, context),
+        Command::Backtest(args) => backtest::run(args, context),
         Command::Completions(args) => completions::run(args),
         Command::Version => output::say(concat!("burnwatch ", env!("CARGO_PKG_VERSION"))),
         Command::Healthcheck => {
@@ -179,7 +182,7 @@ fn ask_daemon(command: &Command, context: &Context) -> Outcome {
             Command::Annotate(command) => annotate::run(command, &client, context).await,
             Command::Deadletter(command) => deadletter::run(command, &client).await,
             Command::Receiver(command) => receiver::run(command, &client).await,
-            Command::Run(_) | Command::Check(_) | Command::Completions(_) | Command::Version | Command::Healthcheck => Ok(()),
+            Command::Run(_) | Command::Check(_) | Command::Backtest(_) | Command::Completions(_) | Command::Version | Command::Healthcheck => Ok(()),
         }
     })
 }
