@@ -82,6 +82,8 @@ enum Command {
     Import(import::ImportArgs),
     /// Print the SLOs of a rules folder in another tool's form
     Export(import::ExportArgs),
+    /// Run rules over stored history, or over a file of aggregate rows, without side effects
+    Backtest(backtest::Backtest),
     /// Service level objectives: budgets, burn, and the gate for deployments
     #[command(subcommand)]
     Slo(slo::SloCommand),
@@ -164,6 +166,7 @@ fn run(command: &Command, context: &Context) -> Outcome {
         Command::Backup(args) => backup::run(args, context),
         Command::Import(args) => ended(import::run(args)),
         Command::Export(args) => ended(import::run_export(args)),
+        Command::Backtest(args) => backtest::run(args, context),
         Command::Completions(args) => completions::run(args),
         Command::Version => output::say(concat!("burnwatch ", env!("CARGO_PKG_VERSION"))),
         Command::Healthcheck => {
@@ -210,6 +213,7 @@ fn ask_daemon(command: &Command, context: &Context) -> Outcome {
             | Command::Backup(_)
             | Command::Demo(_)
             | Command::Check(_)
+            | Command::Backtest(_)
             | Command::Import(_)
             | Command::Export(_)
             | Command::Completions(_)
