@@ -1,5 +1,8 @@
 //! `burnwatch backtest`: what the rules would have done over stored history, without side effects.
 
+mod data;
+mod simulation;
+
 use std::path::PathBuf;
 
 use clap::Args;

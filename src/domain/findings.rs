@@ -273,8 +273,15 @@ fn app(sli: &Sli) -> Option<String> {
     sli.inputs().first().and_then(|(selector, _)| selector.filter.equal("app").map(str::to_owned))
 }
 
+/// The app that an SLO looks at, by the SLO's name.
+pub fn app_of(rules: &RuleSet, rule: &str) -> Option<String> {
+    rules.slo(rule).and_then(|slo| app(&slo.sli))
+}
+
 fn changes_near(around: &Around<'_>, from: Timestamp, app: Option<&str>) -> Result<Vec<Change>, String> {
-    around.archive.changes(from - CHANGES_BEFORE, from + CHANGES_AFTER + Span(1), app)
+    // A simulated now must not see what comes later.
+    let to = (from + CHANGES_AFTER).min(around.now);
+    around.archive.changes(from - CHANGES_BEFORE, to + Span(1), app)
 }
 
 /// What an incident says after a new answer. One that knows less than the last is not taken over: a name is

@@ -3,17 +3,17 @@
 //! What an app sent nothing of is *unknown*; what it sent something of, but nothing that a filter selects,
 //! is a measured zero: an order funnel that stops counts as stopped, an app that is silent does not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::archive::{Archive, Ask, ROLLUPS, read_span};
 use super::burn;
 use super::cell::{Cell, Counts};
-use super::evaluate::Evaluator;
+use super::evaluate::{Evaluator, could_match};
 use super::filter::{Filter, Match};
 use super::measure::{self, Answer, Baseline, Counted, Measure, Top, Unanswered};
 use super::metric::Metric;
-use super::rule::{Labels, RuleSet, Sli, Slo};
+use super::rule::{Labels, MaintenanceBudget, RuleSet, Sli, Slo};
 use super::sketch::Sketch;
 use super::time::{Span, Timestamp};
 use super::users::Users;
@@ -43,6 +43,20 @@ impl LeftOut {
         let same_app = self.app.as_deref().is_none_or(|app| filter.get("app").is_none_or(|apps| apps.accepts(app)));
         same_app && self.from < to && from < self.to
     }
+}
+
+/// The times that maintenance takes out of budgets, for the apps of the SLOs that it is about.
+pub fn exclusions(rules: &RuleSet, from: Timestamp, to: Timestamp) -> Vec<LeftOut> {
+    let mut out = Vec::new();
+    for maintenance in rules.maintenances.iter().filter(|maintenance| maintenance.budget == MaintenanceBudget::Exclude) {
+        let slos = rules.slos.iter().filter(|slo| could_match(maintenance, slo));
+        let app = |slo: &Slo| slo.sli.inputs().first().and_then(|(selector, _)| selector.filter.equal("app").map(str::to_owned));
+        let apps: BTreeSet<Option<String>> = slos.map(app).collect();
+        for (from, to) in maintenance.intervals(from, to) {
+            out.extend(apps.iter().map(|app| LeftOut { app: app.clone(), from, to }));
+        }
+    }
+    out
 }
 
 /// The windows that an evaluator keeps anyway.

@@ -17,6 +17,7 @@ pub mod findings;
 pub mod fraction;
 pub mod history;
 pub mod incident;
+pub mod inputs;
 pub mod json;
 pub mod keyed;
 pub mod lookup;

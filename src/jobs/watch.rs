@@ -175,12 +175,7 @@ impl Watch {
         // Chunks come in the order of time: when the next one begins, what lies before it is complete,
         // but for the last half hour, which partials may still add to.
         let settled = (resume - Span::minutes(30)).floor(bucket);
-        let close_to = |evaluator: &mut Evaluator, to: Timestamp| {
-            while evaluator.evaluated_to() < to {
-                let from = evaluator.evaluated_to();
-                evaluator.replay(uptime.covers(from, bucket));
-            }
-        };
+        let close_to = |evaluator: &mut Evaluator, to: Timestamp| evaluator.replay_to(to, |from| uptime.covers(from, bucket));
         archive::compacted_briefs(&mut tx, fine, start, Timestamp(i64::MAX / 2), |id, slice, brief| {
             let begins = Timestamp(slice * bucket.0).floor(fine.span);
             close_to(&mut evaluator, begins.min(settled));
@@ -197,6 +192,7 @@ impl Watch {
         let stored = store::alerts::load_all(&mut tx).await?;
         let mut held = write(&evaluator);
         close_to(&mut held, resume);
+        held.end_of_replay();
         let mut alerts = BTreeMap::new();
         for row in stored {
             let Ok(state) = serde_json::from_str::<AlertState>(&row.state) else { continue };
@@ -403,9 +399,6 @@ impl Watch {
     fn publish(&mut self, at: Timestamp, now: Timestamp, took: Span) {
         let Some(running) = &mut self.running else { return };
         let slos = write(&running.evaluator).statuses();
-        for status in &slos {
-            gauges(status);
-        }
         let alerts = running.alerts.iter().map(|((rule, group), state)| Arc::new(alert_status(running.desk.rules(), rule, group, state)));
         let before = self.setup.snapshot.load();
         let snapshot = Snapshot {
@@ -558,21 +551,6 @@ fn alert_status(rules: &RuleSet, rule: &str, group: &str, state: &AlertState) ->
             AlertPhase::Ok | AlertPhase::Pending | AlertPhase::Firing => String::new(),
         },
         incident: state.incident.clone(),
-    }
-}
-
-fn gauges(status: &crate::domain::snapshot::SloStatus) {
-    let mut labels: Vec<metrics::Label> = vec![metrics::Label::new("slo", status.slo.clone())];
-    labels.extend(status.group.iter().map(|(name, value)| metrics::Label::new(name.clone(), value.clone())));
-    if let Some(remaining) = status.budget_remaining {
-        metrics::gauge!("burnwatch_slo_budget_remaining_ratio", labels.clone()).set(remaining);
-    }
-    for (window, burn) in &status.burn {
-        if let Some(burn) = burn {
-            let mut labels = labels.clone();
-            labels.push(metrics::Label::new("window", window.to_string()));
-            metrics::gauge!("burnwatch_slo_burn_rate", labels).set(*burn);
-        }
     }
 }
 

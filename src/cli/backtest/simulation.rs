@@ -1,0 +1,434 @@
+//! A run through history in simulated time: the evaluator, free-form rules, incidents and what would have been said
+//! to whom, exactly as the daemon does it, with nothing sent and nothing stored.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::domain::alert::{AlertChange, AlertState, TierChange};
+use crate::domain::archive::{MemoryArchive, Place};
+use crate::domain::desk::{Book, Desk, Findings, Outcome, parcels};
+use crate::domain::evaluate::{AlertEvent, Evaluator, Settings};
+use crate::domain::explain;
+use crate::domain::findings::{self, Around, Case, explained};
+use crate::domain::incident::Incident;
+use crate::domain::lookup::{LeftOut, Lookup, exclusions};
+use crate::domain::notification::{Figures, Kind, Status};
+use crate::domain::route::canonical;
+use crate::domain::rule::{FreeRule, Labels, RuleSet, Severity};
+use crate::domain::schedule::Timer;
+use crate::domain::series::SeriesId;
+use crate::domain::time::{Span, Timestamp};
+use crate::jobs::explain::settle;
+use crate::rules::{Program, Verdict};
+
+/// Groups of one free-form rule.
+const GROUPS_MAX: usize = 500;
+/// Rules that failed and are named.
+const FAILURES_MAX: usize = 20;
+
+/// What to run, over what, from when to when.
+pub struct Plan<'a> {
+    pub rules: Arc<RuleSet>,
+    pub program: &'a Program,
+    pub archive: Arc<MemoryArchive>,
+    pub bucket: Span,
+    /// Evaluations at each t with `from < t <= to`.
+    pub from: Timestamp,
+    pub to: Timestamp,
+    /// Where to begin to read, to warm the windows up.
+    pub start: Timestamp,
+    /// Whether the intake was up in the bucket that begins here; a file has only its rows.
+    pub up: &'a dyn Fn(Timestamp) -> bool,
+}
+
+/// One tier, or one free-form rule, on without a break.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    pub rule: String,
+    /// Index in the SLO's `alert` list; `None` for a free-form rule.
+    pub tier: Option<usize>,
+    pub labels: Labels,
+    pub severity: Severity,
+    pub pending_at: Timestamp,
+    pub started_at: Timestamp,
+    pub ended_at: Option<Timestamp>,
+    pub values: Figures,
+}
+
+/// An incident as it was at its end, or is at the end of the run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    pub incident: Incident,
+    /// The highest that it ever was.
+    pub severity: Severity,
+    /// The highest that each alert ever was.
+    pub severities: BTreeMap<String, Severity>,
+}
+
+/// A notification that would have been sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Said {
+    pub at: Timestamp,
+    pub receiver: String,
+    pub kind: Kind,
+    /// Key of the incident.
+    pub incident: String,
+}
+
+/// A budget at one point in time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Budget {
+    pub slo: String,
+    pub labels: Labels,
+    pub objective: f64,
+    pub budget_ppm: u32,
+    pub window: Span,
+    pub counts: crate::domain::cell::Counts,
+}
+
+/// Everything that a run found.
+#[derive(Debug)]
+pub struct Found {
+    pub from: Timestamp,
+    pub to: Timestamp,
+    pub evaluations: u64,
+    pub runs: Vec<Run>,
+    pub incidents: Vec<Told>,
+    pub said: Vec<Said>,
+    pub budgets: Vec<Budget>,
+    /// Free-form rules that failed, with their first message.
+    pub failures: BTreeMap<String, String>,
+}
+
+/// Runs a plan. `watch` is called after every evaluation.
+pub fn run(plan: &Plan<'_>, watch: &mut dyn FnMut(Timestamp, &Evaluator)) -> Found {
+    let settings = Settings { bucket: plan.bucket, delays: BTreeMap::new() };
+    let start = plan.start.min(plan.from).floor(plan.bucket);
+    let evaluator = Evaluator::new(plan.rules.clone(), settings, start, start);
+    let desk = Desk::new(plan.rules.clone());
+    let mut simulation = Simulation {
+        plan,
+        desk: &desk,
+        evaluator: Arc::new(RwLock::new(evaluator)),
+        place: Place::default(),
+        free: FreeRules::new(plan),
+        incident_of: HashMap::new(),
+        open: BTreeMap::new(),
+        cases: HashMap::new(),
+        left_out: exclusions(&plan.rules, start - Span::days(29), plan.to),
+        runs: Vec::new(),
+        running: HashMap::new(),
+        incidents: Vec::new(),
+        said: Vec::new(),
+    };
+    let mut evaluations = 0;
+    let mut slice = start.0 / plan.bucket.0;
+    loop {
+        let begins = Timestamp(slice * plan.bucket.0);
+        let t = begins + plan.bucket;
+        if t > plan.to {
+            break;
+        }
+        simulation.feed(slice);
+        slice += 1;
+        if t <= plan.from {
+            simulation.write().replay((plan.up)(begins));
+            continue;
+        }
+        evaluations += 1;
+        simulation.evaluate(t, (plan.up)(begins));
+        watch(t, &simulation.read());
+    }
+    simulation.finish(evaluations)
+}
+
+struct Simulation<'a> {
+    plan: &'a Plan<'a>,
+    desk: &'a Desk,
+    evaluator: Arc<RwLock<Evaluator>>,
+    place: Place,
+    free: FreeRules,
+    /// The incident that each firing alert belongs to.
+    incident_of: HashMap<String, String>,
+    open: BTreeMap<String, Incident>,
+    /// Sums of open incidents, and when their findings were last made.
+    cases: HashMap<String, (Option<Case>, Timestamp)>,
+    left_out: Vec<LeftOut>,
+    runs: Vec<Run>,
+    /// Runs that are still on, by alert and tier.
+    running: HashMap<(String, usize), usize>,
+    incidents: Vec<Told>,
+    said: Vec<Said>,
+}
+
+impl Simulation<'_> {
+    fn read(&self) -> RwLockReadGuard<'_, Evaluator> {
+        self.evaluator.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Evaluator> {
+        self.evaluator.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the evaluator the cells of one slice.
+    fn feed(&mut self, slice: i64) {
+        let archive = &self.plan.archive;
+        let mut evaluator = self.evaluator.write().unwrap_or_else(PoisonError::into_inner);
+        let free = &mut self.free;
+        archive.slice(&mut self.place, slice, |id: SeriesId, brief| {
+            if !evaluator.knows(id) {
+                let series = &archive.series()[id.0 as usize];
+                evaluator.add_series(id, series);
+                free.meet(series);
+            }
+            evaluator.add(id, slice, brief);
+        });
+    }
+
+    fn evaluate(&mut self, t: Timestamp, up: bool) {
+        let mut events = self.write().advance(up);
+        events.extend(self.free.ask(self.plan, &self.evaluator, &self.left_out, t));
+        for event in &events {
+            self.record_runs(event);
+        }
+        for event in &events {
+            self.take(event, t);
+        }
+        let outcomes = self.book(t, |book| book.tick());
+        outcomes.iter().for_each(|outcome| self.keep(outcome, t));
+        self.refresh(t);
+    }
+
+    fn record_runs(&mut self, event: &AlertEvent) {
+        for tier in &event.tiers {
+            let key = (event.alert(), tier.tier);
+            match tier.change {
+                TierChange::Started { pending_at } => {
+                    let mut labels = event.labels.clone();
+                    labels.insert("severity".into(), tier.severity.name().into());
+                    self.running.insert(key, self.runs.len());
+                    self.runs.push(Run {
+                        rule: event.rule.clone(),
+                        tier: self.plan.rules.slo(&event.rule).map(|_| tier.tier),
+                        labels,
+                        severity: tier.severity,
+                        pending_at,
+                        started_at: event.at,
+                        ended_at: None,
+                        values: tier.figures,
+                    });
+                }
+                TierChange::Ended { .. } => {
+                    if let Some(at) = self.running.remove(&key) {
+                        self.runs[at].ended_at = Some(event.at);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Something with the open incidents on the desk.
+    fn book<T>(&mut self, t: Timestamp, act: impl FnOnce(&mut Book<'_>) -> T) -> T {
+        let known = self.incidents.len();
+        let mut new_id = |_: &str, _: Timestamp| format!("bt-{}", known + 1);
+        let open = std::mem::take(&mut self.open);
+        let mut book = Book { desk: self.desk, now: t, silences: &[], open, new_id: &mut new_id };
+        let done = act(&mut book);
+        self.open = book.open;
+        done
+    }
+
+    fn take(&mut self, event: &AlertEvent, t: Timestamp) {
+        if event.change.is_none() {
+            return;
+        }
+        let alert = event.alert();
+        let incident = self.incident_of.get(&alert).cloned();
+        let found = match (event.change, &incident) {
+            (Some(AlertChange::Opened { .. } | AlertChange::Raised { .. }), None) if self.would_open(event, t) => self.findings(event, t),
+            _ => (Findings::default(), None),
+        };
+        let outcome = self.book(t, |book| book.alert(event, incident.as_deref(), found.0));
+        match (&outcome, event.change) {
+            (_, Some(AlertChange::Ended)) => {
+                self.incident_of.remove(&alert);
+            }
+            (Some(outcome), _) => {
+                self.incident_of.insert(alert, outcome.incident.id.clone());
+            }
+            (None, _) => {}
+        }
+        if let Some(outcome) = outcome {
+            if outcome.new {
+                self.cases.insert(outcome.incident.id.clone(), (found.1, t));
+            }
+            self.keep(&outcome, t);
+        }
+    }
+
+    /// Whether no open incident has the key that this alert leads to.
+    fn would_open(&self, event: &AlertEvent, t: Timestamp) -> bool {
+        let mut labels = event.labels.clone();
+        if let Some(severity) = event.state.severity {
+            labels.insert("severity".into(), severity.name().into());
+        }
+        let rules = &self.plan.rules;
+        let by = rules.slo(&event.rule).map(|slo| &slo.by);
+        let by = by.or_else(|| rules.alerts.iter().find(|rule| rule.name == event.rule).map(|rule| &rule.by));
+        let (_, key) = self.desk.group(&labels, by.map_or(&[], Vec::as_slice), t);
+        !self.open.contains_key(&key)
+    }
+
+    fn findings(&self, event: &AlertEvent, t: Timestamp) -> (Findings, Option<Case>) {
+        let evaluator = self.read();
+        let around = self.around(&evaluator, t);
+        // An archive in memory always answers.
+        let mut case = Case::of_alert(event, &around);
+        let found = match &mut case {
+            Some(case) => case.read(&around).and_then(|()| case.findings(&around, &Default::default())),
+            None => findings::findings(event, &around),
+        };
+        (found.unwrap_or_default(), case)
+    }
+
+    fn around<'a>(&'a self, evaluator: &'a Evaluator, now: Timestamp) -> Around<'a> {
+        Around {
+            rules: &self.plan.rules,
+            evaluator,
+            archive: &*self.plan.archive,
+            bucket: self.plan.bucket,
+            now,
+            left_out: &self.left_out,
+        }
+    }
+
+    /// Looks again at who is hit and why, while incidents live (EXPLAIN 6).
+    fn refresh(&mut self, t: Timestamp) {
+        let open: Vec<(String, String)> = self.open.iter().map(|(key, incident)| (key.clone(), incident.id.clone())).collect();
+        for (key, id) in open {
+            let (case, last) = self.cases.remove(&id).unwrap_or((None, Timestamp(i64::MIN / 2)));
+            let incident = &self.open[&key];
+            if !explain::due(incident.opened_at, last, t) {
+                self.cases.insert(id, (case, last));
+                continue;
+            }
+            let (input, case) = {
+                let evaluator = self.read();
+                let around = self.around(&evaluator, t);
+                let mut case = case.filter(|case| case.is_of(incident, &around)).or_else(|| Case::of_incident(incident, &around));
+                let found = case.as_mut().and_then(|case| case.read(&around).and_then(|()| case.findings(&around, &incident.explained)).ok());
+                (found.map(|found| explained(incident, found)), case)
+            };
+            if let Some(input) = input {
+                let outcome = self.book(t, |book| book.input(&id, input));
+                outcome.iter().for_each(|outcome| self.keep(outcome, t));
+            }
+            self.cases.insert(id, (case, t));
+        }
+    }
+
+    /// Keeps what became of an incident, and what was said.
+    fn keep(&mut self, outcome: &Outcome, t: Timestamp) {
+        let incident = &outcome.incident;
+        for parcel in parcels(outcome, t, "") {
+            self.said.push(Said { at: t, receiver: parcel.receiver, kind: parcel.kind, incident: incident.key.clone() });
+        }
+        if outcome.new {
+            self.incidents.push(Told { incident: incident.clone(), severity: incident.severity, severities: BTreeMap::new() });
+        }
+        let Some(told) = self.incidents.iter_mut().rev().find(|told| told.incident.id == incident.id) else { return };
+        told.severity = told.severity.max(incident.severity);
+        for member in &incident.members {
+            let severity = told.severities.entry(member.alert.clone()).or_insert(member.severity);
+            *severity = (*severity).max(member.severity);
+        }
+        told.incident = incident.clone();
+        if incident.status == Status::Resolved {
+            self.cases.remove(&incident.id);
+            let app = incident.members.iter().find_map(|member| findings::app_of(&self.plan.rules, &member.rule));
+            self.left_out.push(LeftOut { app, from: incident.window_start, to: incident.resolved_at.unwrap_or(t) });
+        }
+    }
+
+    fn finish(self, evaluations: u64) -> Found {
+        let mut budgets = Vec::new();
+        self.read().budgets(|slo, labels, counts| {
+            budgets.push(Budget {
+                slo: slo.name.clone(),
+                labels: labels.clone(),
+                objective: slo.objective_percent(),
+                budget_ppm: slo.budget_ppm,
+                window: slo.window.nominal(),
+                counts,
+            });
+        });
+        // Groups come in the order in which their series were met.
+        budgets.sort_by(|a, b| (&a.slo, &a.labels).cmp(&(&b.slo, &b.labels)));
+        let Simulation { plan, runs, incidents, said, free, .. } = self;
+        Found { from: plan.from, to: plan.to, evaluations, runs, incidents, said, budgets, failures: free.failures }
+    }
+}
+
+/// Free-form rules: when they are due, their groups, and the state of their alerts.
+struct FreeRules {
+    rules: Vec<(FreeRule, Timer, BTreeSet<Labels>)>,
+    alerts: HashMap<(String, String), AlertState>,
+    failures: BTreeMap<String, String>,
+}
+
+impl FreeRules {
+    fn new(plan: &Plan<'_>) -> FreeRules {
+        let enabled = plan.rules.alerts.iter().filter(|rule| rule.enabled);
+        let groups = |rule: &FreeRule| if rule.by.is_empty() { BTreeSet::from([Labels::new()]) } else { BTreeSet::new() };
+        let rules = enabled.filter_map(|rule| Some((rule.clone(), Timer::new(&rule.schedule).ok()?, groups(rule))));
+        FreeRules { rules: rules.collect(), alerts: HashMap::new(), failures: BTreeMap::new() }
+    }
+
+    /// A series comes for the first time: it may bring a group.
+    fn meet(&mut self, series: &crate::domain::series::Series) {
+        for (rule, _, groups) in self.rules.iter_mut().filter(|(rule, ..)| !rule.by.is_empty()) {
+            if groups.len() < GROUPS_MAX && rule.by.iter().any(|name| !series.get(name).is_empty()) {
+                groups.insert(rule.by.iter().map(|name| (name.clone(), series.get(name).to_owned())).collect());
+            }
+        }
+    }
+
+    /// Asks the rules that are due at `t`.
+    fn ask(&mut self, plan: &Plan<'_>, evaluator: &Arc<RwLock<Evaluator>>, left_out: &[LeftOut], t: Timestamp) -> Vec<AlertEvent> {
+        let mut events = Vec::new();
+        let mut lookup = None;
+        for (rule, timer, groups) in &self.rules {
+            if !timer.due(t - plan.bucket, t) {
+                continue;
+            }
+            let lookup = lookup.get_or_insert_with(|| Lookup {
+                archive: plan.archive.clone(),
+                budgets: evaluator.clone(),
+                rules: plan.rules.clone(),
+                now: t,
+                bucket: plan.bucket,
+                left_out: left_out.into(),
+            });
+            for group in groups {
+                let verdict = match plan.program.ask(&rule.name, group, Arc::new(lookup.clone())) {
+                    Ok(verdict) => verdict,
+                    Err(error) => {
+                        let text = error.to_string();
+                        if self.failures.len() < FAILURES_MAX {
+                            self.failures.entry(rule.name.clone()).or_insert_with(|| text.clone());
+                        }
+                        Verdict::Unknown(text)
+                    }
+                };
+                let key = if group.is_empty() { String::new() } else { canonical(group) };
+                let name = (rule.name.clone(), key.clone());
+                let state = self.alerts.get(&name).cloned();
+                if let Some(event) = settle(rule, group.clone(), key, state, verdict, t) {
+                    self.alerts.insert(name, event.state.clone());
+                    events.push(event);
+                }
+            }
+        }
+        events
+    }
+}
