@@ -198,17 +198,14 @@ fn ask_daemon(command: &Command, context: &Context) -> Outcome {
             Command::Annotate(command) => annotate::run(command, &client, context).await,
             Command::Deadletter(command) => deadletter::run(command, &client).await,
             Command::Receiver(command) => receiver::run(command, &client).await,
-<<<<<<< HEAD
-            Command::Run(_) | Command::Demo(_) | Command::Check(_) | Command::Completions(_) | Command::Version | Command::Healthcheck => Ok(()),
-=======
             Command::Run(_)
+            | Command::Demo(_)
             | Command::Check(_)
             | Command::Import(_)
             | Command::Export(_)
             | Command::Completions(_)
             | Command::Version
             | Command::Healthcheck => Ok(()),
->>>>>>> h-explain
         }
     })
 }
