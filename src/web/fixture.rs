@@ -354,6 +354,7 @@ pub fn incident_model<'a>(incident: &'a Incident, reader: &'a Reader) -> Model<'
             opened_at: at("01:00:00"),
             lasted: Some(Span::minutes(41)),
         }],
+        objectives: std::collections::BTreeSet::from([text("checkout-api")]),
         now: NOW,
         reader,
     }
