@@ -179,7 +179,7 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> Resu
     });
     tasks.spawn(deliver.run(stop.clone()));
 
-    let flush = Flush::new(store.clone(), sink.clone(), chance::id);
+    let flush = Flush::new(store.clone(), sink.clone(), "intake", chance::id);
     let flushed = flush.flushed.clone();
     tasks.spawn(flush_job(flush, clock.clone(), watch_nudge.clone(), stop.clone()));
 
@@ -200,11 +200,18 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> Resu
     tasks.spawn(watch_job(Watch::new(setup), clock.clone(), watch_nudge.clone(), pulse.clone(), stop.clone()));
 
     let folder = config.rules.path.is_dir() && options.rules.is_none();
-    let follow = Follow { reload, store: store.clone(), snapshot: snapshot.clone(), public_url: public_url.clone(), nudge: deliver_nudge.clone() };
+    let follow =
+        Follow { reload, store: store.clone(), snapshot: snapshot.clone(), public_url: public_url.clone(), nudge: deliver_nudge.clone() };
     tasks.spawn(follow.run(folder, !refused.is_empty(), clock.clone(), watch_nudge.clone(), stop.clone()));
     tasks.spawn(compact_job(store.clone(), config.clone(), clock.clone(), stop.clone()));
     if let Some(beat) = &config.delivery.heartbeat {
-        let health = heartbeat::Health { snapshot: snapshot.clone(), store: store.clone(), sink: sink.clone(), bucket: config.aggregation.bucket, settle: config.aggregation.settle };
+        let health = heartbeat::Health {
+            snapshot: snapshot.clone(),
+            store: store.clone(),
+            sink: sink.clone(),
+            bucket: config.aggregation.bucket,
+            settle: config.aggregation.settle,
+        };
         tasks.spawn(heartbeat::run(beat.clone(), health, clock.clone(), stop.clone()));
     }
 
@@ -266,7 +273,7 @@ fn recorder() -> PrometheusHandle {
 }
 
 /// The key of all hashes: configured, or made once and kept with the data.
-async fn hash_key(config: &Config, store: &Store) -> Result<[u8; 16], StoreError> {
+pub async fn hash_key(config: &Config, store: &Store) -> Result<[u8; 16], StoreError> {
     use sha2::{Digest, Sha256};
     let text = match &config.privacy.hash_key {
         Some(key) => key.expose().to_owned(),
@@ -281,7 +288,7 @@ async fn hash_key(config: &Config, store: &Store) -> Result<[u8; 16], StoreError
 }
 
 /// An aggregator that knows what was known before: series, and what was seen.
-async fn aggregator(config: &Config, store: &Store, now: Timestamp) -> Result<Aggregator, StoreError> {
+pub async fn aggregator(config: &Config, store: &Store, now: Timestamp) -> Result<Aggregator, StoreError> {
     let aggregation = &config.aggregation;
     let mut aggregator = Aggregator::new(aggregate::Settings {
         bucket: aggregation.bucket,

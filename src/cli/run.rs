@@ -9,9 +9,11 @@ use crate::config::Purpose;
 
 /// `run`
 #[derive(Debug, Args)]
-#[command(after_help = "Without any configuration: SQLite in ./burnwatch-data/, rules from ./rules (the built-in pack if there is no such folder),\n\
+#[command(
+    after_help = "Without any configuration: SQLite in ./burnwatch-data/, rules from ./rules (the built-in pack if there is no such folder),\n\
     pages and API on http://127.0.0.1:9320, intake on http://127.0.0.1:9321. Ctrl-C or SIGTERM ends it within ten seconds.\n\n\
-    Example:\n  burnwatch --config /etc/burnwatch/burnwatch.toml run")]
+    Example:\n  burnwatch --config /etc/burnwatch/burnwatch.toml run"
+)]
 pub struct Run {}
 
 /// Runs the daemon until it is told to stop.

@@ -531,8 +531,10 @@ pub fn group_labels(text: &str) -> Labels {
 fn alert_status(rules: &RuleSet, rule: &str, group: &str, state: &AlertState) -> AlertStatus {
     let mut labels = rules.slo(rule).map(|slo| slo.base_labels()).unwrap_or_else(|| {
         let rule = rules.alerts.iter().find(|have| have.name == rule);
-        rule.map(|rule| [("rule", &rule.name), ("service", &rule.service), ("owner", &rule.owner)].map(|(k, v)| (k.into(), v.clone())).into())
-            .unwrap_or_default()
+        rule.map(|rule| {
+            [("rule", &rule.name), ("service", &rule.service), ("owner", &rule.owner)].map(|(k, v)| (k.into(), v.clone())).into()
+        })
+        .unwrap_or_default()
     });
     labels.extend(group_labels(group));
     if let Some(severity) = state.severity {
