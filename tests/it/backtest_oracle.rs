@@ -49,7 +49,15 @@ struct Row {
 }
 
 fn tier() -> impl Strategy<Value = Tier> {
-    (1_i64..40, 1_i64..40, 1_i64..90, any::<bool>(), prop_oneof![3 => Just(0_i64), 1 => 1_i64..8], prop_oneof![3 => Just(0_i64), 1 => 1_i64..8], any::<bool>())
+    (
+        1_i64..40,
+        1_i64..40,
+        1_i64..90,
+        any::<bool>(),
+        prop_oneof![3 => Just(0_i64), 1 => 1_i64..8],
+        prop_oneof![3 => Just(0_i64), 1 => 1_i64..8],
+        any::<bool>(),
+    )
         .prop_map(|(a, b, factor, at_least, pending, keep_firing, page)| Tier {
             long: a.max(b),
             short: a.min(b),
@@ -62,9 +70,8 @@ fn tier() -> impl Strategy<Value = Tier> {
 }
 
 fn slo() -> impl Strategy<Value = Slo> {
-    (10_i64..100, 40_i64..200, any::<bool>(), prop_oneof![2 => Just(0_i64), 1 => 1_i64..60], prop::collection::vec(tier(), 1..4)).prop_map(
-        |(budget, window, by_region, min_events, tiers)| Slo { budget, window, by_region, min_events, tiers },
-    )
+    (10_i64..100, 40_i64..200, any::<bool>(), prop_oneof![2 => Just(0_i64), 1 => 1_i64..60], prop::collection::vec(tier(), 1..4))
+        .prop_map(|(budget, window, by_region, min_events, tiers)| Slo { budget, window, by_region, min_events, tiers })
 }
 
 /// Two hours of two regions: noise, faults, weights, zeros, and gaps of one or both.
@@ -230,7 +237,9 @@ fn runs(verdicts: &[(i64, Verdict)], tier: &Tier) -> Vec<Run> {
 
 fn check(slos: &[Slo], rows: &[Row], from: i64) -> Result<(), TestCaseError> {
     let slos: Vec<&Slo> = slos.iter().filter(|slo| slo.is_allowed()).collect();
-    let (Some(first), Some(last)) = (rows.iter().map(|row| row.minute).min(), rows.iter().map(|row| row.minute).max()) else { return Ok(()) };
+    let (Some(first), Some(last)) = (rows.iter().map(|row| row.minute).min(), rows.iter().map(|row| row.minute).max()) else {
+        return Ok(());
+    };
     if slos.is_empty() {
         return Ok(());
     }
