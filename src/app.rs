@@ -141,8 +141,7 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> Resu
 
     let sink = Arc::new(Sink::new(aggregator(&config, &store, now).await?));
     let live = Live::new();
-    let around =
-        Surroundings { aggregation: config.aggregation.clone(), retention: config.retention.clone(), secrets: config.secrets.clone() };
+    let around = Surroundings { aggregation: config.aggregation.clone(), retention: config.retention, secrets: config.secrets.clone() };
     let mut reload = Reload::new(config.rules.path.clone(), around, live.clone(), sink.clone());
     let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
     let refused = first_rules(&config, &options, &mut reload, &store, now).await?;

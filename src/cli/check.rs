@@ -40,8 +40,7 @@ pub fn load(path: Option<&Path>, config: &Config) -> Result<(Loaded, String), Fa
 
 /// Loads files as the daemon would.
 pub fn load_files(files: &BTreeMap<String, String>, config: &Config) -> Loaded {
-    let around =
-        Surroundings { aggregation: config.aggregation.clone(), retention: config.retention.clone(), secrets: config.secrets.clone() };
+    let around = Surroundings { aggregation: config.aggregation.clone(), retention: config.retention, secrets: config.secrets.clone() };
     around.load(files)
 }
 

@@ -28,29 +28,5 @@ pub(super) const FILES: [(&str, &str); 23] = [
 ];
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-    use std::path::Path;
-    use std::sync::Arc;
-
-    use super::super::{Env, Loaded, Verdict, built_in, load, read_folder, report};
-    use crate::domain::lookup::Lookup;
-    use crate::domain::rule::Severity;
-
-    fn loaded() -> Loaded {
-        load(&built_in(), &Env::defaults())
-    }
-
-    #[test]
-    fn every_file_of_the_folder_is_in_the_program() {
-        let folder = read_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("rules")).unwrap();
-        assert_eq!(built_in(), folder);
-    }
-
-    #[test]
-    fn the_pack_loads_without_a_word() {
-        let loaded = loaded();
-        assert_eq!(report(&loaded.problems), "");
-        assert!(loaded.is_good());
-    }
-}
+#[path = "pack_tests.rs"]
+mod tests;
