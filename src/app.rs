@@ -90,6 +90,8 @@ pub enum StartError {
     },
     #[error("cannot set up delivery")]
     Setup(#[source] notify::SetupError),
+    #[error("rules.git.remote cannot be followed by this version; keep a work tree up to date yourself and name it in rules.path")]
+    Git,
 }
 
 /// A daemon that runs.
@@ -134,6 +136,9 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> Resu
     let config = Arc::new(config);
     for warning in &config.warnings {
         warn!("{warning}");
+    }
+    if config.rules.git.is_some() {
+        return Err(StartError::Git);
     }
     let metrics = recorder();
     let store = Store::open(&config.database.url, now).await?;

@@ -14,7 +14,7 @@ use crate::rules::{self, Level, Loaded};
 /// `check`
 #[derive(Debug, Args)]
 #[command(after_help = "Every problem is one line, `path:line:column: error|warning: message`; exits 1 if there is an error.\n\
-    Needs no daemon, no database and no secret values.\n\nExample, in CI:\n  burnwatch check rules && burnwatch test rules")]
+    Needs no daemon, no database and no secret values.\n\nExample, in CI:\n  burnwatch check rules")]
 pub struct Check {
     /// The rules folder [default: rules.path of the configuration]
     pub path: Option<PathBuf>,

@@ -24,7 +24,6 @@ pub mod route;
 pub mod run;
 pub mod silence;
 pub mod slo;
-pub mod test;
 pub mod when;
 
 use std::fmt::Write as _;
