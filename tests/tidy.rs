@@ -16,7 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store", &["domain"]),
     ("intake", &["domain", "config", "clock", "sink"]),
     ("notify", &["domain", "config"]),
-    ("web", &["domain", "config", "clock", "store", "sink"]),
+    ("web", &["domain", "config", "clock", "chance", "store", "sink"]),
     ("jobs", &["domain", "config", "clock", "chance", "sink", "rules", "store", "notify"]),
     ("app", &["domain", "config", "clock", "chance", "sink", "rules", "store", "intake", "notify", "web", "jobs"]),
     ("cli", &["domain", "config", "clock", "chance", "sink", "rules", "store", "intake", "notify", "web", "jobs", "app"]),
