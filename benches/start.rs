@@ -90,7 +90,7 @@ async fn fill(url: &str, slos: usize) {
         let mut at = (NOW - back).floor(level.span);
         while at < NOW {
             write(&mut tx, level, at, &ids).await;
-            at = at + level.span;
+            at += level.span;
         }
     }
     tx.commit().await.expect("a commit");
