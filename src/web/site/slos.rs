@@ -1,7 +1,6 @@
 //! Objectives: overview, list, one.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use axum::extract::Path;
 use axum::response::Response;
@@ -19,7 +18,7 @@ use crate::web::api::slos::rows_of;
 use crate::web::frame::Page;
 use crate::web::pages::incident::{Drawing, Range};
 use crate::web::pages::oncall::rank;
-use crate::web::pages::slos::{self as pages, Detail, List, Objective, Overview, worst_first};
+use crate::web::pages::slos::{self as pages, Detail, HeatRow, List, Objective, Overview, worst_first};
 use crate::web::problem::Problem;
 
 const ROWS: usize = 50;
@@ -123,10 +122,8 @@ async fn read_overview(site: &Site, snapshot: &Snapshot) -> Result<Page, Problem
     }))
 }
 
-type Heat<'a> = Vec<(&'a Slo, Vec<(String, Option<Arc<crate::domain::snapshot::SloStatus>>)>)>;
-
 /// Objectives with budgets by one dimension, against its values: the dimension that most of them share.
-fn heat<'a>(snapshot: &'a Snapshot, rows: &[Objective<'a>]) -> (String, Heat<'a>) {
+fn heat<'a>(snapshot: &'a Snapshot, rows: &[Objective<'a>]) -> (String, Vec<HeatRow<'a>>) {
     let mut shared: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
     for row in rows.iter().filter(|row| row.slo.by.len() == 1) {
         *shared.entry(&row.slo.by[0]).or_default() += 1;
