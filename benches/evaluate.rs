@@ -55,7 +55,11 @@ fn table(slos: usize, days: i64, traffic: Traffic) {
     let (mut takes, mut evaluations, mut statuses, mut cycles) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut published = evaluator.statuses();
     for slice in NOW..NOW + CYCLES {
-        let stored = if matches!(traffic, Traffic::Every | Traffic::Weighted) { bucket(slos, slice, 1, traffic) } else { bucket(0, slice, 1, traffic) };
+        let stored = if matches!(traffic, Traffic::Every | Traffic::Weighted) {
+            bucket(slos, slice, 1, traffic)
+        } else {
+            bucket(0, slice, 1, traffic)
+        };
         let began = cpu();
         feed(&mut evaluator, &stored, false);
         let taken = cpu();
@@ -127,10 +131,14 @@ fn ready(slos: usize, days: i64, traffic: Traffic) -> Evaluator {
 }
 
 fn feed(evaluator: &mut Evaluator, stored: &[u8], old: bool) {
-    let fed = segment::read_brief(stored, |_| true, |id, slice, brief| match old {
-        true => evaluator.add_old(id, slice, &brief),
-        false => evaluator.add(id, slice, &brief),
-    });
+    let fed = segment::read_brief(
+        stored,
+        |_| true,
+        |id, slice, brief| match old {
+            true => evaluator.add_old(id, slice, &brief),
+            false => evaluator.add(id, slice, &brief),
+        },
+    );
     fed.expect("what was just written can be read");
 }
 

@@ -1,13 +1,29 @@
 //! `burnwatch backtest`: what the rules would have done over stored history, without side effects.
 
 mod data;
+mod plot;
+mod report;
 mod simulation;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 
+use super::exit::{Code, Failure, Outcome};
+use super::output::Progress;
 use super::when::When;
+use super::{Context, check, output};
+use crate::config::Config;
+use crate::domain::archive::MemoryArchive;
+use crate::domain::keyed::KeyedHash;
+use crate::domain::redact::Redactor;
+use crate::domain::rows::Reader;
+use crate::domain::rule::{RuleSet, Sli};
+use crate::domain::time::Timestamp;
+use crate::rules::{self, Level, Loaded, Program};
+use plot::Samples;
+use simulation::Plan;
 
 /// `backtest`
 #[derive(Debug, Args)]
@@ -19,10 +35,10 @@ use super::when::When;
 pub struct Backtest {
     /// The rules folder [default: rules.path of the configuration]
     pub path: Option<PathBuf>,
-    /// Start: RFC 3339, or so long ago like -30d [default with --data: the first row]
+    /// Start: RFC 3339, or like -30d so long before now (with --data: before its end) [default with --data: its first bucket]
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub from: Option<When>,
-    /// End: RFC 3339, or so long ago [default: now; with --data: the end of the last row's bucket]
+    /// End, written like --from [default: now; with --data: the end of its last bucket]
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub to: Option<When>,
     /// Aggregate rows to run over, instead of the database
@@ -40,4 +56,135 @@ pub struct Backtest {
     /// Write a picture of budgets, burn and alerts
     #[arg(long, value_name = "FILE.svg")]
     pub plot: Option<PathBuf>,
+}
+
+/// History to run over.
+struct History {
+    archive: Arc<MemoryArchive>,
+    /// The run, and where to begin to read.
+    from: Timestamp,
+    to: Timestamp,
+    start: Timestamp,
+    /// Whether the intake was up in the bucket that begins here.
+    up: Box<dyn Fn(Timestamp) -> bool>,
+    /// What it is, for a person.
+    shown: String,
+}
+
+/// Runs `backtest`.
+pub fn run(args: &Backtest, context: &Context) -> Outcome {
+    let config = context.tool_config()?;
+    let (loaded, shown) = check::load(args.path.as_deref(), &config)?;
+    let (set, program) = usable(loaded, &shown, args.slo.as_deref())?;
+    let history = match &args.data {
+        Some(path) => file(args, path, &config, &set)?,
+        None => return Err(Failure::usage(anyhow::anyhow!("--data is missing"))),
+    };
+    let History { from, to, .. } = history;
+    if from >= to {
+        return Err(Failure::usage(anyhow::anyhow!("there is nothing to evaluate from {from} to {to}")));
+    }
+    let plan = Plan {
+        rules: Arc::new(set),
+        program: &program,
+        only: args.slo.as_deref(),
+        archive: history.archive,
+        bucket: config.aggregation.bucket,
+        from,
+        to,
+        start: history.start,
+        up: &*history.up,
+    };
+    let mut samples = args.plot.as_ref().map(|_| Samples::new(from, to));
+    let mut progress = Progress::default();
+    let found = simulation::run(&plan, &mut |t, evaluator| {
+        progress.at(|| format!("evaluating {t}, until {to}"));
+        if let Some(samples) = &mut samples {
+            samples.take(t, evaluator);
+        }
+    });
+    drop(progress);
+    for (rule, error) in &found.failures {
+        output::complain(&format!("warning: rule `{}` failed: {}", output::plain(rule), output::plain(error)));
+    }
+    if let (Some(path), Some(samples)) = (&args.plot, &samples) {
+        std::fs::write(path, samples.draw(&found)).map_err(|error| cannot(error, "write", path))?;
+    }
+    if args.json { output::say(&report::json(&found).to_string()) } else { report::print(&found, &history.shown) }
+}
+
+/// The rule set, or a report of what is wrong with it.
+fn usable(loaded: Loaded, shown: &str, slo: Option<&str>) -> Result<(RuleSet, Program), Failure> {
+    let Some(set) = loaded.set else {
+        let errors: Vec<_> = loaded.problems.into_iter().filter(|problem| problem.level == Level::Error).collect();
+        rules::report(&errors).lines().for_each(|line| output::complain(&output::plain(line)));
+        let count = errors.len();
+        output::complain(&format!("{shown}: {count} error{}; nothing was loaded", if count == 1 { "" } else { "s" }));
+        return Err(Failure::said(Code::NotFine));
+    };
+    match slo {
+        None => Ok((set, loaded.program)),
+        Some(name) if set.slo(name).is_some() => Ok((only(set, name), loaded.program)),
+        Some(name) => Err(Failure::not_fine(anyhow::anyhow!("there is no SLO `{name}` in {shown}"))),
+    }
+}
+
+/// A rule set of one SLO, and what it is made of.
+fn only(mut set: RuleSet, name: &str) -> RuleSet {
+    let mut kept = vec![name.to_owned()];
+    let mut at = 0;
+    while at < kept.len() {
+        if let Some(Sli::Composite { members, .. }) = set.slo(&kept[at]).map(|slo| slo.sli.clone()) {
+            kept.extend(members.into_iter().filter(|member| !kept.contains(member)).collect::<Vec<_>>());
+        }
+        at += 1;
+    }
+    set.slos.retain(|slo| kept.contains(&slo.name));
+    set.alerts.clear();
+    set
+}
+
+/// History from a file of aggregate rows.
+fn file(args: &Backtest, path: &Path, config: &Config, set: &RuleSet) -> Result<History, Failure> {
+    let bucket = config.aggregation.bucket;
+    let redactor = Redactor::new(config.privacy.redact, &config.privacy.redact_patterns).map_err(Failure::usage)?;
+    // Nothing of a user outlives this process, so any key will do.
+    let reader = Reader::new(bucket, &config.aggregation.dimensions, KeyedHash::new([0; 16]), redactor);
+    let limits = set.limits();
+    let size = std::fs::metadata(path).map_err(|error| cannot(error, "read", path))?.len();
+    let mut progress = Progress::default();
+    let reading = data::Reading { reader: &reader, bucket, limits: &limits };
+    let data =
+        data::load(path, &reading, &mut |bytes| progress.at(|| format!("reading {}, {} %", path.display(), bytes * 100 / size.max(1))));
+    drop(progress);
+    let data = data.map_err(|error| cannot(error, "read", path))?;
+    for (line, reason) in &data.reasons {
+        output::complain(&format!("{}:{line}: row refused: {}", path.display(), output::plain(reason)));
+    }
+    if data.refused > data.reasons.len() as u64 {
+        output::complain(&format!("… and {} more", data.refused - data.reasons.len() as u64));
+    }
+    let Some((first, end)) = data.archive.span() else {
+        let text = format!("{} has no usable rows", path.display());
+        return Err(Failure::not_fine(anyhow::anyhow!(text)));
+    };
+    if data.refused > 0 {
+        output::complain(&format!("warning: {} rows were refused, {} were used", data.refused, data.rows));
+    }
+    let (start, end) = (Timestamp(first * bucket.0), Timestamp(end * bucket.0));
+    let at = |when: Option<When>, default: Timestamp| when.map_or(default, |when| when.resolve(end));
+    let shown = format!("{} rows in {} series", data.rows, data.archive.series().len());
+    Ok(History {
+        from: at(args.from, start),
+        to: at(args.to, end),
+        start,
+        archive: Arc::new(data.archive),
+        // A bucket was measured where there is a row for it.
+        up: Box::new(|_| false),
+        shown,
+    })
+}
+
+fn cannot(error: std::io::Error, what: &str, path: &Path) -> Failure {
+    Failure::cannot(anyhow::Error::new(error).context(format!("cannot {what} `{}`", path.display())))
 }

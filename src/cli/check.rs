@@ -1,18 +1,20 @@
 //! `burnwatch check`: loads a rules folder as the daemon would and prints every problem.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::exit::{Code, Failure, Outcome};
 use super::{Context, output};
+use crate::config::Config;
 use crate::jobs::reload::Surroundings;
-use crate::rules::{self, Level};
+use crate::rules::{self, Level, Loaded};
 
 /// `check`
 #[derive(Debug, Args)]
 #[command(after_help = "Every problem is one line, `path:line:column: error|warning: message`; exits 1 if there is an error.\n\
-    Needs no daemon, no database and no secret values.\n\nExample, in CI:\n  burnwatch check rules && burnwatch test rules")]
+    Needs no daemon, no database and no secret values.\n\nExample, in CI:\n  burnwatch check rules")]
 pub struct Check {
     /// The rules folder [default: rules.path of the configuration]
     pub path: Option<PathBuf>,
@@ -21,19 +23,31 @@ pub struct Check {
     pub json: bool,
 }
 
+/// Loads a rules folder, or the configured one, or the built-in pack; says what it is called.
+pub fn load(path: Option<&Path>, config: &Config) -> Result<(Loaded, String), Failure> {
+    let folder = path.unwrap_or(&config.rules.path);
+    let (files, shown) = match rules::read_folder(folder) {
+        Ok(files) => (files, folder.display().to_string()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && path.is_none() && !config.rules.path_given => {
+            (crate::app::built_in_rules(), "the built-in pack".to_owned())
+        }
+        Err(error) => {
+            return Err(Failure::cannot(anyhow::Error::new(error).context(format!("cannot read the rules folder `{}`", folder.display()))));
+        }
+    };
+    Ok((load_files(&files, config), shown))
+}
+
+/// Loads files as the daemon would.
+pub fn load_files(files: &BTreeMap<String, String>, config: &Config) -> Loaded {
+    let around = Surroundings { aggregation: config.aggregation.clone(), retention: config.retention, secrets: config.secrets.clone() };
+    around.load(files)
+}
+
 /// Runs `check`.
 pub fn run(args: &Check, context: &Context) -> Outcome {
     let config = context.tool_config()?;
-    let path = args.path.clone().unwrap_or_else(|| config.rules.path.clone());
-    let (files, shown) = match rules::read_folder(&path) {
-        Ok(files) => (files, path.display().to_string()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && args.path.is_none() && !config.rules.path_given => {
-            (crate::app::built_in_rules(), "the built-in pack".to_owned())
-        }
-        Err(error) => return Err(Failure::cannot(anyhow::Error::new(error).context(format!("cannot read the rules folder `{}`", path.display())))),
-    };
-    let around = Surroundings { aggregation: config.aggregation.clone(), retention: config.retention.clone(), secrets: config.secrets.clone() };
-    let loaded = around.load(&files);
+    let (loaded, shown) = load(args.path.as_deref(), &config)?;
     let errors = loaded.errors().count();
     if args.json {
         let items: Vec<_> = loaded
@@ -54,7 +68,12 @@ pub fn run(args: &Check, context: &Context) -> Outcome {
         Some(set) => {
             let warnings = loaded.problems.len();
             let note = if warnings == 0 { String::new() } else { format!(", {warnings} warning{}", if warnings == 1 { "" } else { "s" }) };
-            output::complain(&format!("{shown}: {} SLOs, {} rules, {} receivers: fine{note}", set.slos.len(), set.alerts.len(), set.receivers.len()));
+            output::complain(&format!(
+                "{shown}: {} SLOs, {} rules, {} receivers: fine{note}",
+                set.slos.len(),
+                set.alerts.len(),
+                set.receivers.len()
+            ));
             Ok(())
         }
         None => {

@@ -48,9 +48,11 @@ const STORY_MAX: Duration = Duration::from_secs(600);
 
 /// `demo`
 #[derive(Debug, Args)]
-#[command(after_help = "Everything is in memory and in a folder that is removed at the end; nothing leaves this machine. Within minutes, a bad\n\
+#[command(
+    after_help = "Everything is in memory and in a folder that is removed at the end; nothing leaves this machine. Within minutes, a bad\n\
     release pages, is explained and resolves; then there is another one every 15 minutes. Ctrl-C ends it.\n\n\
-    Example:\n  burnwatch demo")]
+    Example:\n  burnwatch demo"
+)]
 pub struct Demo {
     /// Port of pages and API; the intake has the next one [default: 9320, or the next free one]
     #[arg(long)]

@@ -24,7 +24,6 @@ pub mod route;
 pub mod run;
 pub mod silence;
 pub mod slo;
-pub mod test;
 pub mod when;
 
 use std::fmt::Write as _;
@@ -71,12 +70,19 @@ enum Command {
     Run(run::Run),
     /// Run the daemon in a throwaway folder, with a simulated shop that breaks and is mended
     Demo(demo::Demo),
+    /// Ready-made aggregate rows: load a file into the database
+    #[command(subcommand)]
+    Aggregates(aggregates::AggregatesCommand),
+    /// Copy the database while the daemon runs
+    Backup(backup::Backup),
     /// Load a rules folder as the daemon would and print every problem
     Check(check::Check),
     /// Write the SLOs or routes of another tool as a rules folder, and say what became of every field
     Import(import::ImportArgs),
     /// Print the SLOs of a rules folder in another tool's form
     Export(import::ExportArgs),
+    /// Run rules over stored history, or over a file of aggregate rows, without side effects
+    Backtest(backtest::Backtest),
     /// Service level objectives: budgets, burn, and the gate for deployments
     #[command(subcommand)]
     Slo(slo::SloCommand),
@@ -155,8 +161,11 @@ fn run(command: &Command, context: &Context) -> Outcome {
         Command::Run(args) => run::run(args, context),
         Command::Demo(args) => demo::run(args, context),
         Command::Check(args) => check::run(args, context),
+        Command::Aggregates(command) => aggregates::run(command, context),
+        Command::Backup(args) => backup::run(args, context),
         Command::Import(args) => ended(import::run(args)),
         Command::Export(args) => ended(import::run_export(args)),
+        Command::Backtest(args) => backtest::run(args, context),
         Command::Completions(args) => completions::run(args),
         Command::Version => output::say(concat!("burnwatch ", env!("CARGO_PKG_VERSION"))),
         Command::Healthcheck => {
@@ -199,8 +208,11 @@ fn ask_daemon(command: &Command, context: &Context) -> Outcome {
             Command::Deadletter(command) => deadletter::run(command, &client).await,
             Command::Receiver(command) => receiver::run(command, &client).await,
             Command::Run(_)
+            | Command::Aggregates(_)
+            | Command::Backup(_)
             | Command::Demo(_)
             | Command::Check(_)
+            | Command::Backtest(_)
             | Command::Import(_)
             | Command::Export(_)
             | Command::Completions(_)

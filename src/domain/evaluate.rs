@@ -516,8 +516,7 @@ impl Evaluator {
         for stream in &mut self.streams {
             stream.stream.close(up);
         }
-        let now =
-            Now { rules: &self.rules, maintenance: &self.maintenance, bucket: self.settings.bucket, next: closed, past: self.past };
+        let now = Now { rules: &self.rules, maintenance: &self.maintenance, bucket: self.settings.bucket, next: closed, past: self.past };
         for track in &mut self.tracks {
             now.close(track, Rolling::close);
         }
@@ -820,7 +819,17 @@ impl Group {
     fn new(slo: &Slo, labels: Labels, shape: &Shape, alerts: bool) -> Group {
         let key = if labels.is_empty() { String::new() } else { canonical(&labels) };
         let state = AlertState::new(slo.tiers.len());
-        Group { labels, key, rolling: Rolling::asleep(shape), state, judged: SmallVec::new(), alerts, changed: true, status: None, spare: None }
+        Group {
+            labels,
+            key,
+            rolling: Rolling::asleep(shape),
+            state,
+            judged: SmallVec::new(),
+            alerts,
+            changed: true,
+            status: None,
+            spare: None,
+        }
     }
 
     /// Moves every tier and the alert on by one evaluation.

@@ -62,7 +62,10 @@ pub struct Watch {
     running: Option<Running>,
     token: Option<i64>,
     lease_until: Timestamp,
+    /// The evaluation after which open incidents were last looked at.
     last_refresh: Timestamp,
+    /// When each open incident was last explained.
+    explained: HashMap<String, Timestamp>,
 }
 
 struct Running {
@@ -87,7 +90,7 @@ pub struct Report {
 impl Watch {
     /// A job that has not looked at anything yet.
     pub fn new(setup: Setup) -> Watch {
-        Watch { setup, running: None, token: None, lease_until: Timestamp(0), last_refresh: Timestamp(0) }
+        Watch { setup, running: None, token: None, lease_until: Timestamp(0), last_refresh: Timestamp(0), explained: HashMap::new() }
     }
 
     /// Follows, evaluates what closed before `now`, lets time pass for open incidents.
@@ -380,14 +383,17 @@ impl Watch {
         if at <= self.last_refresh {
             return Ok(());
         }
-        let before = std::mem::replace(&mut self.last_refresh, at);
+        self.last_refresh = at;
         let mut tx = self.setup.store.read().await?;
         let open = transition::load_open(&mut tx).await?;
         drop(tx);
+        self.explained.retain(|id, _| open.values().any(|incident| incident.id == *id));
         for incident in open.into_values() {
-            if !crate::domain::explain::due(incident.opened_at, before, at) {
+            let last = self.explained.entry(incident.id.clone()).or_insert(incident.opened_at);
+            if !crate::domain::explain::due(incident.opened_at, *last, at) {
                 continue;
             }
+            *last = at;
             let Some(input) = self.setup.explainer.refresh(&running.evaluator, &running.desk, &incident, at).await else { continue };
             let mut tx = self.setup.store.write().await?;
             transition::apply(&mut tx, &running.desk, &incident.id, input, now, &self.setup.public_url).await?;
@@ -531,8 +537,10 @@ pub fn group_labels(text: &str) -> Labels {
 fn alert_status(rules: &RuleSet, rule: &str, group: &str, state: &AlertState) -> AlertStatus {
     let mut labels = rules.slo(rule).map(|slo| slo.base_labels()).unwrap_or_else(|| {
         let rule = rules.alerts.iter().find(|have| have.name == rule);
-        rule.map(|rule| [("rule", &rule.name), ("service", &rule.service), ("owner", &rule.owner)].map(|(k, v)| (k.into(), v.clone())).into())
-            .unwrap_or_default()
+        rule.map(|rule| {
+            [("rule", &rule.name), ("service", &rule.service), ("owner", &rule.owner)].map(|(k, v)| (k.into(), v.clone())).into()
+        })
+        .unwrap_or_default()
     });
     labels.extend(group_labels(group));
     if let Some(severity) = state.severity {

@@ -1,4 +1,6 @@
 //! Tests of the parts together, on real databases.
 
+mod backtest;
+mod backtest_oracle;
 mod postgres;
 mod store;

@@ -59,7 +59,8 @@ impl Samples {
             LEFT + WIDTH + 20.0
         );
         let _ = writeln!(svg, "<text x=\"8\" y=\"18\">Remaining error budget, {} to {}</text>", found.from, found.to);
-        let _ = writeln!(svg, "<text class=\"q\" x=\"8\" y=\"34\">line: budget from 0 to 100 %; bars: alerts (red page, amber ticket)</text>");
+        let _ =
+            writeln!(svg, "<text class=\"q\" x=\"8\" y=\"34\">line: budget from 0 to 100 %; bars: alerts (red page, amber ticket)</text>");
         for (at, ((slo, labels), points)) in self.lanes.iter().enumerate() {
             let top = TOP + LANE * at as f64;
             self.lane(&mut svg, found, (slo, labels), points, top, &x);
@@ -85,9 +86,8 @@ impl Samples {
         let _ = writeln!(svg, "<line class=\"z\" x1=\"{LEFT}\" y1=\"{empty:.1}\" x2=\"{:.1}\" y2=\"{empty:.1}\"/>", LEFT + WIDTH);
         let line: Vec<String> = points.iter().map(|(t, remaining)| format!("{:.1},{:.1}", x(*t), y(*remaining))).collect();
         let _ = writeln!(svg, "<polyline class=\"b\" points=\"{}\"/>", line.join(" "));
-        let mine = |run: &&super::simulation::Run| {
-            run.rule == slo && labels.iter().all(|(name, value)| run.labels.get(name) == Some(value))
-        };
+        let mine =
+            |run: &&super::simulation::Run| run.rule == slo && labels.iter().all(|(name, value)| run.labels.get(name) == Some(value));
         for run in found.runs.iter().filter(mine) {
             let (start, end) = (x(run.started_at), x(run.ended_at.unwrap_or(found.to)));
             let (class, row) = match run.severity {
@@ -95,7 +95,12 @@ impl Samples {
                 Severity::Ticket => ("ticket", 1.0),
                 Severity::Info => ("info", 2.0),
             };
-            let shown = format!("tier {}: {} to {}", run.tier.unwrap_or(0), run.started_at, run.ended_at.map_or("the end".into(), |at| at.to_string()));
+            let shown = format!(
+                "tier {}: {} to {}",
+                run.tier.unwrap_or(0),
+                run.started_at,
+                run.ended_at.map_or("the end".into(), |at| at.to_string())
+            );
             let _ = writeln!(
                 svg,
                 "<rect class=\"{class}\" x=\"{start:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"3\"><title>{shown}</title></rect>",

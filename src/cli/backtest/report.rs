@@ -10,7 +10,6 @@ use crate::cli::exit::Outcome;
 use crate::cli::output::{self, Table};
 use crate::domain::burn;
 use crate::domain::cell::UNIT;
-use crate::domain::notification::Verdict;
 use crate::domain::rule::Labels;
 use crate::domain::time::{Span, Timestamp};
 
@@ -99,11 +98,6 @@ fn incidents(found: &Found) -> Outcome {
             percent(impact.budget_consumed),
             incident.title.clone(),
         ]);
-        if incident.explained.verdict != Verdict::Unknown {
-            let mut row = vec![" ".to_owned(); 6];
-            row.push(format!("  {}", incident.explained.sentence));
-            table.row(row);
-        }
     }
     output::say(&format!("Incidents: {}", found.incidents.len()))?;
     if found.incidents.is_empty() { output::say("") } else { table.print("").and_then(|()| output::say("\n")) }

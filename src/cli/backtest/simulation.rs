@@ -30,6 +30,8 @@ const FAILURES_MAX: usize = 20;
 pub struct Plan<'a> {
     pub rules: Arc<RuleSet>,
     pub program: &'a Program,
+    /// The one rule whose alerts count; others are there because it is made of them.
+    pub only: Option<&'a str>,
     pub archive: Arc<MemoryArchive>,
     pub bucket: Span,
     /// Evaluations at each t with `from < t <= to`.
@@ -188,6 +190,7 @@ impl Simulation<'_> {
     fn evaluate(&mut self, t: Timestamp, up: bool) {
         let mut events = self.write().advance(up);
         events.extend(self.free.ask(self.plan, &self.evaluator, &self.left_out, t));
+        events.retain(|event| self.plan.only.is_none_or(|only| event.rule == only));
         for event in &events {
             self.record_runs(event);
         }
@@ -292,14 +295,7 @@ impl Simulation<'_> {
     }
 
     fn around<'a>(&'a self, evaluator: &'a Evaluator, now: Timestamp) -> Around<'a> {
-        Around {
-            rules: &self.plan.rules,
-            evaluator,
-            archive: &*self.plan.archive,
-            bucket: self.plan.bucket,
-            now,
-            left_out: &self.left_out,
-        }
+        Around { rules: &self.plan.rules, evaluator, archive: &*self.plan.archive, bucket: self.plan.bucket, now, left_out: &self.left_out }
     }
 
     /// Looks again at who is hit and why, while incidents live (EXPLAIN 6).
@@ -316,7 +312,8 @@ impl Simulation<'_> {
                 let evaluator = self.read();
                 let around = self.around(&evaluator, t);
                 let mut case = case.filter(|case| case.is_of(incident, &around)).or_else(|| Case::of_incident(incident, &around));
-                let found = case.as_mut().and_then(|case| case.read(&around).and_then(|()| case.findings(&around, &incident.explained)).ok());
+                let found =
+                    case.as_mut().and_then(|case| case.read(&around).and_then(|()| case.findings(&around, &incident.explained)).ok());
                 (found.map(|found| explained(incident, found)), case)
             };
             if let Some(input) = input {
@@ -353,6 +350,9 @@ impl Simulation<'_> {
     fn finish(self, evaluations: u64) -> Found {
         let mut budgets = Vec::new();
         self.read().budgets(|slo, labels, counts| {
+            if self.plan.only.is_some_and(|only| slo.name != only) {
+                return;
+            }
             budgets.push(Budget {
                 slo: slo.name.clone(),
                 labels: labels.clone(),

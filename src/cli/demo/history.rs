@@ -22,7 +22,8 @@ pub const LCP_LIMIT: Limit = Limit { value: 2_500.0, inclusive: true };
 /// Releases and how long before the start they went out, oldest first.
 const RELEASES: [(&str, Span); 3] = [("2.2.8", Span::days(31)), ("2.2.9", Span::days(23)), (STABLE, Span::days(9))];
 /// Old trouble, so that budgets have something to tell: how long ago it began, for how long, and how many checkouts failed.
-const TROUBLES: [(Span, Span, f64); 2] = [(Span::hours(12 * 24 + 5), Span::hours(2), 0.02), (Span::hours(20 * 24 - 3), Span::hours(3), 0.008)];
+const TROUBLES: [(Span, Span, f64); 2] =
+    [(Span::hours(12 * 24 + 5), Span::hours(2), 0.02), (Span::hours(20 * 24 - 3), Span::hours(3), 0.008)];
 
 /// A stretch of time that is written in equal steps.
 struct Stretch {

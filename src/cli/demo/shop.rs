@@ -29,8 +29,11 @@ const PEOPLE: u64 = 40_000;
 const BREAKS: f64 = 0.6;
 const SLOWS: f64 = 2.3;
 /// The error that the bad release throws.
-const BROKEN_ERROR: (&str, &str, &str) =
-    ("PaymentError", "payment provider answered 500", "PaymentError: payment provider answered 500\n    at pay (https://shop.example/assets/checkout.js:1:4211)");
+const BROKEN_ERROR: (&str, &str, &str) = (
+    "PaymentError",
+    "payment provider answered 500",
+    "PaymentError: payment provider answered 500\n    at pay (https://shop.example/assets/checkout.js:1:4211)",
+);
 
 /// A release on its way to the users.
 #[derive(Clone, Debug, PartialEq)]

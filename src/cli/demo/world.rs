@@ -76,11 +76,7 @@ pub const MACHINES: [Machine; 4] = [
         share: 0.27,
         slow: 0.92,
     },
-    Machine {
-        user_agent: "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0",
-        share: 0.08,
-        slow: 0.95,
-    },
+    Machine { user_agent: "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0", share: 0.08, slow: 0.95 },
 ];
 
 /// A page of the shop, and the request that it makes.
