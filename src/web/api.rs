@@ -181,13 +181,19 @@ pub fn items<T: Serialize>(items: &[T], next: Option<String>) -> Json<Value> {
 
 /// A page of a list that is whole in memory; the cursor is where it goes on.
 pub fn slice<T: Serialize>(all: &[T], params: &Params) -> Answer {
+    slice_of(all, params, |one| json!(one))
+}
+
+/// Like [`slice`], for rows that are written out only when they are shown.
+pub fn slice_of<T>(all: &[T], params: &Params, write: impl Fn(&T) -> Value) -> Answer {
     let start: usize = match params.get("cursor") {
         None => 0,
         Some(cursor) => cursor.parse().map_err(|_| Problem::bad("this cursor was not given out by this list; start without one"))?,
     };
     let start = start.min(all.len());
     let end = all.len().min(start + params.limit()?);
-    Ok(items(&all[start..end], (end < all.len()).then(|| end.to_string())))
+    let shown: Vec<Value> = all[start..end].iter().map(write).collect();
+    Ok(items(&shown, (end < all.len()).then(|| end.to_string())))
 }
 
 /// Notes who did what, in the transaction that does it.

@@ -16,10 +16,15 @@ use crate::web::state::State;
 
 fn json_of(row: &OutboxRow) -> Value {
     json!({
-        "id": row.id, "at": row.created_at, "incident": row.incident, "receiver": row.receiver, "type": format!("incident.{}", row.kind),
+        "id": row.id, "at": row.created_at, "incident": row.incident, "receiver": row.receiver, "type": format!("incident.{}", short_kind(&row.kind)),
         "state": row.state, "due_at": (row.state == "pending").then_some(row.due_at), "finished_at": row.finished_at,
         "attempts": row.attempts, "error": (!row.last_error.is_empty()).then_some(&row.last_error), "correlation": row.correlation,
     })
+}
+
+/// `opened`, also where the row says `incident.opened`.
+pub fn short_kind(kind: &str) -> &str {
+    kind.strip_prefix("incident.").unwrap_or(kind)
 }
 
 async fn list(state: &State, params: &Params, states: Vec<String>) -> Answer {

@@ -81,7 +81,9 @@ pub fn checked(wanted: Wanted, now: Timestamp) -> Result<SilenceRow, Problem> {
             return Err(Problem::bad(format!("the matcher `{shown}` is longer than {MATCHER_CHARS_MAX} characters")));
         }
         let Some((name, _)) = transition::read_matcher(matcher) else {
-            return Err(Problem::bad(format!("the matcher `{shown}` cannot be read; write name=value, name!=value or name=~pattern")));
+            return Err(Problem::bad(format!(
+                "the matcher `{shown}` cannot be read; write name=value, name!=value, name=~pattern or name!~pattern"
+            )));
         };
         if !names.insert(name) {
             return Err(Problem::bad(format!("the matcher `{shown}` names a label for the second time; use one pattern for it")));

@@ -1,6 +1,6 @@
 //! `GET /v1/slos`, one of them, and its gate.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use axum::Json;
@@ -8,7 +8,7 @@ use axum::extract::{Path, State as Take};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Answer, Params, slice};
+use super::{Answer, Params, slice_of};
 use crate::domain::rule::{Labels, Slo};
 use crate::domain::snapshot::{AlertPhase, SloStatus, Snapshot};
 use crate::domain::time::Span;
@@ -82,9 +82,44 @@ fn unknown(slo: &Slo) -> SloStatus {
     }
 }
 
-/// Every row of an SLO: overall first, then its groups.
+/// The rows of every SLO by its name: one pass, where many SLOs are asked for.
+pub struct Rows<'a>(HashMap<&'a str, Vec<&'a Arc<SloStatus>>>);
+
+impl<'a> Rows<'a> {
+    /// Of a snapshot.
+    pub fn new(snapshot: &'a Snapshot) -> Rows<'a> {
+        let mut rows: HashMap<&str, Vec<&Arc<SloStatus>>> = HashMap::new();
+        for status in &snapshot.slos {
+            rows.entry(&status.slo).or_default().push(status);
+        }
+        Rows(rows)
+    }
+
+    /// Every row of an SLO: overall first, then its groups.
+    pub fn of(&self, slo: &Slo) -> Vec<Arc<SloStatus>> {
+        ordered(slo, self.0.get(slo.name.as_str()).into_iter().flatten().map(|status| Arc::clone(status)).collect())
+    }
+
+    /// The overall row alone.
+    pub fn overall(&self, slo: &Slo) -> Arc<SloStatus> {
+        let rows = self.0.get(slo.name.as_str());
+        let overall = rows.and_then(|rows| rows.iter().find(|status| status.group.is_empty()));
+        overall.map_or_else(|| Arc::new(unknown(slo)), |status| Arc::clone(status))
+    }
+
+    /// The group that has this value of a dimension.
+    pub fn group(&self, slo: &Slo, dimension: &str, value: &str) -> Option<Arc<SloStatus>> {
+        let rows = self.0.get(slo.name.as_str())?;
+        rows.iter().find(|status| status.group.get(dimension).is_some_and(|have| have == value)).map(|status| Arc::clone(status))
+    }
+}
+
+/// Every row of one SLO: overall first, then its groups.
 pub fn rows_of(snapshot: &Snapshot, slo: &Slo) -> Vec<Arc<SloStatus>> {
-    let mut rows: Vec<Arc<SloStatus>> = snapshot.slos.iter().filter(|status| status.slo == slo.name).cloned().collect();
+    ordered(slo, snapshot.slos.iter().filter(|status| status.slo == slo.name).cloned().collect())
+}
+
+fn ordered(slo: &Slo, mut rows: Vec<Arc<SloStatus>>) -> Vec<Arc<SloStatus>> {
     if rows.is_empty() {
         rows.push(Arc::new(unknown(slo)));
     }
@@ -95,19 +130,21 @@ pub fn rows_of(snapshot: &Snapshot, slo: &Slo) -> Vec<Arc<SloStatus>> {
 pub async fn list(Take(state): Take<Arc<State>>, params: Params) -> Answer {
     let snapshot = state.snapshot.load_full();
     let (wanted, owner, q) = (params.all("state"), params.get("owner"), params.get("q").map(str::to_lowercase));
-    let mut rows: Vec<Value> = Vec::new();
+    let all = Rows::new(&snapshot);
+    let mut rows: Vec<(&Slo, Arc<SloStatus>)> = Vec::new();
     for slo in snapshot.rules.slos.iter().filter(|slo| slo.enabled) {
         let named = q.as_ref().is_none_or(|q| slo.name.to_lowercase().contains(q));
         if !named || owner.is_some_and(|owner| slo.owner != owner) {
             continue;
         }
-        for status in rows_of(&snapshot, slo) {
+        for status in all.of(slo) {
             if wanted.is_empty() || wanted.iter().any(|state| state == status.state.name()) {
-                rows.push(json!(json_of(slo, &status)));
+                rows.push((slo, status));
             }
         }
     }
-    slice(&rows, &params)
+    // Only what is shown is written out: there may be many thousands.
+    slice_of(&rows, &params, |(slo, status)| json!(json_of(slo, status)))
 }
 
 fn find<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Slo, Problem> {

@@ -110,7 +110,8 @@ pub(crate) fn step_words(step: Span) -> String {
 fn gaps(steps: &[Step]) -> Vec<(usize, usize)> {
     let mut gaps: Vec<(usize, usize)> = Vec::new();
     for (i, step) in steps.iter().enumerate() {
-        if step.counts.is_some() {
+        // A step that is not over yet is not a gap: it only has nothing to show so far.
+        if step.counts.is_some() || step.partial {
             continue;
         }
         match gaps.last_mut() {

@@ -21,9 +21,12 @@ pub struct Model {
     pub now: Timestamp,
 }
 
+/// Heading, what is said while it is empty, what is in it, and how one of it looks.
+type Column<'a> = (&'a str, &'a str, &'a [Delivery], fn(&Delivery, Timestamp) -> Markup);
+
 /// The page.
 pub fn page(model: &Model) -> Page {
-    let columns: [(&str, &str, &[Delivery], fn(&Delivery, Timestamp) -> Markup); 3] = [
+    let columns: [Column<'_>; 3] = [
         ("Pager", "nobody has been paged yet", &model.pages, pager),
         ("Tickets", "no webhook has been called yet", &model.tickets, ticket),
         ("Mail", "no mail has come yet", &model.mails, mail_card),

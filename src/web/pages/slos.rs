@@ -314,11 +314,14 @@ fn definition(slo: &Slo) -> Markup {
     }
 }
 
+/// An objective against the values of a dimension; `None` where it has no group for the value.
+pub type HeatRow<'a> = (&'a Slo, Vec<(String, Option<Arc<SloStatus>>)>);
+
 /// What the overview shows.
 pub struct Overview<'a> {
     pub rows: Vec<Objective<'a>>,
-    /// Every group of the objectives that have the first dimension of `columns`.
-    pub heat: Vec<(&'a Slo, Vec<(String, Option<Arc<SloStatus>>)>)>,
+    /// Objectives with budgets by `dimension`; every row has the same columns.
+    pub heat: Vec<HeatRow<'a>>,
     pub dimension: String,
     pub incidents: Vec<Row>,
     pub changes: Vec<crate::domain::notification::Change>,

@@ -16,6 +16,7 @@ use crate::domain::time::{Span, Timestamp};
 use crate::store::events::{self, EventRow};
 use crate::store::outbox::{self, OutboxRow};
 use crate::store::{incidents, transition};
+use crate::web::api::outbox::short_kind;
 use crate::web::chart::{BurnChart, Marker, TierLine};
 use crate::web::frame::Page;
 use crate::web::icon::{Icon, Tone};
@@ -168,8 +169,11 @@ async fn draw(site: &Site, incident: &Incident, slo: &Slo, group: &Labels, range
         .iter()
         .map(|change| Marker { at: change.at, glyph: change_glyph(change.kind), text: plain_change(change) })
         .collect();
-    if let Some(paged) =
-        deliveries.iter().filter(|row| row.kind == "opened" && row.state == "delivered").filter_map(|row| row.finished_at).min()
+    if let Some(paged) = deliveries
+        .iter()
+        .filter(|row| short_kind(&row.kind) == "opened" && row.state == "delivered")
+        .filter_map(|row| row.finished_at)
+        .min()
     {
         markers.push(Marker {
             at: paged,
@@ -199,6 +203,7 @@ pub fn entries(incident: &Incident, events: &[EventRow], deliveries: &[OutboxRow
     for event in events {
         let loud = Tone::from(incident.severity);
         let (icon, tone, what) = match event.kind.as_str() {
+            "opened" => (loud.icon(), Some(loud), "Opened"),
             "alert_fired" => (loud.icon(), Some(loud), "Alert"),
             "alert_ended" => (Icon::Fine, Some(Tone::Fine), "Alert"),
             "severity" => (Icon::Rising, Some(Tone::Ticket), "Severity"),
@@ -221,9 +226,9 @@ pub fn entries(incident: &Incident, events: &[EventRow], deliveries: &[OutboxRow
     }
     for row in deliveries {
         let at = row.finished_at.unwrap_or(row.created_at);
-        let name = format!("{} ({})", row.receiver, row.kind);
+        let name = format!("{} ({})", row.receiver, short_kind(&row.kind));
         entries.push(match row.state.as_str() {
-            "delivered" if row.kind == "opened" && incident.severity == Severity::Page => {
+            "delivered" if short_kind(&row.kind) == "opened" && incident.severity == Severity::Page => {
                 entry(at, Icon::Page, Some(Tone::Page), "Told", &name)
             }
             "delivered" => entry(at, Icon::Info, Some(Tone::Info), "Told", &name),

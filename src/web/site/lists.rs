@@ -8,6 +8,7 @@ use super::{Query, Site};
 use crate::domain::time::{Span, Timestamp};
 use crate::store::outbox::{self, OutboxRow};
 use crate::store::{annotations, attempts, audit, receivers as receiver_states};
+use crate::web::api::outbox::short_kind;
 use crate::web::api::rules::target;
 use crate::web::chart::Marker;
 use crate::web::frame::Page;
@@ -22,7 +23,7 @@ fn delivery(row: &OutboxRow) -> Delivery {
         id: row.id.clone(),
         at: row.created_at,
         incident: row.incident.clone(),
-        kind: row.kind.clone(),
+        kind: short_kind(&row.kind).to_owned(),
         receiver: row.receiver.clone(),
         state: row.state.clone(),
         attempts: row.attempts,

@@ -1,7 +1,6 @@
 //! Objectives: overview, list, one.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use axum::extract::Path;
 use axum::response::Response;
@@ -15,11 +14,11 @@ use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Span;
 use crate::store::annotations::{self, AnnotationRow};
 use crate::store::{incidents, transition};
-use crate::web::api::slos::rows_of;
+use crate::web::api::slos::{Rows, rows_of};
 use crate::web::frame::Page;
 use crate::web::pages::incident::{Drawing, Range};
 use crate::web::pages::oncall::rank;
-use crate::web::pages::slos::{self as pages, Detail, List, Objective, Overview, worst_first};
+use crate::web::pages::slos::{self as pages, Detail, HeatRow, List, Objective, Overview, worst_first};
 use crate::web::problem::Problem;
 
 const ROWS: usize = 50;
@@ -29,7 +28,8 @@ const HEAT_MAX: usize = 12;
 /// The overall row of every objective in force.
 fn overall(snapshot: &Snapshot) -> Vec<Objective<'_>> {
     let enabled = snapshot.rules.slos.iter().filter(|slo| slo.enabled);
-    enabled.map(|slo| Objective { slo, status: rows_of(snapshot, slo).swap_remove(0) }).collect()
+    let rows = Rows::new(snapshot);
+    enabled.map(|slo| Objective { slo, status: rows.overall(slo) }).collect()
 }
 
 pub async fn list(site: Site, query: Query) -> Response {
@@ -123,10 +123,8 @@ async fn read_overview(site: &Site, snapshot: &Snapshot) -> Result<Page, Problem
     }))
 }
 
-type Heat<'a> = Vec<(&'a Slo, Vec<(String, Option<Arc<crate::domain::snapshot::SloStatus>>)>)>;
-
 /// Objectives with budgets by one dimension, against its values: the dimension that most of them share.
-fn heat<'a>(snapshot: &'a Snapshot, rows: &[Objective<'a>]) -> (String, Heat<'a>) {
+fn heat<'a>(snapshot: &'a Snapshot, rows: &[Objective<'a>]) -> (String, Vec<HeatRow<'a>>) {
     let mut shared: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
     for row in rows.iter().filter(|row| row.slo.by.len() == 1) {
         *shared.entry(&row.slo.by[0]).or_default() += 1;
@@ -147,10 +145,8 @@ fn heat<'a>(snapshot: &'a Snapshot, rows: &[Objective<'a>]) -> (String, Heat<'a>
     if columns.is_empty() {
         return (String::new(), Vec::new());
     }
-    let find = |slo: &Slo, value: &str| {
-        snapshot.slos.iter().find(|status| status.slo == slo.name && status.group.get(dimension).is_some_and(|have| have == value)).cloned()
-    };
-    let heat = chosen.into_iter().map(|slo| (slo, columns.iter().map(|value| (value.clone(), find(slo, value))).collect())).collect();
+    let all = Rows::new(snapshot);
+    let heat = chosen.into_iter().map(|slo| (slo, columns.iter().map(|value| (value.clone(), all.group(slo, dimension, value))).collect())).collect();
     (dimension.to_owned(), heat)
 }
 
