@@ -209,7 +209,7 @@ fn segment(mut line: Line, suspect: &Suspect) -> Line {
     }
     let new = if suspect.new { ", new" } else { "" };
     line.ours(format!(
-        " ({} of its events are bad; {} of the traffic, {} of the excess{new})",
+        " ({} of the failures; {} of the traffic, {} of the excess{new})",
         percent(suspect.bad_share),
         percent(suspect.traffic_share),
         percent(suspect.excess_share)
@@ -413,7 +413,7 @@ mod tests {
         assert_eq!(message.headline(), "PAGE: checkout-api burns its budget (shop)");
         let expected = "\
 Who is hit: 812 users, 5,312 bad events
-Where: region de, release 2.3.1 (92 % of its events are bad; 11 % of the traffic, 90 % of the excess, new)
+Where: region de, release 2.3.1 (92 % of the failures; 11 % of the traffic, 90 % of the excess, new)
 Since: 2027-01-15 07:57 UTC (3m ago)
 What changed: deploy shop 2.3.1 at 2027-01-15 07:50 UTC, 7m before it opened (matches the segment)
 Error budget: 3.2 % used by this, 41 % left

@@ -351,7 +351,7 @@ async fn the_default_mail_reads_like_this() {
 PAGE: checkout-api burns its budget (shop)
 
 Who is hit: 812 users, 5,312 bad events
-Where: region de, release 2.3.1 (92 % of its events are bad; 11 % of the traffic, 90 % of the excess, new)
+Where: region de, release 2.3.1 (92 % of the failures; 11 % of the traffic, 90 % of the excess, new)
 Since: 2027-01-15 07:57 UTC (3m ago)
 What changed: deploy shop 2.3.1 at 2027-01-15 07:50 UTC, 7m before it opened (matches the segment)
 Error budget: 3.2 % used by this, 41 % left
