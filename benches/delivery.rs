@@ -68,7 +68,8 @@ async fn main() {
         tx.commit().await.expect("a commit");
         let committed = Instant::now();
         nudge.notify_one();
-        let at = tokio::time::timeout(Duration::from_secs(10), arrivals.recv()).await.expect("the webhook arrives").expect("the sink lives");
+        let at =
+            tokio::time::timeout(Duration::from_secs(10), arrivals.recv()).await.expect("the webhook arrives").expect("the sink lives");
         // The first ones open connections and warm up.
         if round >= 10 {
             took.push(at.saturating_duration_since(committed));
@@ -80,7 +81,14 @@ async fn main() {
     job.await.expect("the job ends");
     took.sort_unstable();
     let at = |share: f64| took[((took.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
-    println!("{} deliveries: least {:.2} ms, median {:.2} ms, 99 % within {:.2} ms, all within {:.2} ms", took.len(), at(0.0), at(0.5), at(0.99), at(1.0));
+    println!(
+        "{} deliveries: least {:.2} ms, median {:.2} ms, 99 % within {:.2} ms, all within {:.2} ms",
+        took.len(),
+        at(0.0),
+        at(0.5),
+        at(0.99),
+        at(1.0)
+    );
 }
 
 fn open(desk: &Desk, round: usize, now: Timestamp) -> Outcome {

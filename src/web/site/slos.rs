@@ -146,7 +146,10 @@ fn heat<'a>(snapshot: &'a Snapshot, rows: &[Objective<'a>]) -> (String, Vec<Heat
         return (String::new(), Vec::new());
     }
     let all = Rows::new(snapshot);
-    let heat = chosen.into_iter().map(|slo| (slo, columns.iter().map(|value| (value.clone(), all.group(slo, dimension, value))).collect())).collect();
+    let heat = chosen
+        .into_iter()
+        .map(|slo| (slo, columns.iter().map(|value| (value.clone(), all.group(slo, dimension, value))).collect()))
+        .collect();
     (dimension.to_owned(), heat)
 }
 
