@@ -1,7 +1,7 @@
 //! The rule language: a folder of rhai scripts in, plain data and closures out (CONTRACT 4).
 //!
 //! [`load`] reads everything it is given and reports every problem at once, each with its exact
-//! place. A folder with an error gives no rule set. What it declares is [`RuleSet`], plain data;
+//! place. A folder with an error gives no rule set. What it declares is [`crate::domain::rule::RuleSet`], plain data;
 //! the closures of free-form rules stay in [`Program`] and are asked at each evaluation.
 
 mod alert;

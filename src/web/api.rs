@@ -184,7 +184,7 @@ pub fn slice<T: Serialize>(all: &[T], params: &Params) -> Answer {
     slice_of(all, params, |one| json!(one))
 }
 
-/// Like [`slice`], for rows that are written out only when they are shown.
+/// Like [`slice()`], for rows that are written out only when they are shown.
 pub fn slice_of<T>(all: &[T], params: &Params, write: impl Fn(&T) -> Value) -> Answer {
     let start: usize = match params.get("cursor") {
         None => 0,
