@@ -154,17 +154,17 @@ fn what_is_printed_has_the_shape_of_the_contract() {
     assert_eq!((alert["tier"].as_i64(), alert["severity"].as_str()), (Some(0), Some("page")));
     // 60 of 300 a minute; the hour passes 1.44 % with the fifth minute.
     assert_eq!(minute(&alert["started_at"]), 2005);
-    assert_eq!((&alert["values"]["long"], &alert["values"]["short"], &alert["values"]["factor"]), (&json!("1h"), &json!("5m"), &json!(14.4)));
+    assert_eq!(
+        (&alert["values"]["long"], &alert["values"]["short"], &alert["values"]["factor"]),
+        (&json!("1h"), &json!("5m"), &json!(14.4))
+    );
     assert!((alert["values"]["burn_long"].as_f64().unwrap() - 300.0 / 18_000.0 / 0.001).abs() < 1e-9);
     let tiers: Vec<i64> = alerts(&found).iter().map(|alert| alert.1).collect();
     assert_eq!(tiers, [0, 1, 2], "lower tiers are recorded as well: {found}");
 
     let incident = &found["incidents"][0];
     assert_eq!(found["incidents"].as_array().unwrap().len(), 1);
-    assert_eq!(
-        keys(incident),
-        ["alerts", "impact", "key", "opened_at", "resolved_at", "severity", "signature", "suspects", "verdict"]
-    );
+    assert_eq!(keys(incident), ["alerts", "impact", "key", "opened_at", "resolved_at", "severity", "signature", "suspects", "verdict"]);
     assert_eq!((incident["key"].as_str(), incident["severity"].as_str()), (Some(r#"{service="shop"}"#), Some("page")));
     assert_eq!((incident["verdict"].as_str(), incident["signature"].as_str()), (Some("segment"), Some("release:api/2")));
     assert_eq!(incident["suspects"][0]["where"], json!({ "release": "2" }));

@@ -49,7 +49,15 @@ struct Row {
 }
 
 fn tier() -> impl Strategy<Value = Tier> {
-    (1_i64..40, 1_i64..40, 1_i64..90, any::<bool>(), prop_oneof![3 => Just(0_i64), 1 => 1_i64..8], prop_oneof![3 => Just(0_i64), 1 => 1_i64..8], any::<bool>())
+    (
+        1_i64..40,
+        1_i64..40,
+        prop_oneof![1_i64..90, (1_i64..9).prop_map(|whole| whole * 10)],
+        any::<bool>(),
+        prop_oneof![3 => Just(0_i64), 1 => 1_i64..8],
+        prop_oneof![3 => Just(0_i64), 1 => 1_i64..8],
+        any::<bool>(),
+    )
         .prop_map(|(a, b, factor, at_least, pending, keep_firing, page)| Tier {
             long: a.max(b),
             short: a.min(b),
@@ -62,9 +70,14 @@ fn tier() -> impl Strategy<Value = Tier> {
 }
 
 fn slo() -> impl Strategy<Value = Slo> {
-    (10_i64..100, 40_i64..200, any::<bool>(), prop_oneof![2 => Just(0_i64), 1 => 1_i64..60], prop::collection::vec(tier(), 1..4)).prop_map(
-        |(budget, window, by_region, min_events, tiers)| Slo { budget, window, by_region, min_events, tiers },
+    (
+        prop_oneof![10_i64..100, Just(10)],
+        40_i64..200,
+        any::<bool>(),
+        prop_oneof![2 => Just(0_i64), 1 => 1_i64..60],
+        prop::collection::vec(tier(), 1..4),
     )
+        .prop_map(|(budget, window, by_region, min_events, tiers)| Slo { budget, window, by_region, min_events, tiers })
 }
 
 /// Two hours of two regions: noise, faults, weights, zeros, and gaps of one or both.
@@ -85,9 +98,21 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
                     if kind == 0 || (kind == 1 && region == "us") {
                         continue;
                     }
-                    let raw = if kind == 2 { 0 } else { total + random(5) };
+                    // 4: shares that meet a factor exactly.
+                    let raw = match kind {
+                        2 => 0,
+                        4 => 100,
+                        _ => total + random(5),
+                    };
                     let weight = if kind == 3 { 100 + 25 * random(20) } else { 100 };
-                    let raw_bad = raw * (if kind >= 5 { share * 3 } else { share / 6 }).min(100) / 100;
+                    let raw_bad = raw
+                        * (match kind {
+                            4 => share / 4,
+                            5.. => share * 3,
+                            _ => share / 6,
+                        })
+                        .min(100)
+                        / 100;
                     let sum = Sum {
                         total: i128::from(raw * weight),
                         bad: i128::from(raw_bad * weight),
@@ -230,7 +255,9 @@ fn runs(verdicts: &[(i64, Verdict)], tier: &Tier) -> Vec<Run> {
 
 fn check(slos: &[Slo], rows: &[Row], from: i64) -> Result<(), TestCaseError> {
     let slos: Vec<&Slo> = slos.iter().filter(|slo| slo.is_allowed()).collect();
-    let (Some(first), Some(last)) = (rows.iter().map(|row| row.minute).min(), rows.iter().map(|row| row.minute).max()) else { return Ok(()) };
+    let (Some(first), Some(last)) = (rows.iter().map(|row| row.minute).min(), rows.iter().map(|row| row.minute).max()) else {
+        return Ok(());
+    };
     if slos.is_empty() {
         return Ok(());
     }
