@@ -90,6 +90,8 @@ pub enum StartError {
     },
     #[error("cannot set up delivery")]
     Setup(#[source] notify::SetupError),
+    #[error("rules.git.remote cannot be followed by this version; keep a work tree up to date yourself and name it in rules.path")]
+    Git,
 }
 
 /// A daemon that runs.
@@ -135,14 +137,16 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> Resu
     for warning in &config.warnings {
         warn!("{warning}");
     }
+    if config.rules.git.is_some() {
+        return Err(StartError::Git);
+    }
     let metrics = recorder();
     let store = Store::open(&config.database.url, now).await?;
     let hash = KeyedHash::new(hash_key(&config, &store).await?);
 
     let sink = Arc::new(Sink::new(aggregator(&config, &store, now).await?));
     let live = Live::new();
-    let around =
-        Surroundings { aggregation: config.aggregation.clone(), retention: config.retention.clone(), secrets: config.secrets.clone() };
+    let around = Surroundings { aggregation: config.aggregation.clone(), retention: config.retention, secrets: config.secrets.clone() };
     let mut reload = Reload::new(config.rules.path.clone(), around, live.clone(), sink.clone());
     let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
     let refused = first_rules(&config, &options, &mut reload, &store, now).await?;
@@ -179,7 +183,7 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> Resu
     });
     tasks.spawn(deliver.run(stop.clone()));
 
-    let flush = Flush::new(store.clone(), sink.clone(), chance::id);
+    let flush = Flush::new(store.clone(), sink.clone(), "intake", chance::id);
     let flushed = flush.flushed.clone();
     tasks.spawn(flush_job(flush, clock.clone(), watch_nudge.clone(), stop.clone()));
 
@@ -200,11 +204,18 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> Resu
     tasks.spawn(watch_job(Watch::new(setup), clock.clone(), watch_nudge.clone(), pulse.clone(), stop.clone()));
 
     let folder = config.rules.path.is_dir() && options.rules.is_none();
-    let follow = Follow { reload, store: store.clone(), snapshot: snapshot.clone(), public_url: public_url.clone(), nudge: deliver_nudge.clone() };
+    let follow =
+        Follow { reload, store: store.clone(), snapshot: snapshot.clone(), public_url: public_url.clone(), nudge: deliver_nudge.clone() };
     tasks.spawn(follow.run(folder, !refused.is_empty(), clock.clone(), watch_nudge.clone(), stop.clone()));
     tasks.spawn(compact_job(store.clone(), config.clone(), clock.clone(), stop.clone()));
     if let Some(beat) = &config.delivery.heartbeat {
-        let health = heartbeat::Health { snapshot: snapshot.clone(), store: store.clone(), sink: sink.clone(), bucket: config.aggregation.bucket, settle: config.aggregation.settle };
+        let health = heartbeat::Health {
+            snapshot: snapshot.clone(),
+            store: store.clone(),
+            sink: sink.clone(),
+            bucket: config.aggregation.bucket,
+            settle: config.aggregation.settle,
+        };
         tasks.spawn(heartbeat::run(beat.clone(), health, clock.clone(), stop.clone()));
     }
 
@@ -266,7 +277,7 @@ fn recorder() -> PrometheusHandle {
 }
 
 /// The key of all hashes: configured, or made once and kept with the data.
-async fn hash_key(config: &Config, store: &Store) -> Result<[u8; 16], StoreError> {
+pub async fn hash_key(config: &Config, store: &Store) -> Result<[u8; 16], StoreError> {
     use sha2::{Digest, Sha256};
     let text = match &config.privacy.hash_key {
         Some(key) => key.expose().to_owned(),
@@ -281,7 +292,7 @@ async fn hash_key(config: &Config, store: &Store) -> Result<[u8; 16], StoreError
 }
 
 /// An aggregator that knows what was known before: series, and what was seen.
-async fn aggregator(config: &Config, store: &Store, now: Timestamp) -> Result<Aggregator, StoreError> {
+pub async fn aggregator(config: &Config, store: &Store, now: Timestamp) -> Result<Aggregator, StoreError> {
     let aggregation = &config.aggregation;
     let mut aggregator = Aggregator::new(aggregate::Settings {
         bucket: aggregation.bucket,

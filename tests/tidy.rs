@@ -89,7 +89,7 @@ impl Source {
             }
             let last = start + self.code[start..].match_indices("super").nth(ups - 1).map_or(0, |(at, _)| at);
             if let Some(kept) = self.module.len().checked_sub(ups) {
-                self.follow(last, &self.module[..kept].to_vec(), &mut found);
+                self.follow(last, &self.module[..kept], &mut found);
             }
         }
         found

@@ -15,7 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The function that `POST /v1/aggregates` calls.
 pub fn taker(config: &Config, hash: KeyedHash, sink: Arc<Sink>) -> TakeAggregates {
-    let redactor = Redactor::new(config.privacy.redact, &config.privacy.redact_patterns).expect("the configuration was checked with the same limits");
+    let redactor =
+        Redactor::new(config.privacy.redact, &config.privacy.redact_patterns).expect("the configuration was checked with the same limits");
     let reader = Arc::new(Reader::new(config.aggregation.bucket, &config.aggregation.dimensions, hash, redactor));
     Arc::new(move |body, now| {
         let (reader, sink) = (reader.clone(), sink.clone());

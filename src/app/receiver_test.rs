@@ -40,8 +40,12 @@ pub fn tester(sender: Arc<Sender>, rules: Arc<ArcSwap<RuleSet>>, public_url: Str
                 revision: rules.revision.clone(),
                 links: Links { incident: public_url, runbook: None, dashboard: None },
             };
-            let notification =
-                Notification { kind: Kind::Opened, timestamp: now, reason: "a test that somebody asked for".into(), data: Data { incident } };
+            let notification = Notification {
+                kind: Kind::Opened,
+                timestamp: now,
+                reason: "a test that somebody asked for".into(),
+                data: Data { incident },
+            };
             let delivery = Delivery {
                 id: delivery_id(&id, now.seconds(), 1, &name),
                 correlation: correlation_key(&id, now.seconds(), &name),

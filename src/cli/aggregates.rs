@@ -1,8 +1,30 @@
 //! `burnwatch aggregates load`: aggregate rows from a file into the configured database.
 
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
+
+use super::exit::{Code, Failure, Outcome};
+use super::{Context, client, logging, output};
+use crate::chance;
+use crate::config::Purpose;
+use crate::domain::keyed::KeyedHash;
+use crate::domain::redact::Redactor;
+use crate::domain::rows::Reader;
+use crate::jobs::flush::Flush;
+use crate::sink::Sink;
+use crate::store::Store;
+
+/// Rows that are stored together.
+const BATCH: usize = 20_000;
+/// Refused rows that are told one by one.
+const SHOWN: usize = 20;
+/// No row is longer.
+const LINE_MAX: usize = 4 << 20;
 
 /// What can be done with aggregates.
 #[derive(Debug, Subcommand)]
@@ -23,4 +45,99 @@ pub struct Load {
     /// Print the outcome as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Runs `aggregates …`.
+pub fn run(command: &AggregatesCommand, context: &Context) -> Outcome {
+    let AggregatesCommand::Load(args) = command;
+    logging::start(&context.environment, logging::Level::Warn);
+    client::block_on(load(args, context))
+}
+
+/// Rows of a file, and what became of them.
+#[derive(Default)]
+struct Tally {
+    accepted: u64,
+    rejected: Vec<(usize, String)>,
+    refused: u64,
+}
+
+impl Tally {
+    fn refuse(&mut self, line: usize, reason: String) {
+        self.refused += 1;
+        if self.rejected.len() < SHOWN {
+            self.rejected.push((line, reason));
+        }
+    }
+}
+
+async fn load(args: &Load, context: &Context) -> Outcome {
+    let config = context.config(Purpose::Tool)?;
+    let now = context.clock.now();
+    let file = File::open(&args.file).with_context(|| format!("cannot read `{}`", args.file.display())).map_err(Failure::cannot)?;
+    let size = file.metadata().map(|meta| meta.len()).unwrap_or(0);
+    let store = Store::open(&config.database.url, now).await.map_err(store_failure)?;
+    let key = crate::app::hash_key(&config, &store).await.map_err(store_failure)?;
+    let aggregator = crate::app::aggregator(&config, &store, now).await.map_err(store_failure)?;
+    let redactor =
+        Redactor::new(config.privacy.redact, &config.privacy.redact_patterns).context("privacy.redact_patterns").map_err(Failure::usage)?;
+    let reader = Reader::new(config.aggregation.bucket, &config.aggregation.dimensions, KeyedHash::new(key), redactor);
+    let sink = Arc::new(Sink::new(aggregator));
+    let mut flush = Flush::new(store.clone(), sink.clone(), "rows", chance::id);
+    let mut tally = Tally::default();
+    let mut progress = output::Progress::default();
+    let mut lines = BufReader::with_capacity(1 << 20, file);
+    let (mut line, mut number, mut waiting, mut read) = (Vec::new(), 0_usize, 0_usize, 0_u64);
+    loop {
+        line.clear();
+        let got = std::io::Read::take(&mut lines, LINE_MAX as u64).read_until(b'\n', &mut line);
+        let got = got.with_context(|| format!("cannot read `{}`", args.file.display())).map_err(Failure::cannot)?;
+        if got == 0 {
+            break;
+        }
+        number += 1;
+        read += got as u64;
+        if line.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        match reader.row(&line) {
+            Ok(row) if row.at > now => tally.refuse(number, "`bucket` lies in the future".into()),
+            Ok(row) => {
+                let done = sink.submit_rows([(number, row)], now);
+                tally.accepted += (done.accepted + done.duplicate) as u64;
+                for line in done.refused {
+                    tally.refuse(line, "too many apps".into());
+                }
+                waiting += 1;
+            }
+            Err(error) => tally.refuse(number, error.to_string()),
+        }
+        if waiting >= BATCH {
+            waiting = 0;
+            flush.run(context.clock.now()).await.map_err(store_failure)?;
+            progress.at(|| format!("{} rows loaded, {} % of the file", tally.accepted, read * 100 / size.max(1)));
+        }
+    }
+    flush.finish(context.clock.now()).await.map_err(store_failure)?;
+    drop(progress);
+    store.close().await;
+    for (line, reason) in &tally.rejected {
+        output::complain(&format!("{}:{line}: {}", args.file.display(), output::plain(reason)));
+    }
+    if tally.refused > tally.rejected.len() as u64 {
+        output::complain(&format!("and {} more rows were refused", tally.refused - tally.rejected.len() as u64));
+    }
+    if args.json {
+        let rejected: Vec<_> = tally.rejected.iter().map(|(line, reason)| serde_json::json!({ "line": line, "reason": reason })).collect();
+        let body = serde_json::json!({ "accepted": tally.accepted, "refused": tally.refused, "rejected": rejected });
+        output::say(&body.to_string())?;
+    } else {
+        output::say(&format!("{} rows loaded, {} refused", tally.accepted, tally.refused))?;
+    }
+    if tally.refused > 0 { Err(Failure::said(Code::NotFine)) } else { Ok(()) }
+}
+
+/// What a failing store means to a script.
+pub fn store_failure(error: crate::store::StoreError) -> Failure {
+    if error.is_configuration() { Failure::usage(error) } else { Failure::cannot(error) }
 }

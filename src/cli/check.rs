@@ -14,7 +14,7 @@ use crate::rules::{self, Level, Loaded};
 /// `check`
 #[derive(Debug, Args)]
 #[command(after_help = "Every problem is one line, `path:line:column: error|warning: message`; exits 1 if there is an error.\n\
-    Needs no daemon, no database and no secret values.\n\nExample, in CI:\n  burnwatch check rules && burnwatch test rules")]
+    Needs no daemon, no database and no secret values.\n\nExample, in CI:\n  burnwatch check rules")]
 pub struct Check {
     /// The rules folder [default: rules.path of the configuration]
     pub path: Option<PathBuf>,
@@ -40,8 +40,7 @@ pub fn load(path: Option<&Path>, config: &Config) -> Result<(Loaded, String), Fa
 
 /// Loads files as the daemon would.
 pub fn load_files(files: &BTreeMap<String, String>, config: &Config) -> Loaded {
-    let around =
-        Surroundings { aggregation: config.aggregation.clone(), retention: config.retention.clone(), secrets: config.secrets.clone() };
+    let around = Surroundings { aggregation: config.aggregation.clone(), retention: config.retention, secrets: config.secrets.clone() };
     around.load(files)
 }
 
@@ -69,7 +68,12 @@ pub fn run(args: &Check, context: &Context) -> Outcome {
         Some(set) => {
             let warnings = loaded.problems.len();
             let note = if warnings == 0 { String::new() } else { format!(", {warnings} warning{}", if warnings == 1 { "" } else { "s" }) };
-            output::complain(&format!("{shown}: {} SLOs, {} rules, {} receivers: fine{note}", set.slos.len(), set.alerts.len(), set.receivers.len()));
+            output::complain(&format!(
+                "{shown}: {} SLOs, {} rules, {} receivers: fine{note}",
+                set.slos.len(),
+                set.alerts.len(),
+                set.receivers.len()
+            ));
             Ok(())
         }
         None => {

@@ -11,6 +11,7 @@ pub mod check;
 pub mod client;
 pub mod completions;
 pub mod deadletter;
+pub mod demo;
 pub mod exit;
 pub mod field;
 pub mod healthcheck;
@@ -23,7 +24,6 @@ pub mod route;
 pub mod run;
 pub mod silence;
 pub mod slo;
-pub mod test;
 pub mod when;
 
 use std::fmt::Write as _;
@@ -68,8 +68,19 @@ pub struct Cli {
 enum Command {
     /// Run the daemon
     Run(run::Run),
+    /// Run the daemon in a throwaway folder, with a simulated shop that breaks and is mended
+    Demo(demo::Demo),
+    /// Ready-made aggregate rows: load a file into the database
+    #[command(subcommand)]
+    Aggregates(aggregates::AggregatesCommand),
+    /// Copy the database while the daemon runs
+    Backup(backup::Backup),
     /// Load a rules folder as the daemon would and print every problem
     Check(check::Check),
+    /// Write the SLOs or routes of another tool as a rules folder, and say what became of every field
+    Import(import::ImportArgs),
+    /// Print the SLOs of a rules folder in another tool's form
+    Export(import::ExportArgs),
     /// Run rules over stored history, or over a file of aggregate rows, without side effects
     Backtest(backtest::Backtest),
     /// Service level objectives: budgets, burn, and the gate for deployments
@@ -148,7 +159,12 @@ pub fn main() -> ExitCode {
 fn run(command: &Command, context: &Context) -> Outcome {
     match command {
         Command::Run(args) => run::run(args, context),
+        Command::Demo(args) => demo::run(args, context),
         Command::Check(args) => check::run(args, context),
+        Command::Aggregates(command) => aggregates::run(command, context),
+        Command::Backup(args) => backup::run(args, context),
+        Command::Import(args) => ended(import::run(args)),
+        Command::Export(args) => ended(import::run_export(args)),
         Command::Backtest(args) => backtest::run(args, context),
         Command::Completions(args) => completions::run(args),
         Command::Version => output::say(concat!("burnwatch ", env!("CARGO_PKG_VERSION"))),
@@ -167,6 +183,15 @@ fn run(command: &Command, context: &Context) -> Outcome {
     }
 }
 
+/// What a command that has said everything itself comes to: 0 is fine, anything else is not; an error is input or output that failed.
+fn ended(code: anyhow::Result<i32>) -> Outcome {
+    match code {
+        Ok(0) => Ok(()),
+        Ok(_) => Err(Failure::said(exit::Code::NotFine)),
+        Err(error) => Err(Failure::cannot(error)),
+    }
+}
+
 /// Commands that are clients of the daemon's HTTP interface.
 fn ask_daemon(command: &Command, context: &Context) -> Outcome {
     logging::start(&context.environment, logging::Level::Warn);
@@ -182,7 +207,17 @@ fn ask_daemon(command: &Command, context: &Context) -> Outcome {
             Command::Annotate(command) => annotate::run(command, &client, context).await,
             Command::Deadletter(command) => deadletter::run(command, &client).await,
             Command::Receiver(command) => receiver::run(command, &client).await,
-            Command::Run(_) | Command::Check(_) | Command::Backtest(_) | Command::Completions(_) | Command::Version | Command::Healthcheck => Ok(()),
+            Command::Run(_)
+            | Command::Aggregates(_)
+            | Command::Backup(_)
+            | Command::Demo(_)
+            | Command::Check(_)
+            | Command::Backtest(_)
+            | Command::Import(_)
+            | Command::Export(_)
+            | Command::Completions(_)
+            | Command::Version
+            | Command::Healthcheck => Ok(()),
         }
     })
 }

@@ -9,9 +9,11 @@ use crate::config::Purpose;
 
 /// `run`
 #[derive(Debug, Args)]
-#[command(after_help = "Without any configuration: SQLite in ./burnwatch-data/, rules from ./rules (the built-in pack if there is no such folder),\n\
+#[command(
+    after_help = "Without any configuration: SQLite in ./burnwatch-data/, rules from ./rules (the built-in pack if there is no such folder),\n\
     pages and API on http://127.0.0.1:9320, intake on http://127.0.0.1:9321. Ctrl-C or SIGTERM ends it within ten seconds.\n\n\
-    Example:\n  burnwatch --config /etc/burnwatch/burnwatch.toml run")]
+    Example:\n  burnwatch --config /etc/burnwatch/burnwatch.toml run"
+)]
 pub struct Run {}
 
 /// Runs the daemon until it is told to stop.
@@ -40,7 +42,7 @@ pub fn failure(error: StartError) -> Failure {
             output::complain("error: the rules have errors, and there is no earlier good rule set; mend them and start again");
             Failure::said(Code::Usage)
         }
-        StartError::Secrets(_) => Failure::usage(anyhow::Error::new(error)),
+        StartError::Secrets(_) | StartError::Git => Failure::usage(anyhow::Error::new(error)),
         StartError::Store(ref store) if store.is_configuration() => Failure::usage(anyhow::Error::new(error)),
         StartError::Store(_) | StartError::Listen { .. } | StartError::Setup(_) | StartError::Folder { .. } => {
             Failure::cannot(anyhow::Error::new(error))

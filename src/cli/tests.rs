@@ -167,7 +167,6 @@ fn the_offline_commands_take_what_the_contract_lists() {
     #[derive(Debug, Parser)]
     enum Offline {
         Check(check::Check),
-        Test(test::Test),
         Backtest(backtest::Backtest),
         #[command(subcommand)]
         Aggregates(aggregates::AggregatesCommand),
@@ -176,7 +175,6 @@ fn the_offline_commands_take_what_the_contract_lists() {
     for line in [
         "check",
         "check rules",
-        "test rules --json",
         "backtest",
         "backtest rules --from -30d --to 2026-11-22T03:00:00Z --data f.ndjson --slo a --against HEAD~1 --json --plot f.svg",
         "aggregates load f.ndjson",

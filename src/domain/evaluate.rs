@@ -14,10 +14,11 @@ use super::burn::{self, Judgement, Season, View};
 use super::cell::{Counts, Limit};
 use super::coverage::{Coverage, Stream};
 use super::filter::{Filter, Match};
+use super::inputs::Inputs;
 use super::metric::Metric;
 use super::notification::Figures;
 use super::route::{canonical, matches};
-use super::rule::{Labels, Maintenance, MaintenanceBudget, NoData, RuleSet, Severity, Sli, Slo, SloWindow};
+use super::rule::{Labels, Maintenance, MaintenanceBudget, NoData, RuleSet, Severity, Sli, Slo, SloWindow, Tier};
 use super::schedule::{Windows, zone};
 use super::segment::{Brief, Slice};
 use super::series::{Series, SeriesId};
@@ -97,9 +98,10 @@ struct Wiring {
     streams: SmallVec<[u32; 1]>,
 }
 
+/// One of the things that feed an SLI.
+#[derive(Clone, Copy, Debug)]
 struct Input {
     track: u32,
-    filter: Filter,
     take: Take,
 }
 
@@ -140,6 +142,8 @@ struct Group {
     alerts: bool,
     changed: bool,
     status: Option<Arc<SloStatus>>,
+    /// The status before that, to be written over once nobody shows it any more.
+    spare: Option<Arc<SloStatus>>,
 }
 
 struct StreamTrack {
@@ -163,8 +167,10 @@ pub struct Evaluator {
     past: Slice,
     tracks: Vec<Track>,
     streams: Vec<StreamTrack>,
-    inputs: HashMap<Metric, Vec<Input>>,
+    inputs: Inputs<Input>,
     wiring: Vec<Option<Wiring>>,
+    /// Tracks by the name of their SLO.
+    names: HashMap<String, usize>,
 }
 
 impl Evaluator {
@@ -181,12 +187,17 @@ impl Evaluator {
             past,
             tracks: Vec::new(),
             streams: Vec::new(),
-            inputs: HashMap::new(),
+            inputs: Inputs::new([]),
             wiring: Vec::new(),
+            names: HashMap::with_capacity(rules.slos.len()),
         };
+        let mut inputs = Vec::new();
         for (index, slo) in rules.slos.iter().enumerate() {
-            evaluator.add_track(index, slo);
+            // Of two SLOs with one name, which no loaded rule set has, the first would count.
+            evaluator.names.entry(slo.name.clone()).or_insert(index);
+            evaluator.add_track(index, slo, &mut inputs);
         }
+        evaluator.inputs = Inputs::new(inputs);
         evaluator.link_composites();
         evaluator
     }
@@ -234,7 +245,7 @@ impl Evaluator {
         self.tracks.iter().map(|track| track.delay).max().unwrap_or(0)
     }
 
-    fn add_track(&mut self, index: usize, slo: &Slo) {
+    fn add_track(&mut self, index: usize, slo: &Slo, into: &mut Vec<(Metric, Filter, Input)>) {
         let bucket = self.settings.bucket;
         let (slice, target) = match &slo.sli {
             Sli::Slices { slice, target_ppm, empty, .. } => (*slice, Some(SliceTarget { ppm: *target_ppm, empty: *empty })),
@@ -283,7 +294,7 @@ impl Evaluator {
                 (Sli::Slices { inner, .. }, None) if matches!(**inner, Sli::Ratio { .. }) => [Take::RatioTotal, Take::RatioGood][at],
                 (_, None) => Take::Counts,
             };
-            self.inputs.entry(selector.metric).or_default().push(Input { track: number, filter: selector.filter, take });
+            into.push((selector.metric, selector.filter, Input { track: number, take }));
         }
         let mut track = Track {
             slo: index,
@@ -320,7 +331,7 @@ impl Evaluator {
     fn link_composites(&mut self) {
         for at in 0..self.tracks.len() {
             if let Sli::Composite { members, .. } = &self.rules.slos[self.tracks[at].slo].sli {
-                let members = members.iter().filter_map(|name| self.rules.slos.iter().position(|slo| slo.name == *name)).collect();
+                let members = members.iter().filter_map(|name| self.names.get(name).copied()).collect();
                 self.tracks[at].members = members;
             }
         }
@@ -346,29 +357,27 @@ impl Evaluator {
                 wiring.streams.push(number as u32);
             }
         }
-        if let Some(inputs) = self.inputs.get(&series.metric) {
-            for input in inputs.iter().filter(|input| input.filter.accepts(series)) {
-                let track = &mut self.tracks[input.track as usize];
-                let slo = &self.rules.slos[track.slo];
-                let mut add = |group| wiring.targets.push(Target { track: input.track, group, take: input.take });
-                if let Some(overall) = track.overall {
-                    add(overall);
-                }
-                if slo.by.is_empty() || !slo.enabled {
-                    continue;
-                }
-                let values: Vec<String> = slo.by.iter().map(|name| series.get(name).to_owned()).collect();
-                if let Some(group) = track.index.get(&values) {
-                    add(*group);
-                } else if track.groups.len() <= GROUPS_MAX {
-                    let labels: Labels = slo.by.iter().cloned().zip(values.iter().cloned()).collect();
-                    let group = track.groups.len() as u32;
-                    track.groups.push(Group::new(slo, labels, &track.shape, true));
-                    track.index.insert(values, group);
-                    add(group);
-                } else {
-                    track.ungrouped += 1;
-                }
+        for input in self.inputs.of(series) {
+            let track = &mut self.tracks[input.track as usize];
+            let slo = &self.rules.slos[track.slo];
+            let mut add = |group| wiring.targets.push(Target { track: input.track, group, take: input.take });
+            if let Some(overall) = track.overall {
+                add(overall);
+            }
+            if slo.by.is_empty() || !slo.enabled {
+                continue;
+            }
+            let values: Vec<String> = slo.by.iter().map(|name| series.get(name).to_owned()).collect();
+            if let Some(group) = track.index.get(&values) {
+                add(*group);
+            } else if track.groups.len() <= GROUPS_MAX {
+                let labels: Labels = slo.by.iter().cloned().zip(values.iter().cloned()).collect();
+                let group = track.groups.len() as u32;
+                track.groups.push(Group::new(slo, labels, &track.shape, true));
+                track.index.insert(values, group);
+                add(group);
+            } else {
+                track.ungrouped += 1;
             }
         }
         self.wiring[at] = Some(wiring);
@@ -477,38 +486,39 @@ impl Evaluator {
         out
     }
 
-    fn close(&mut self, up: bool) {
+    /// Like [`Evaluator::replay`] of every bucket before `to`, one SLO after the other, which is many times
+    /// faster. [`Evaluator::end_of_replay`] must follow before anything is read.
+    pub fn replay_to(&mut self, to: Timestamp, up: impl Fn(Timestamp) -> bool) {
         let bucket = self.settings.bucket;
+        let (first, end) = (self.next, to.0.div_euclid(bucket.0).max(self.next));
+        self.next = end;
+        for stream in &mut self.streams {
+            (first..end).for_each(|closed| stream.stream.close(up(Timestamp(closed * bucket.0))));
+        }
+        for track in &mut self.tracks {
+            for closed in first..end {
+                let now = Now { rules: &self.rules, maintenance: &self.maintenance, bucket, next: closed, past: self.past };
+                now.close(track, Rolling::close_loosely);
+            }
+        }
+    }
+
+    /// Ends a stretch of [`Evaluator::replay_to`].
+    pub fn end_of_replay(&mut self) {
+        for track in &mut self.tracks {
+            track.groups.iter_mut().for_each(|group| group.rolling.tighten(&track.shape));
+        }
+    }
+
+    fn close(&mut self, up: bool) {
         let closed = self.next;
         self.next += 1;
         for stream in &mut self.streams {
             stream.stream.close(up);
         }
+        let now = Now { rules: &self.rules, maintenance: &self.maintenance, bucket: self.settings.bucket, next: closed, past: self.past };
         for track in &mut self.tracks {
-            let end = closed + 1 - track.delay;
-            if end.rem_euclid(track.per_slice) != 0 {
-                continue;
-            }
-            let slo = &self.rules.slos[track.slo];
-            let since = match &slo.window {
-                SloWindow::Rolling(_) => None,
-                SloWindow::Calendar { period, timezone } => {
-                    let at = Timestamp(end * bucket.0);
-                    if at >= track.period.1 {
-                        track.period = period.around(zone(timezone).unwrap_or(chrono_tz::UTC), at);
-                    }
-                    Some(track.period.0.0.div_euclid(track.shape.slice.0))
-                }
-            };
-            let now = Now { rules: &self.rules, maintenance: &self.maintenance, bucket, next: closed, past: self.past };
-            for at in 0..track.groups.len() {
-                if track.groups[at].rolling.is_unused() && track.shape.target.is_none() {
-                    continue;
-                }
-                now.wake(track, at, end - track.per_slice);
-                let excluded = now.treatment(track, at, end - track.per_slice) == Some(MaintenanceBudget::Exclude);
-                track.groups[at].rolling.close(&track.shape, excluded, since);
-            }
+            now.close(track, Rolling::close);
         }
     }
 
@@ -586,7 +596,7 @@ impl Evaluator {
 
     /// Puts stored alert states back after a start.
     pub fn restore(&mut self, rule: &str, group: &str, state: AlertState) -> bool {
-        let Some(at) = self.rules.slos.iter().position(|slo| slo.name == rule) else { return false };
+        let Some(at) = self.names.get(rule).copied() else { return false };
         let track = &mut self.tracks[at];
         let Some(group) = track.groups.iter_mut().find(|have| have.key == group && have.alerts) else { return false };
         if state.tiers.len() != track.tiers.len() {
@@ -598,7 +608,7 @@ impl Evaluator {
 
     /// Makes room for the group of a stored alert whose series has not been seen yet.
     pub fn add_group(&mut self, rule: &str, labels: &Labels) {
-        let Some(at) = self.rules.slos.iter().position(|slo| slo.name == rule) else { return };
+        let Some(at) = self.names.get(rule).copied() else { return };
         let slo = &self.rules.slos[at];
         let track = &mut self.tracks[at];
         let values: Vec<String> = slo.by.iter().map(|name| labels.get(name).cloned().unwrap_or_default()).collect();
@@ -612,7 +622,7 @@ impl Evaluator {
 
     /// Binds the alert of a rule and group to its incident, or frees it.
     pub fn set_incident(&mut self, rule: &str, group: &str, incident: Option<String>) -> Option<AlertState> {
-        let at = self.rules.slos.iter().position(|slo| slo.name == rule)?;
+        let at = *self.names.get(rule)?;
         let group = self.tracks[at].groups.iter_mut().find(|have| have.key == group && have.alerts)?;
         group.state.incident = incident;
         Some(group.state.clone())
@@ -628,7 +638,7 @@ impl Evaluator {
             for group in &mut track.groups {
                 let fresh = group.status.is_none() || group.changed || !group.rolling.is_unused();
                 if fresh {
-                    group.status = Some(Arc::new(group.describe(slo, &track.shape, &track.tiers, now)));
+                    group.describe(slo, &track.shape, &track.tiers, now);
                     group.changed = false;
                 }
                 all.extend(group.status.clone());
@@ -649,7 +659,7 @@ impl Evaluator {
 
     /// Sums of one window of an SLO's group for `q.burn` and `q.budget`; `None`: not kept.
     pub fn window(&self, slo: &str, group: &Labels, window: Option<Span>) -> Option<Counts> {
-        let at = self.rules.slos.iter().position(|have| have.name == slo)?;
+        let at = *self.names.get(slo)?;
         let track = &self.tracks[at];
         let group = track.groups.iter().find(|have| have.labels == *group)?;
         match window {
@@ -668,7 +678,7 @@ impl Evaluator {
 
     /// The start of the unbroken run of slices that burn over 1x, at most `back` long (EXPLAIN 1).
     pub fn burning_since(&self, slo: &str, group: &str, back: Span) -> Option<Timestamp> {
-        let at = self.rules.slos.iter().position(|have| have.name == slo)?;
+        let at = *self.names.get(slo)?;
         let track = &self.tracks[at];
         let budget = self.rules.slos[track.slo].budget_ppm;
         let group = track.groups.iter().find(|have| have.key == group)?;
@@ -720,8 +730,37 @@ struct Now<'a> {
 }
 
 impl Now<'_> {
+    /// Closes the bucket [`Now::next`] of one track.
+    fn close(&self, track: &mut Track, close: fn(&mut Rolling, &Shape, bool, Option<Slice>)) {
+        let end = self.next + 1 - track.delay;
+        if track.per_slice != 1 && end.rem_euclid(track.per_slice) != 0 {
+            return;
+        }
+        let since = match &self.rules.slos[track.slo].window {
+            SloWindow::Rolling(_) => None,
+            SloWindow::Calendar { period, timezone } => {
+                let at = Timestamp(end * self.bucket.0);
+                if at >= track.period.1 {
+                    track.period = period.around(zone(timezone).unwrap_or(chrono_tz::UTC), at);
+                }
+                Some(track.period.0.0.div_euclid(track.shape.slice.0))
+            }
+        };
+        for at in 0..track.groups.len() {
+            if track.groups[at].rolling.is_unused() && track.shape.target.is_none() {
+                continue;
+            }
+            self.wake(track, at, end - track.per_slice);
+            let excluded = self.treatment(track, at, end - track.per_slice) == Some(MaintenanceBudget::Exclude);
+            close(&mut track.groups[at].rolling, &track.shape, excluded, since);
+        }
+    }
+
     /// How maintenance treats a bucket of one group.
     fn treatment(&self, track: &Track, group: usize, slice: Slice) -> Option<MaintenanceBudget> {
+        if track.exclusions.is_empty() {
+            return None;
+        }
         let slo = &self.rules.slos[track.slo];
         let at = Timestamp(slice * self.bucket.0);
         let on = track.exclusions.iter().filter(|at| applies(&self.rules.maintenances[**at], slo, &track.groups[group].labels));
@@ -780,7 +819,17 @@ impl Group {
     fn new(slo: &Slo, labels: Labels, shape: &Shape, alerts: bool) -> Group {
         let key = if labels.is_empty() { String::new() } else { canonical(&labels) };
         let state = AlertState::new(slo.tiers.len());
-        Group { labels, key, rolling: Rolling::asleep(shape), state, judged: SmallVec::new(), alerts, changed: true, status: None }
+        Group {
+            labels,
+            key,
+            rolling: Rolling::asleep(shape),
+            state,
+            judged: SmallVec::new(),
+            alerts,
+            changed: true,
+            status: None,
+            spare: None,
+        }
     }
 
     /// Moves every tier and the alert on by one evaluation.
@@ -879,53 +928,82 @@ impl Group {
         }
     }
 
-    fn describe(&self, slo: &Slo, shape: &Shape, windows: &[(usize, usize, usize)], now: Timestamp) -> SloStatus {
+    /// Makes the status new. Thousands are made at each evaluation, so the one before the last is written
+    /// over, unless somebody still reads it.
+    fn describe(&mut self, slo: &Slo, shape: &Shape, windows: &[(usize, usize, usize)], now: Timestamp) {
+        let mut status = self.spare.take().unwrap_or_else(|| Arc::new(self.blank(slo, shape)));
+        if Arc::get_mut(&mut status).is_none() {
+            status = Arc::new(self.blank(slo, shape));
+        }
+        self.fill(Arc::get_mut(&mut status).expect("nobody else has it"), slo, windows, now);
+        self.spare = self.status.replace(status);
+    }
+
+    /// What never changes about a status.
+    fn blank(&self, slo: &Slo, shape: &Shape) -> SloStatus {
+        let tier = |tier: &Tier| TierStatus {
+            severity: tier.severity,
+            long: tier.long,
+            short: tier.short,
+            factor: tier.factor,
+            op: tier.op,
+            burn_long: None,
+            burn_short: None,
+            long_over: false,
+            short_over: false,
+            verdict: TierVerdict::Unknown,
+            held_back: None,
+            phase: AlertPhase::Ok,
+            since: None,
+        };
+        SloStatus {
+            slo: slo.name.clone(),
+            group: self.labels.clone(),
+            total: 0.0,
+            bad: 0.0,
+            budget_remaining: None,
+            pace: None,
+            countdown: None,
+            burn: shape.exact.iter().map(|length| (Span(length * shape.slice.0), None)).collect(),
+            tiers: slo.tiers.iter().map(tier).collect(),
+            state: AlertPhase::Ok,
+            severity: None,
+            no_data: false,
+        }
+    }
+
+    /// Everything else.
+    fn fill(&self, status: &mut SloStatus, slo: &Slo, windows: &[(usize, usize, usize)], now: Timestamp) {
         let counts = self.rolling.budget();
         let state = burn::budget(counts, slo.budget_ppm, slo.window.nominal());
         let secs = |secs: f64| Span((secs * 1000.0).min(9e15) as i64);
-        let burns = shape
-            .exact
-            .iter()
-            .enumerate()
-            .map(|(index, length)| (Span(length * shape.slice.0), burn::burn(self.rolling.sum(index), slo.budget_ppm)));
-        let tiers = slo.tiers.iter().zip(windows).enumerate().map(|(at, (tier, (long, short, _)))| {
+        status.total = events(counts.total);
+        status.bad = events(counts.bad.max(0));
+        status.budget_remaining = state.map(|state| state.remaining);
+        status.pace = state.and_then(|state| state.pace_secs).map(secs);
+        status.countdown = state.and_then(|state| state.countdown_secs).map(secs);
+        status.state = self.state.phase();
+        status.severity = self.state.severity;
+        status.no_data = self.state.unknown_since.is_some_and(|since| now - since >= NO_DATA_AFTER) || counts.total <= 0;
+        // Lengths of windows ascend, here and there.
+        let burns: SmallVec<[Option<f64>; 10]> =
+            (0..status.burn.len()).map(|index| burn::burn(self.rolling.sum(index), slo.budget_ppm)).collect();
+        for (shown, burn) in status.burn.values_mut().zip(&burns) {
+            *shown = *burn;
+        }
+        for (at, (tier, (long, short, _))) in status.tiers.iter_mut().zip(windows).enumerate() {
             let judged = self.judged.get(at).copied();
-            let state = self.state.tiers[at];
-            let (phase, since) = match state {
+            (tier.phase, tier.since) = match self.state.tiers[at] {
                 TierState::Firing { started_at, .. } => (AlertPhase::Firing, Some(started_at)),
                 TierState::Pending { since, .. } => (AlertPhase::Pending, Some(since)),
                 TierState::Idle if judged.is_some_and(|judged| judged.verdict == TierVerdict::Unknown) => (AlertPhase::Unknown, None),
                 TierState::Idle => (AlertPhase::Ok, None),
             };
-            TierStatus {
-                severity: tier.severity,
-                long: tier.long,
-                short: tier.short,
-                factor: tier.factor,
-                op: tier.op,
-                burn_long: burn::burn(self.rolling.sum(*long), slo.budget_ppm),
-                burn_short: burn::burn(self.rolling.sum(*short), slo.budget_ppm),
-                long_over: judged.is_some_and(|judged| judged.long_over),
-                short_over: judged.is_some_and(|judged| judged.short_over),
-                verdict: judged.map_or(TierVerdict::Unknown, |judged| judged.verdict),
-                held_back: judged.and_then(|judged| judged.guard).map(|guard| guard.to_string()),
-                phase,
-                since,
-            }
-        });
-        SloStatus {
-            slo: slo.name.clone(),
-            group: self.labels.clone(),
-            total: events(counts.total),
-            bad: events(counts.bad.max(0)),
-            budget_remaining: state.map(|state| state.remaining),
-            pace: state.and_then(|state| state.pace_secs).map(secs),
-            countdown: state.and_then(|state| state.countdown_secs).map(secs),
-            burn: burns.collect(),
-            tiers: tiers.collect(),
-            state: self.state.phase(),
-            severity: self.state.severity,
-            no_data: self.state.unknown_since.is_some_and(|since| now - since >= NO_DATA_AFTER) || counts.total <= 0,
+            (tier.burn_long, tier.burn_short) = (burns[*long], burns[*short]);
+            tier.long_over = judged.is_some_and(|judged| judged.long_over);
+            tier.short_over = judged.is_some_and(|judged| judged.short_over);
+            tier.verdict = judged.map_or(TierVerdict::Unknown, |judged| judged.verdict);
+            tier.held_back = judged.and_then(|judged| judged.guard).map(|guard| guard.to_string());
         }
     }
 }

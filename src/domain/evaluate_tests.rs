@@ -249,3 +249,39 @@ fn in_a_ratio_good_may_exceed_total() {
         }
     }
 }
+
+#[test]
+fn a_replay_of_a_stretch_equals_a_replay_of_each_bucket() {
+    let mut rules = RuleSet { slos: vec![slo(tiers()), slo(tiers()), slo(tiers())], ..RuleSet::default() };
+    rules.slos[1].name = "month".into();
+    rules.slos[1].window = SloWindow::Calendar { period: crate::domain::rule::Period::Day, timezone: "Europe/Berlin".into() };
+    rules.slos[2].name = "slices".into();
+    let inner = Box::new(rules.slos[2].sli.clone());
+    rules.slos[2].sli = Sli::Slices { inner, slice: Span::minutes(5), target_ppm: 990_000, empty: Default::default() };
+    rules.maintenances.push(Maintenance {
+        name: "work".into(),
+        place: Default::default(),
+        when: Filter([("service".into(), Match::Equal("shop".into()))].into()),
+        times: MaintenanceTimes::Once { starts: Timestamp(5_000 * M.0), ends: Timestamp(5_100 * M.0) },
+        budget: MaintenanceBudget::Exclude,
+    });
+    let (mut each, mut whole) = (Bench::new(rules.clone()), Bench::new(rules));
+    each.series(0, "de");
+    whole.series(0, "de");
+    for hour in 0..100 {
+        for minute in hour * 60..hour * 60 + 60 {
+            let (raw, bad) = (100 + minute % 7, i64::from(minute % 50 == 0));
+            each.feed(0, minute, raw, bad);
+            each.evaluator.replay(minute % 90 != 0);
+            whole.feed(0, minute, raw, bad);
+        }
+        whole.evaluator.replay_to(Timestamp((hour + 1) * 60 * M.0), |from| (from.0 / M.0) % 90 != 0);
+    }
+    whole.evaluator.end_of_replay();
+    for minute in 6_000..6_200 {
+        each.feed(0, minute, 100, 20);
+        whole.feed(0, minute, 100, 20);
+        assert_eq!(each.minute(), whole.minute());
+        assert_eq!(each.evaluator.statuses(), whole.evaluator.statuses());
+    }
+}

@@ -58,9 +58,8 @@ impl History {
     /// An empty history whose first slice will be `start`.
     pub fn new(start: Slice) -> History {
         let first_chunk = start.div_euclid(CHUNK);
-        let mut open = Vec::new();
         // Slices before the start are zeros of the first chunk, so that chunks stay aligned.
-        open.resize((start - first_chunk * CHUNK) as usize, 0);
+        let open = vec![0; (start - first_chunk * CHUNK) as usize];
         History { first_chunk, chunks: VecDeque::new(), open, start, next: start }
     }
 

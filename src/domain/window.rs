@@ -132,6 +132,8 @@ pub struct Rolling {
     /// Whether anything was ever counted.
     used: bool,
     asleep: bool,
+    /// Whether the sums of exact windows are behind: see [`Rolling::close_loosely`].
+    loose: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -177,7 +179,7 @@ impl Rolling {
             }
             Budget::Since => BudgetSum::Since { start: past, counts: Counts::ZERO },
         };
-        Rolling { fine, sums, budget, ahead: VecDeque::new(), used: false, asleep: false }
+        Rolling { fine, sums, budget, ahead: VecDeque::new(), used: false, asleep: false, loose: false }
     }
 
     /// The first slice that has not closed.
@@ -214,6 +216,7 @@ impl Rolling {
             }
             return;
         }
+        self.tighten(shape);
         let delta = match self.fine.get(slice) {
             Some(Entry::Excluded) => return,
             Some(Entry::Counted(old)) => {
@@ -282,12 +285,9 @@ impl Rolling {
     /// Closes the slice [`Rolling::next`]. `since` is the first slice of the calendar period that
     /// the evaluation after this slice belongs to; `excluded` takes the slice out.
     pub fn close(&mut self, shape: &Shape, excluded: bool, since: Option<Slice>) {
-        let slice = self.next();
-        let counts = self.ahead.pop_front().unwrap_or(Counts::ZERO);
-        let entry = if excluded { Entry::Excluded } else { Entry::Counted(counts) };
-        let counts = if excluded { Counts::ZERO } else { weigh(shape, counts) };
-        self.fine.push(entry);
-        let next = slice + 1;
+        self.tighten(shape);
+        let counts = self.push(shape, excluded, since);
+        let next = self.next();
         for (sum, length) in self.sums.iter_mut().zip(&shape.exact) {
             sum.counts += counts;
             sum.excluded += u32::from(excluded);
@@ -298,7 +298,60 @@ impl Rolling {
                 }
             }
         }
+        self.forget(shape);
+    }
+
+    /// Like [`Rolling::close`], for long stretches: leaves the sums of exact windows behind until
+    /// [`Rolling::tighten`] counts them in one go. They must not be read before.
+    pub fn close_loosely(&mut self, shape: &Shape, excluded: bool, since: Option<Slice>) {
+        self.loose = true;
+        self.push(shape, excluded, since);
+        self.forget(shape);
+    }
+
+    /// Counts the sums that [`Rolling::close_loosely`] left behind.
+    pub fn tighten(&mut self, shape: &Shape) {
+        if !std::mem::take(&mut self.loose) {
+            return;
+        }
+        let next = self.next();
+        let mut at = self.fine.cursor(next - shape.fine_slices());
+        let (mut seen, mut excluded) = (Counts::ZERO, 0);
+        // From the longest window to the shortest: each begins where this much had been seen.
+        for (sum, length) in self.sums.iter_mut().zip(&shape.exact).rev() {
+            while at.slice() < next - length {
+                match self.fine.read(&mut at) {
+                    Entry::Counted(counts) => seen += weigh(shape, counts),
+                    Entry::Excluded => excluded += 1,
+                }
+            }
+            *sum = Sum { counts: seen, excluded, far: at };
+        }
+        while at.slice() < next {
+            match self.fine.read(&mut at) {
+                Entry::Counted(counts) => seen += weigh(shape, counts),
+                Entry::Excluded => excluded += 1,
+            }
+        }
+        for sum in &mut self.sums {
+            let mut inside = seen;
+            inside -= sum.counts;
+            (sum.counts, sum.excluded) = (inside, excluded - sum.excluded);
+        }
+    }
+
+    /// Moves the next slice into history and budget; gives what it counts.
+    fn push(&mut self, shape: &Shape, excluded: bool, since: Option<Slice>) -> Counts {
+        let slice = self.next();
+        let counts = self.ahead.pop_front().unwrap_or(Counts::ZERO);
+        self.fine.push(if excluded { Entry::Excluded } else { Entry::Counted(counts) });
+        let counts = if excluded { Counts::ZERO } else { weigh(shape, counts) };
         self.close_budget(shape, slice, counts, since);
+        counts
+    }
+
+    fn forget(&mut self, shape: &Shape) {
+        let next = self.next();
         if next.rem_euclid(64) == 0 {
             self.fine.forget_before(next - shape.fine_slices());
         }
@@ -505,6 +558,44 @@ mod tests {
         }
         assert_eq!(fast.budget(), slow.budget());
         assert_eq!(fast.sum(0), slow.sum(0));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn closing_loosely_comes_to_the_same(
+            slices in prop::collection::vec((counts(), 0_u8..12), 0..600),
+            windows in prop::collection::vec(1_i64..300, 1..5),
+            target in prop::option::of(Just(Target { ppm: 990_000, empty: EmptySlice::Bad })),
+            late in prop::collection::vec((0_usize..600, counts()), 0..3),
+        ) {
+            let mut shape = Shape::new(Span::MINUTE, windows.iter().map(|n| Span::minutes(*n)), None, target);
+            shape.budget = Budget::Long { length: 150, step: 7 };
+            let (mut exact, mut loose) = (Rolling::new(&shape, 5, 5), Rolling::new(&shape, 5, 5));
+            let same = |exact: &Rolling, loose: &Rolling| {
+                let all = |rolling: &Rolling| -> Vec<_> {
+                    rolling.sums.iter().map(|sum| (sum.counts, sum.excluded, sum.far.slice())).collect()
+                };
+                all(exact) == all(loose) && exact.budget() == loose.budget()
+            };
+            for (at, (counts, fate)) in slices.iter().enumerate() {
+                let slice = at as i64 + 5;
+                exact.add(&shape, slice, *counts);
+                loose.add(&shape, slice, *counts);
+                exact.close(&shape, *fate == 0, None);
+                loose.close_loosely(&shape, *fate == 0, None);
+                for (_, counts) in late.iter().filter(|(when, _)| *when == at) {
+                    exact.add(&shape, slice - 3, *counts);
+                    loose.add(&shape, slice - 3, *counts);
+                    prop_assert!(same(&exact, &loose));
+                }
+            }
+            loose.tighten(&shape);
+            prop_assert!(same(&exact, &loose));
+            exact.close(&shape, false, None);
+            loose.close(&shape, false, None);
+            prop_assert!(same(&exact, &loose));
+        }
     }
 
     #[test]

@@ -60,8 +60,7 @@ impl Explainer {
         from: Timestamp,
         at: Timestamp,
     ) -> Vec<AlertEvent> {
-        let rules: Vec<FreeRule> =
-            desk.rules().alerts.iter().filter(|rule| rule.enabled && rule.schedule.due(from, at)).cloned().collect();
+        let rules: Vec<FreeRule> = desk.rules().alerts.iter().filter(|rule| rule.enabled && rule.schedule.due(from, at)).cloned().collect();
         if rules.is_empty() {
             return Vec::new();
         }
@@ -162,7 +161,14 @@ impl Explainer {
 }
 
 /// Moves the alert of a free-form rule and group on by one verdict; `None`: nothing changed.
-pub fn settle(rule: &FreeRule, group: Labels, key: String, state: Option<AlertState>, verdict: Verdict, at: Timestamp) -> Option<AlertEvent> {
+pub fn settle(
+    rule: &FreeRule,
+    group: Labels,
+    key: String,
+    state: Option<AlertState>,
+    verdict: Verdict,
+    at: Timestamp,
+) -> Option<AlertEvent> {
     let mut state = state.filter(|state| state.tiers.len() == 1).unwrap_or_else(|| AlertState::new(1));
     let before = state.clone();
     let (verdict, severity, summary) = match verdict {

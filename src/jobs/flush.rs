@@ -44,6 +44,7 @@ impl Flushed {
 pub struct Flush {
     store: Store,
     sink: Arc<Sink>,
+    kind: &'static str,
     pub flushed: Arc<Flushed>,
     writer: Option<Writer>,
     ids: HashMap<LocalSeries, SeriesId>,
@@ -62,11 +63,12 @@ struct Writer {
 }
 
 impl Flush {
-    /// A job that empties this aggregator into this store.
-    pub fn new(store: Store, sink: Arc<Sink>, new_id: fn() -> String) -> Flush {
+    /// A job that empties this sink into this store. `kind` is `intake`, or `rows` for a process that only loads rows.
+    pub fn new(store: Store, sink: Arc<Sink>, kind: &'static str, new_id: fn() -> String) -> Flush {
         Flush {
             store,
             sink,
+            kind,
             flushed: Arc::default(),
             writer: None,
             ids: HashMap::new(),
@@ -119,7 +121,7 @@ impl Flush {
             Some(writer) => (writer.id.clone(), writer.n),
             None => {
                 let id = (self.new_id)();
-                store::writer::open(&mut tx, &id, "intake", at).await?;
+                store::writer::open(&mut tx, &id, self.kind, at).await?;
                 (id, 0)
             }
         };

@@ -62,7 +62,10 @@ pub struct Watch {
     running: Option<Running>,
     token: Option<i64>,
     lease_until: Timestamp,
+    /// The evaluation after which open incidents were last looked at.
     last_refresh: Timestamp,
+    /// When each open incident was last explained.
+    explained: HashMap<String, Timestamp>,
 }
 
 struct Running {
@@ -87,7 +90,7 @@ pub struct Report {
 impl Watch {
     /// A job that has not looked at anything yet.
     pub fn new(setup: Setup) -> Watch {
-        Watch { setup, running: None, token: None, lease_until: Timestamp(0), last_refresh: Timestamp(0) }
+        Watch { setup, running: None, token: None, lease_until: Timestamp(0), last_refresh: Timestamp(0), explained: HashMap::new() }
     }
 
     /// Follows, evaluates what closed before `now`, lets time pass for open incidents.
@@ -175,12 +178,7 @@ impl Watch {
         // Chunks come in the order of time: when the next one begins, what lies before it is complete,
         // but for the last half hour, which partials may still add to.
         let settled = (resume - Span::minutes(30)).floor(bucket);
-        let close_to = |evaluator: &mut Evaluator, to: Timestamp| {
-            while evaluator.evaluated_to() < to {
-                let from = evaluator.evaluated_to();
-                evaluator.replay(uptime.covers(from, bucket));
-            }
-        };
+        let close_to = |evaluator: &mut Evaluator, to: Timestamp| evaluator.replay_to(to, |from| uptime.covers(from, bucket));
         archive::compacted_briefs(&mut tx, fine, start, Timestamp(i64::MAX / 2), |id, slice, brief| {
             let begins = Timestamp(slice * bucket.0).floor(fine.span);
             close_to(&mut evaluator, begins.min(settled));
@@ -197,6 +195,7 @@ impl Watch {
         let stored = store::alerts::load_all(&mut tx).await?;
         let mut held = write(&evaluator);
         close_to(&mut held, resume);
+        held.end_of_replay();
         let mut alerts = BTreeMap::new();
         for row in stored {
             let Ok(state) = serde_json::from_str::<AlertState>(&row.state) else { continue };
@@ -384,14 +383,17 @@ impl Watch {
         if at <= self.last_refresh {
             return Ok(());
         }
-        let before = std::mem::replace(&mut self.last_refresh, at);
+        self.last_refresh = at;
         let mut tx = self.setup.store.read().await?;
         let open = transition::load_open(&mut tx).await?;
         drop(tx);
+        self.explained.retain(|id, _| open.values().any(|incident| incident.id == *id));
         for incident in open.into_values() {
-            if !crate::domain::explain::due(incident.opened_at, before, at) {
+            let last = self.explained.entry(incident.id.clone()).or_insert(incident.opened_at);
+            if !crate::domain::explain::due(incident.opened_at, *last, at) {
                 continue;
             }
+            *last = at;
             let Some(input) = self.setup.explainer.refresh(&running.evaluator, &running.desk, &incident, at).await else { continue };
             let mut tx = self.setup.store.write().await?;
             transition::apply(&mut tx, &running.desk, &incident.id, input, now, &self.setup.public_url).await?;
@@ -403,9 +405,6 @@ impl Watch {
     fn publish(&mut self, at: Timestamp, now: Timestamp, took: Span) {
         let Some(running) = &mut self.running else { return };
         let slos = write(&running.evaluator).statuses();
-        for status in &slos {
-            gauges(status);
-        }
         let alerts = running.alerts.iter().map(|((rule, group), state)| Arc::new(alert_status(running.desk.rules(), rule, group, state)));
         let before = self.setup.snapshot.load();
         let snapshot = Snapshot {
@@ -538,8 +537,10 @@ pub fn group_labels(text: &str) -> Labels {
 fn alert_status(rules: &RuleSet, rule: &str, group: &str, state: &AlertState) -> AlertStatus {
     let mut labels = rules.slo(rule).map(|slo| slo.base_labels()).unwrap_or_else(|| {
         let rule = rules.alerts.iter().find(|have| have.name == rule);
-        rule.map(|rule| [("rule", &rule.name), ("service", &rule.service), ("owner", &rule.owner)].map(|(k, v)| (k.into(), v.clone())).into())
-            .unwrap_or_default()
+        rule.map(|rule| {
+            [("rule", &rule.name), ("service", &rule.service), ("owner", &rule.owner)].map(|(k, v)| (k.into(), v.clone())).into()
+        })
+        .unwrap_or_default()
     });
     labels.extend(group_labels(group));
     if let Some(severity) = state.severity {
@@ -558,21 +559,6 @@ fn alert_status(rules: &RuleSet, rule: &str, group: &str, state: &AlertState) ->
             AlertPhase::Ok | AlertPhase::Pending | AlertPhase::Firing => String::new(),
         },
         incident: state.incident.clone(),
-    }
-}
-
-fn gauges(status: &crate::domain::snapshot::SloStatus) {
-    let mut labels: Vec<metrics::Label> = vec![metrics::Label::new("slo", status.slo.clone())];
-    labels.extend(status.group.iter().map(|(name, value)| metrics::Label::new(name.clone(), value.clone())));
-    if let Some(remaining) = status.budget_remaining {
-        metrics::gauge!("burnwatch_slo_budget_remaining_ratio", labels.clone()).set(remaining);
-    }
-    for (window, burn) in &status.burn {
-        if let Some(burn) = burn {
-            let mut labels = labels.clone();
-            labels.push(metrics::Label::new("window", window.to_string()));
-            metrics::gauge!("burnwatch_slo_burn_rate", labels).set(*burn);
-        }
     }
 }
 

@@ -38,9 +38,9 @@ use crate::domain::time::{Span, Timestamp};
 
 use self::address::Guard;
 use self::email::{MailError, Mailer};
+pub use self::http::plain_client;
 use self::http::{Answer, Call, ClientError, Http};
 use self::outcome::Trouble;
-pub use self::http::plain_client;
 pub use self::outcome::{Next, SendError};
 
 /// No receiver may take longer than this, whatever its definition says: claims on deliveries outlast it.

@@ -12,6 +12,7 @@ mod engine;
 mod folder;
 mod lint;
 mod load;
+mod pack;
 mod problem;
 mod program;
 mod query;
@@ -34,6 +35,5 @@ pub use program::{Program, RuleError, TestScript, Verdict};
 
 /// The pack that a start without a rules folder uses.
 pub fn built_in() -> std::collections::BTreeMap<String, String> {
-    let files = [("page-load.rhai", include_str!("../../rules/page-load.rhai"))];
-    files.into_iter().map(|(path, text)| (path.to_owned(), text.to_owned())).collect()
+    pack::FILES.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect()
 }

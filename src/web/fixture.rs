@@ -73,7 +73,7 @@ pub fn assert_inert(text: &str) {
     }
 }
 
-fn around<'a>(text: &'a str, needle: &str) -> String {
+fn around(text: &str, needle: &str) -> String {
     let i = text.find(needle).unwrap_or(0);
     text.chars().skip(text[..i].chars().count().saturating_sub(80)).take(200).collect()
 }
@@ -354,6 +354,7 @@ pub fn incident_model<'a>(incident: &'a Incident, reader: &'a Reader) -> Model<'
             opened_at: at("01:00:00"),
             lasted: Some(Span::minutes(41)),
         }],
+        objectives: std::collections::BTreeSet::from([text("checkout-api")]),
         now: NOW,
         reader,
     }

@@ -171,7 +171,7 @@ impl Frame {
                 body data-now=(self.now.millis()) data-keys=[self.reader.keys_off.then_some("off")] {
                     a.skip href="#main" { "Skip to content" }
                     (self.bar(page.place))
-                    (self.strip())
+                    @if self.known() { (self.strip()) }
                     main id="main" class={ "wrap " (page.class) } data-shape=(plain(&page.shape)) {
                         (self.said())
                         (page.body)
@@ -183,7 +183,17 @@ impl Frame {
         }
     }
 
+    /// Whether anybody is known: before that nothing of the inside is shown.
+    fn known(&self) -> bool {
+        !self.reader.name.is_empty()
+    }
+
     fn bar(&self, place: Place) -> Markup {
+        if !self.known() {
+            return html! {
+                header.top { div.wrap { a.brand href="/" { (Icon::Brand.svg()) "burnwatch" } nav aria-label="Main" { a href="/sign-in" { "Sign in" } } } }
+            };
+        }
         let links = |here: Place| {
             html! {
                 @for (at, href, name) in BAR {
@@ -289,11 +299,14 @@ impl Frame {
         html! {
             footer.foot {
                 div.wrap {
+                    @if self.known() {
                     span.wide { kbd { "?" } " keys · " }
                     "All times UTC; hold or hover for local · "
                     @if let Some(json) = json { a href=(json) { "this page as JSON" } " · " }
                     a href="/changes" { "changes" } " · " a href="/incidents" { "archive" } " · " a href="/audit" { "audit" }
-                    " · burnwatch " (env!("CARGO_PKG_VERSION"))
+                    " · "
+                    }
+                    "burnwatch " (env!("CARGO_PKG_VERSION"))
                 }
             }
         }

@@ -16,8 +16,6 @@ pub mod inbox;
 pub mod live;
 pub mod number;
 pub mod pages;
-#[cfg(test)]
-mod preview;
 pub mod problem;
 pub mod query;
 pub mod session;

@@ -103,10 +103,13 @@ impl Site {
         }
         let next = match status {
             StatusCode::NOT_FOUND => "It may have been removed by retention, or the link was cut. What is open stands on the first page.",
-            _ if status.is_server_error() => "Evaluation and delivery do not depend on this page. Reload it in a moment; /readyz says what is wrong.",
+            _ if status.is_server_error() => {
+                "Evaluation and delivery do not depend on this page. Reload it in a moment; /readyz says what is wrong."
+            }
             _ => "Nothing was changed.",
         };
-        (status, frame::problem(frame, heading(status), problem.detail(), next, status.is_server_error().then_some(&request))).into_response()
+        (status, frame::problem(frame, heading(status), problem.detail(), next, status.is_server_error().then_some(&request)))
+            .into_response()
     }
 
     /// What surrounds every page. When the store does not answer, the strip says so.

@@ -20,13 +20,14 @@ impl Render for Plain<'_> {
 /// The same as a string, for attributes and for titles.
 pub fn plain(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
-    for (i, c) in text.chars().enumerate() {
+    for (i, (at, c)) in text.char_indices().enumerate() {
         if i == CHARS_MAX {
             shown.push('…');
             break;
         }
         match c {
             '\n' => shown.push('\n'),
+            '\r' if text[at + 1..].starts_with('\n') => {}
             '\t' => shown.push(' '),
             c if hides(c) => shown.push_str(&format!("⟨U+{:04X}⟩", c as u32)),
             c => shown.push(c),

@@ -67,15 +67,19 @@ impl Side {
         if let Some(at) = self.index.get(series) {
             return &mut self.rows[*at].1;
         }
-        let series = match self.rows.len() < SERIES_MAX {
-            true => series.clone(),
+        let row = match self.rows.len() < SERIES_MAX {
+            true => without_outcome(series),
             // One row for each set of names: few.
             false => Series::new(series.metric.clone(), series.dims().map(|(name, _)| (Arc::from(name), Arc::from(OTHER)))),
         };
         let next = self.rows.len();
-        let at = *self.index.entry(series.clone()).or_insert(next);
+        let at = *self.index.entry(row.clone()).or_insert(next);
         if at == next {
-            self.rows.push((series, Sums::default()));
+            self.rows.push((row, Sums::default()));
+        }
+        if self.index.len() < 2 * SERIES_MAX {
+            // The next cell of this series finds its row at once.
+            self.index.insert(series.clone(), at);
         }
         &mut self.rows[at].1
     }
@@ -192,6 +196,15 @@ impl Rows {
     }
 }
 
+/// A series without the dimension that says how a request ended: that failures have a failing status blames nobody.
+fn without_outcome(series: &Series) -> Series {
+    if series.get("status").is_empty() {
+        return series.clone();
+    }
+    let dims = series.dims().filter(|(name, _)| *name != "status").map(|(name, value)| (Arc::from(name), Arc::from(value)));
+    Series::new(series.metric.clone(), dims)
+}
+
 /// What of `total` is not in `good`.
 fn missing(total: Counts, good: Counts) -> Counts {
     Counts { bad: (total.total - good.total).max(0), raw_bad: (total.raw - good.raw).max(0), ..total }
@@ -265,4 +278,27 @@ pub(super) fn users<'a>(rows: impl Iterator<Item = &'a TableRow<'a>>) -> u64 {
         }
     }
     all.estimate().min(at_most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::metric::Metric;
+    use super::*;
+
+    #[test]
+    fn requests_are_told_apart_by_who_sent_them_and_not_by_how_they_ended() {
+        let mut side = Side::default();
+        let mut add = |region: &str, status: &str, bad: i64| {
+            let dims = [("region", region), ("status", status)].map(|(name, value)| (Arc::from(name), Arc::from(value)));
+            side.at(&Series::new(Metric::Request, dims)).window += Counts::plain(10, bad);
+        };
+        for _ in 0..2 {
+            add("de", "2xx", 0);
+            add("de", "5xx", 10);
+            add("fr", "2xx", 0);
+        }
+        let rows: Vec<(String, Counts)> = side.rows.iter().map(|(series, sums)| (series.dims_json(), sums.window)).collect();
+        let expected = [(r#"{"region":"de"}"#, Counts::plain(40, 20)), (r#"{"region":"fr"}"#, Counts::plain(20, 0))];
+        assert_eq!(rows, expected.map(|(dims, counts)| (dims.to_owned(), counts)));
+    }
 }

@@ -8,7 +8,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use crate::domain::snapshot::Snapshot;
+use crate::domain::snapshot::{SloStatus, Snapshot};
 use crate::domain::time::{Span, Timestamp};
 use crate::web::state::State;
 
@@ -45,7 +45,44 @@ fn late(snapshot: &Snapshot, now: Timestamp, bucket: Span, settle: Span) -> Opti
 /// In the text format of Prometheus.
 pub async fn metrics(Take(state): Take<Arc<State>>) -> Response {
     let kind = (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
-    ([kind], state.metrics.render()).into_response()
+    let mut text = state.metrics.render();
+    budgets(&state.snapshot.load(), &mut text);
+    ([kind], text).into_response()
+}
+
+/// Where every SLO stands, made when it is asked for: there are many of them, and they change with every evaluation.
+fn budgets(snapshot: &Snapshot, out: &mut String) {
+    let series: Vec<(&SloStatus, String)> = snapshot.slos.iter().map(|status| (&**status, labels(status))).collect();
+    out.push_str("# TYPE burnwatch_slo_budget_remaining_ratio gauge\n");
+    for (status, labels) in &series {
+        if let Some(remaining) = status.budget_remaining {
+            out.push_str(&format!("burnwatch_slo_budget_remaining_ratio{{{labels}}} {remaining}\n"));
+        }
+    }
+    out.push_str("\n# TYPE burnwatch_slo_burn_rate gauge\n");
+    for (status, labels) in &series {
+        for (window, burn) in status.burn.iter().filter_map(|(window, burn)| Some((window, (*burn)?))) {
+            out.push_str(&format!("burnwatch_slo_burn_rate{{{labels},window=\"{window}\"}} {burn}\n"));
+        }
+    }
+    out.push('\n');
+}
+
+/// `slo="checkout",region="eu"`: names and values as the text format wants them.
+fn labels(status: &SloStatus) -> String {
+    let mut text = format!("slo=\"{}\"", escape(&status.slo));
+    for (name, value) in &status.group {
+        let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        // A dimension of the same name must not hide ours.
+        let taken = matches!(name.as_str(), "slo" | "window") || name.starts_with(|c: char| c.is_ascii_digit());
+        let prefix = if taken { "dimension_" } else { "" };
+        text.push_str(&format!(",{prefix}{name}=\"{}\"", escape(value)));
+    }
+    text
+}
+
+fn escape(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 #[cfg(test)]
@@ -59,5 +96,25 @@ mod tests {
         assert!(at(None).is_some());
         assert!(at(Some(now - Span::seconds(100))).is_none());
         assert!(at(Some(now - Span::minutes(10))).is_some());
+    }
+
+    #[test]
+    fn budgets_and_burns_are_shown_with_hostile_labels_quoted() {
+        let group = [("region", "e\"u\n\\"), ("slo", "x")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let status = SloStatus {
+            group: group.into(),
+            budget_remaining: Some(0.25),
+            burn: [(Span::minutes(5), None), (Span::HOUR, Some(1.5))].into_iter().collect(),
+            ..crate::web::fixture::status()
+        };
+        let slo = status.slo.clone();
+        let mut text = String::new();
+        budgets(&Snapshot { slos: vec![Arc::new(status)], ..Snapshot::default() }, &mut text);
+        let labels = format!(r#"slo="{slo}",region="e\"u\n\\",dimension_slo="x""#);
+        let expected = format!(
+            "# TYPE burnwatch_slo_budget_remaining_ratio gauge\nburnwatch_slo_budget_remaining_ratio{{{labels}}} 0.25\n\n\
+             # TYPE burnwatch_slo_burn_rate gauge\nburnwatch_slo_burn_rate{{{labels},window=\"1h\"}} 1.5\n\n"
+        );
+        assert_eq!(text, expected);
     }
 }

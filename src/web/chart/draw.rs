@@ -160,12 +160,14 @@ fn position(chart: &BurnChart, at: Timestamp) -> Option<f64> {
 }
 
 fn markers(chart: &BurnChart) -> Markup {
-    let mut seen: Vec<(&Marker, f64, bool)> = Vec::new();
-    for marker in &chart.markers {
-        if let Some(x) = position(chart, marker.at) {
-            // Names that would overlap are left to the time line; the shape stays.
-            let named = seen.iter().rev().find(|(_, _, named)| *named).is_none_or(|(_, before, _)| x - before > 22.0);
-            seen.push((marker, x, named));
+    let mut seen: Vec<(&Marker, f64, bool)> =
+        chart.markers.iter().filter_map(|marker| Some((marker, position(chart, marker.at)?, false))).collect();
+    // Names that would overlap are left to the time line, the lesser ones first; every shape stays.
+    for glyph in ['◆', '▲', '✓', '●', '⚑', '~', '·'] {
+        for i in (0..seen.len()).filter(|i| seen[*i].0.glyph == glyph).collect::<Vec<_>>() {
+            let x = seen[i].1;
+            let free = seen.iter().enumerate().all(|(other, (_, at, named))| other == i || !named || (x - at).abs() > 24.0);
+            seen[i].2 = free;
         }
     }
     let more = seen.len().saturating_sub(MARKERS_MAX);
@@ -173,7 +175,9 @@ fn markers(chart: &BurnChart) -> Markup {
         @for (marker, x, named) in seen.iter().take(MARKERS_MAX) {
             @let anchor = if *x > 75.0 { "end" } else if *x < 25.0 { "start" } else { "middle" };
             line.event x1=(format!("{x:.2}%")) x2=(format!("{x:.2}%")) y1="16" y2=(px(BASE)) {}
-            text.strong x=(format!("{x:.2}%")) y="11" text-anchor=(anchor) { (marker.glyph) @if *named { " " (Plain(&clip(&marker.text, 24))) } }
+            @let beside = seen.iter().any(|(_, at, named)| *named && (x - at).abs() < 12.0);
+            @if *named { text.strong x=(format!("{x:.2}%")) y="11" text-anchor=(anchor) { (marker.glyph) " " (Plain(&clip(&marker.text, 24))) } }
+            @else if !beside { text.strong x=(format!("{x:.2}%")) y="11" text-anchor="middle" { (marker.glyph) } }
         }
         @if more > 0 { a href="/changes" { text.strong x="100%" y="24" text-anchor="end" { "+" (more) } } }
     }

@@ -85,7 +85,12 @@ async fn every_page_is_whole_inert_and_under_its_headers() {
                 assert!(body.contains(part), "{path} has no {part}");
             }
             assert!(body.len() < 100 * 1024, "{path}: {}", body.len());
-            for (name, value) in [("content-security-policy", CSP), ("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer"), ("cache-control", "no-store")] {
+            for (name, value) in [
+                ("content-security-policy", CSP),
+                ("x-content-type-options", "nosniff"),
+                ("referrer-policy", "no-referrer"),
+                ("cache-control", "no-store"),
+            ] {
                 assert_eq!(answer.headers()[name], value, "{path}");
             }
         }
@@ -109,7 +114,16 @@ async fn the_api_answers_json_under_the_same_headers() {
 #[tokio::test]
 async fn what_is_not_there_leads_back() {
     let house = House::new(false, false).await;
-    for path in ["/nothing", "/incidents/0", "/slos/none", "/slos/checkout-api?region=mars", "/notifications/none", "/rules/file/none", "/inbox/99", "/inbox/x"] {
+    for path in [
+        "/nothing",
+        "/incidents/0",
+        "/slos/none",
+        "/slos/checkout-api?region=mars",
+        "/notifications/none",
+        "/rules/file/none",
+        "/inbox/99",
+        "/inbox/x",
+    ] {
         let (status, _, body) = house.get(path).await;
         assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
         assert!(body.contains("href=\"/incidents\"") && body.contains("<h1"), "{path}");
@@ -261,7 +275,14 @@ async fn silences_and_changes_are_made_listed_and_ended() {
     assert_eq!(status, StatusCode::NO_CONTENT, "{said}");
     assert!(house.get("/v1/silences").await.2.contains("\"state\":\"expired\""));
     assert_eq!(house.send(request(Method::DELETE, "/v1/silences/none", &[], "")).await.status(), StatusCode::NOT_FOUND);
-    for bad in ["", "[]", "{", r#"{"matchers":[]}"#, r#"{"matchers":["x"],"ends":"2026-11-19T05:00:00Z"}"#, r#"{"matchers":["a=b"],"ends":5,"x":1}"#] {
+    for bad in [
+        "",
+        "[]",
+        "{",
+        r#"{"matchers":[]}"#,
+        r#"{"matchers":["x"],"ends":"2026-11-19T05:00:00Z"}"#,
+        r#"{"matchers":["a=b"],"ends":5,"x":1}"#,
+    ] {
         assert_eq!(house.send(post("/v1/silences", bad)).await.status(), StatusCode::BAD_REQUEST, "{bad}");
     }
     let (status, _, said) = read(house.send(post("/v1/annotations", r#"{"kind":"deploy","app":"shop","release":"2.3.2"}"#)).await).await;

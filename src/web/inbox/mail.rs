@@ -71,7 +71,7 @@ fn read_part(headers: &[(String, String)], body: &str, depth: usize, mail: &mut 
         }
         return;
     }
-    let text = decode(body, header(headers, "content-transfer-encoding").unwrap_or_default());
+    let text = decode(body, header(headers, "content-transfer-encoding").unwrap_or_default()).replace("\r\n", "\n");
     if lower.starts_with("text/html") {
         mail.html.get_or_insert(text);
     } else if lower.starts_with("text/") {
@@ -180,6 +180,7 @@ mod tests {
         for raw in ["", "no header at all", "Content-Type: multipart/mixed\n\nx", "Subject: =?utf-8?b?###\n\nx", "Subject: =?x\n\n=\n=zz"] {
             parse(raw);
         }
+        assert_eq!(parse("Subject: x\r\n\r\none\r\ntwo").text.as_deref(), Some("one\ntwo"));
         assert_eq!(parse("Subject: x\n\nplain =3D text").text.as_deref(), Some("plain =3D text"));
         let part = "--b\nContent-Type: multipart/mixed; boundary=b\n\n".repeat(50);
         let deep = format!("Content-Type: multipart/mixed; boundary=b\n\n{part}");

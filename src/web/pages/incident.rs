@@ -139,6 +139,8 @@ pub struct Model<'a> {
     pub told: Vec<Told>,
     pub checks: Vec<Check>,
     pub before: Vec<Before>,
+    /// The rules among its alerts that are objectives, with a page of their own.
+    pub objectives: std::collections::BTreeSet<String>,
     pub now: Timestamp,
     pub reader: &'a Reader,
 }

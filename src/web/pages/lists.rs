@@ -32,7 +32,9 @@ fn state_flag(row: &Delivery, now: Timestamp) -> Markup {
         "dead" => flag(Tone::Page, "Gave up"),
         "discarded" => flag(Tone::Unknown, "Discarded"),
         "suppressed" => flag(Tone::Unknown, "Suppressed"),
-        _ if row.attempts > 0 => html! { (flag(Tone::Ticket, "Retrying")) " " span."small"."muted" { "next try " (number::time_seconds(row.due_at, now)) } },
+        _ if row.attempts > 0 => {
+            html! { (flag(Tone::Ticket, "Retrying")) " " span."small"."muted" { "next try " (number::time_seconds(row.due_at, now)) } }
+        }
         _ => flag(Tone::Info, "Pending"),
     }
 }
@@ -275,16 +277,45 @@ mod tests {
     #[test]
     fn hostile_text_is_inert_in_every_list() {
         let text = || HOSTILE.to_owned();
-        let delivery =
-            |state: &str| Delivery { id: text(), at: NOW, incident: text(), kind: text(), receiver: text(), state: state.into(), attempts: 2, due_at: NOW, error: text() };
+        let delivery = |state: &str| Delivery {
+            id: text(),
+            at: NOW,
+            incident: text(),
+            kind: text(),
+            receiver: text(),
+            state: state.into(),
+            attempts: 2,
+            due_at: NOW,
+            error: text(),
+        };
         let rows: Vec<Delivery> = ["pending", "delivered", "dead", "discarded", HOSTILE].into_iter().map(delivery).collect();
         let attempt = Attempt { at: NOW, outcome: text(), status: None, took: Span::seconds(1), detail: text() };
-        assert_inert(&render(NOW, |_| notifications(&Notifications { rows: rows.clone(), state: text(), receiver: text(), incident: text(), next: Some(text()), dead: 1, now: NOW })));
+        assert_inert(&render(NOW, |_| {
+            notifications(&Notifications {
+                rows: rows.clone(),
+                state: text(),
+                receiver: text(),
+                incident: text(),
+                next: Some(text()),
+                dead: 1,
+                now: NOW,
+            })
+        }));
         assert_inert(&render(NOW, |_| notification(&rows[0], &[attempt], HOSTILE, NOW)));
         assert_inert(&render(NOW, |reader| dead_letters(&rows, Some(HOSTILE), NOW, reader)));
-        let receiver = ReceiverRow { name: text(), kind: text(), target: text(), pending: 1, last_success: None, last_error: text(), paused_until: None };
+        let receiver = ReceiverRow {
+            name: text(),
+            kind: text(),
+            target: text(),
+            pending: 1,
+            last_success: None,
+            last_error: text(),
+            paused_until: None,
+        };
         assert_inert(&render(NOW, |reader| receivers(&[receiver], NOW, reader)));
         assert_inert(&render(NOW, |_| changes(&fixture::hostile_incident().changes, HOSTILE, NOW)));
-        assert_inert(&render(NOW, |_| audit(&[Act { at: NOW, who: text(), action: text(), thing: text(), source: text(), detail: text() }], Some(HOSTILE), NOW)));
+        assert_inert(&render(NOW, |_| {
+            audit(&[Act { at: NOW, who: text(), action: text(), thing: text(), source: text(), detail: text() }], Some(HOSTILE), NOW)
+        }));
     }
 }

@@ -150,7 +150,10 @@ pub fn rules(model: &Rules<'_>) -> Page {
     let phase = |name: &str| {
         let of: Vec<_> = model.alerts.iter().filter(|alert| alert.rule == name).collect();
         let worst = |phase: AlertPhase| of.iter().find(|alert| alert.phase == phase);
-        [AlertPhase::Firing, AlertPhase::Pending, AlertPhase::Unknown].into_iter().find_map(worst).map_or((AlertPhase::Ok, None), |alert| (alert.phase, alert.severity))
+        [AlertPhase::Firing, AlertPhase::Pending, AlertPhase::Unknown]
+            .into_iter()
+            .find_map(worst)
+            .map_or((AlertPhase::Ok, None), |alert| (alert.phase, alert.severity))
     };
     let body = html! {
         div.head {
@@ -241,7 +244,11 @@ pub struct Fact {
 /// What is known of how well telemetry, evaluation and delivery do.
 pub fn health(facts: &[Fact]) -> Page {
     let bad = facts.iter().filter(|fact| matches!(fact.tone, Tone::Page | Tone::Ticket)).count();
-    let heading = if bad == 0 { "Telemetry is well, as far as is known".to_owned() } else { format!("{bad} of {} checks need attention", facts.len()) };
+    let heading = if bad == 0 {
+        "Telemetry is well, as far as is known".to_owned()
+    } else {
+        format!("{bad} of {} checks need attention", facts.len())
+    };
     let body = html! {
         div.head { h1 data-live="heading" { (heading) } p.muted { "What figures rest on: what arrives, how late, and whether it is evaluated, stored and delivered." } }
         section.card aria-label="Checks" data-live="facts" {
@@ -265,16 +272,30 @@ mod tests {
     #[test]
     fn hostile_text_is_inert_in_silences_rules_and_health() {
         let text = || HOSTILE.to_owned();
-        let silence = Silence { id: text(), matchers: vec![text()], state: "active", starts: NOW, ends: NOW + Span::minutes(5), author: text(), comment: text(), holds: 1, in_rules: false };
+        let silence = Silence {
+            id: text(),
+            matchers: vec![text()],
+            state: "active",
+            starts: NOW,
+            ends: NOW + Span::minutes(5),
+            author: text(),
+            comment: text(),
+            holds: 1,
+            in_rules: false,
+        };
         assert_inert(&render(NOW, |reader| silences(&[silence], "active", NOW, reader)));
         let preview = Some(Preview { alerts: 1, pages: 1, named: vec![text()] });
-        assert_inert(&render(NOW, |reader| new_silence(&NewSilence { matchers: text(), lasts: text(), comment: text(), preview, reader, now: NOW })));
+        assert_inert(&render(NOW, |reader| {
+            new_silence(&NewSilence { matchers: text(), lasts: text(), comment: text(), preview, reader, now: NOW })
+        }));
         let mut slo = fixture::slo();
         slo.name = text();
         slo.place = Written { path: text(), line: 1, column: 1 };
         let set = RuleSet { revision: text(), slos: vec![slo], ..RuleSet::default() };
         let refused = vec![text()];
-        assert_inert(&render(NOW, |_| rules(&Rules { set: &set, since: None, refused: &refused, alerts: &[], evaluated_at: None, took: Span::ZERO, now: NOW })));
+        assert_inert(&render(NOW, |_| {
+            rules(&Rules { set: &set, since: None, refused: &refused, alerts: &[], evaluated_at: None, took: Span::ZERO, now: NOW })
+        }));
         assert_inert(&render(NOW, |_| source(HOSTILE, HOSTILE, Some(1))));
         assert_inert(&render(NOW, |_| health(&[Fact { name: "apps", tone: Tone::Ticket, word: "Silent", figure: text(), means: text() }])));
     }
@@ -283,7 +304,9 @@ mod tests {
     fn refused_rules_are_said_with_the_revision_that_stays() {
         let set = RuleSet { revision: "4f2c1a9bc".into(), ..RuleSet::default() };
         let refused = vec!["shop.rhai:3:1: error: no such metric".to_owned()];
-        let text = render(NOW, |_| rules(&Rules { set: &set, since: Some(NOW), refused: &refused, alerts: &[], evaluated_at: None, took: Span::ZERO, now: NOW }));
+        let text = render(NOW, |_| {
+            rules(&Rules { set: &set, since: Some(NOW), refused: &refused, alerts: &[], evaluated_at: None, took: Span::ZERO, now: NOW })
+        });
         assert!(text.contains("shop.rhai:3:1") && text.contains("4f2c1a9") && text.contains("stays in force"));
     }
 }

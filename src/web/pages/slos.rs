@@ -328,17 +328,20 @@ pub struct Overview<'a> {
 
 /// The executive view.
 pub fn overview(model: &Overview<'_>) -> Page {
-    let needs = |row: &Objective<'_>| row.status.state != AlertPhase::Ok || row.status.no_data || row.status.budget_remaining.is_some_and(|left| left <= 0.0);
+    let needs = |row: &Objective<'_>| {
+        row.status.state != AlertPhase::Ok || row.status.no_data || row.status.budget_remaining.is_some_and(|left| left <= 0.0)
+    };
     let attention = model.rows.iter().filter(|row| needs(row)).count();
     let firing = model.rows.iter().filter(|row| row.status.state == AlertPhase::Firing).count();
     let unknown = model.rows.iter().filter(|row| row.status.state == AlertPhase::Unknown || row.status.no_data).count();
     let gone = model.rows.iter().filter(|row| row.status.budget_remaining.is_some_and(|left| left <= 0.0)).count();
     let users: u64 = model.incidents.iter().map(|row| row.users).sum();
     let all = model.rows.len();
+    let need = |all: usize| if all == 1 { "1 objective needs".to_owned() } else { format!("{all} objectives need") };
     let heading = match (attention, users) {
         (0, 0) if all > 0 => format!("All {all} objectives are fine"),
-        (n, 0) => format!("{n} of {all} objectives need attention"),
-        (n, users) => format!("{n} of {all} objectives need attention; {} users are hit right now", number::count(users as f64)),
+        (n, 0) => format!("{n} of {} attention", need(all)),
+        (n, users) => format!("{n} of {} attention; {} users are hit right now", need(all), number::count(users as f64)),
     };
     let of = |loud: Severity| model.incidents.iter().filter(|row| row.severity == loud).count();
     let unacked = model.incidents.iter().filter(|row| row.status == Status::Open).count();
@@ -347,7 +350,7 @@ pub fn overview(model: &Overview<'_>) -> Page {
         dl.figures data-live="figures" {
             div { dt { "Users hit now" } dd { span.big { (number::count(users as f64)) } span.sub { "in open incidents; a user in two counts twice" } } }
             div { dt { "Objectives" } dd { span.big { (all - attention) " of " (all) " fine" } span.sub { (firing) " burning, " (gone) " exhausted, " (unknown) " unknown" } } }
-            div { dt { "Open incidents" } dd { a.big href="/" { (of(Severity::Page)) " pages, " (of(Severity::Ticket)) " tickets" } span.sub { (unacked) " not acknowledged" } } }
+            div { dt { "Open incidents" } dd { a.big href="/" { (plural(of(Severity::Page), "page")) ", " (plural(of(Severity::Ticket), "ticket")) } span.sub { (unacked) " not acknowledged" } } }
             div { dt { "Can we trust it" } dd {
                 @if model.silent.is_empty() { span.big { "All sources send" } span.sub { "see the strip above" } }
                 @else { span.big { (model.silent.len()) " silent" } span.sub { (Plain(&clip(&model.silent.join(", "), 80))) } }
@@ -381,6 +384,10 @@ pub fn overview(model: &Overview<'_>) -> Page {
     page.json = Some("/v1/slos".into());
     page.shape = model.rows.iter().map(|row| row.slo.name.as_str()).collect::<Vec<_>>().join(" ");
     page
+}
+
+fn plural(n: usize, word: &str) -> String {
+    format!("{n} {word}{}", if n == 1 { "" } else { "s" })
 }
 
 fn heat(model: &Overview<'_>) -> Markup {
@@ -448,7 +455,10 @@ mod tests {
         ];
         worst_first(&mut rows);
         let order: Vec<_> = rows.iter().map(|row| (row.status.severity, row.status.budget_remaining)).collect();
-        assert_eq!(order, [(Some(Severity::Page), Some(0.9)), (Some(Severity::Ticket), Some(0.5)), (None, None), (None, Some(-0.2)), (None, Some(0.9))]);
+        assert_eq!(
+            order,
+            [(Some(Severity::Page), Some(0.9)), (Some(Severity::Ticket), Some(0.5)), (None, None), (None, Some(-0.2)), (None, Some(0.9))]
+        );
         assert!(state_flag(&slo, &rows[2].status).into_string().contains("Unknown"));
         assert!(state_flag(&slo, &rows[3].status).into_string().contains("Exhausted"));
         assert!(state_flag(&slo, &rows[0].status).into_string().contains("Burning 35×"));
@@ -467,15 +477,38 @@ mod tests {
         let status = Arc::new(SloStatus { group, ..fixture::status() });
         let row = Objective { slo: &slo, status: status.clone() };
         assert_inert(&render(NOW, |_| {
-            list(&List { rows: vec![row.clone()], all: 1, state: HOSTILE.into(), owner: HOSTILE.into(), q: HOSTILE.into(), next: Some(HOSTILE.into()) })
+            list(&List {
+                rows: vec![row.clone()],
+                all: 1,
+                state: HOSTILE.into(),
+                owner: HOSTILE.into(),
+                q: HOSTILE.into(),
+                next: Some(HOSTILE.into()),
+            })
         }));
         assert_inert(&render(NOW, |_| {
             let overall = Arc::new(fixture::status());
-            detail(&Detail { slo: &slo, status: status.clone(), groups: vec![overall, status.clone()], drawing: Drawing::Failed(HOSTILE.into()), range: Range::Hour, incidents: vec![], now: NOW })
+            detail(&Detail {
+                slo: &slo,
+                status: status.clone(),
+                groups: vec![overall, status.clone()],
+                drawing: Drawing::Failed(HOSTILE.into()),
+                range: Range::Hour,
+                incidents: vec![],
+                now: NOW,
+            })
         }));
         assert_inert(&render(NOW, |_| {
             let heat = vec![(&slo, vec![(HOSTILE.to_owned(), Some(status.clone())), (HOSTILE.to_owned(), None)])];
-            overview(&Overview { rows: vec![row], heat, dimension: HOSTILE.into(), incidents: vec![], changes: fixture::hostile_incident().changes, silent: vec![HOSTILE.into()], now: NOW })
+            overview(&Overview {
+                rows: vec![row],
+                heat,
+                dimension: HOSTILE.into(),
+                incidents: vec![],
+                changes: fixture::hostile_incident().changes,
+                silent: vec![HOSTILE.into()],
+                now: NOW,
+            })
         }));
     }
 }

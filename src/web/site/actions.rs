@@ -96,7 +96,8 @@ pub async fn resolve(Take(state): Shared, Path(id): Path<String>, posted: Posted
 
 pub async fn silence(Take(state): Shared, posted: Posted) -> Response {
     let now = state.clock.now();
-    let matchers: Vec<String> = posted.field("matchers").lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    let matchers: Vec<String> =
+        posted.field("matchers").lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
     let again = format!(
         "/silences/new{}",
         crate::web::text::query(&[("m", &matchers.join("\n")), ("for", posted.field("for")), ("comment", posted.field("comment"))])
@@ -165,7 +166,11 @@ pub async fn test_receiver(Take(state): Shared, Path(name): Path<String>, posted
         crate::web::api::note(&mut tx, &posted.visitor, now, "test receiver", &format!("receiver {name}"), serde_json::json!({})).await?;
         tx.commit().await?;
         let tested = (state.test_receiver)(name.clone(), now).await?;
-        if tested.delivered { Ok(format!("{} took the test: {}", clip(&name, 80), tested.detail)) } else { Err(Problem::bad(tested.detail)) }
+        if tested.delivered {
+            Ok(format!("{} took the test: {}", clip(&name, 80), tested.detail))
+        } else {
+            Err(Problem::bad(tested.detail))
+        }
     };
     said("/receivers", result.await)
 }

@@ -72,7 +72,11 @@ fn write(incident: &Incident, entries: &[Entry]) -> String {
         line(format!("- resolved: {at} (lasted {})", number::duration(at - incident.opened_at)));
     }
     let impact = &incident.impact;
-    let users = if impact.affected_users == 0 { number::NOT_MEASURED.to_owned() } else { format!("{} (± 2 %)", number::exact(impact.affected_users as f64)) };
+    let users = if impact.affected_users == 0 {
+        number::NOT_MEASURED.to_owned()
+    } else {
+        format!("{} (± 2 %)", number::exact(impact.affected_users as f64))
+    };
     line(format!("- users hit: {users}; failed events: {}", number::exact(impact.bad_events)));
     line(format!("- budget spent in it: {}", number::signed_percent(impact.budget_consumed)));
     line(format!("- rules: {}\n", code(&incident.revision)));

@@ -19,7 +19,8 @@ use crate::web::state::State;
 const COLUMN_MAX: usize = 50;
 
 /// A mail's own rules: it may look as it likes, and do nothing.
-const MAIL_CSP: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
+const MAIL_CSP: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 
 /// Only mounted where there is an inbox.
 pub fn router() -> Router<Arc<State>> {
@@ -50,7 +51,8 @@ async fn page(site: Site) -> Response {
 }
 
 async fn raw(site: Site, Path(n): Path<String>) -> Response {
-    let found = inbox_of(&site.state).and_then(|inbox| n.parse().ok().and_then(|n| inbox.get(n)).ok_or_else(|| Problem::unknown("delivery", &n)));
+    let found =
+        inbox_of(&site.state).and_then(|inbox| n.parse().ok().and_then(|n| inbox.get(n)).ok_or_else(|| Problem::unknown("delivery", &n)));
     site.show(found.map(|delivery| inbox::raw(&delivery, site.now))).await
 }
 

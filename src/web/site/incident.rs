@@ -59,6 +59,7 @@ async fn read(site: &Site, id: &str, query: &Query) -> Result<Page, Problem> {
         slo: found.as_ref().map(|(slo, _, status)| (*slo, status.as_deref())),
         entries: entries(&incident, &events, &deliveries),
         told: told(&snapshot, &incident, &deliveries),
+        objectives: incident.members.iter().map(|member| &member.rule).filter(|rule| snapshot.rules.slo(rule).is_some()).cloned().collect(),
         incident: &incident,
         drawing,
         range,
@@ -167,8 +168,14 @@ async fn draw(site: &Site, incident: &Incident, slo: &Slo, group: &Labels, range
         .iter()
         .map(|change| Marker { at: change.at, glyph: change_glyph(change.kind), text: plain_change(change) })
         .collect();
-    if let Some(paged) = deliveries.iter().filter(|row| row.kind == "opened" && row.state == "delivered").filter_map(|row| row.finished_at).min() {
-        markers.push(Marker { at: paged, glyph: '▲', text: if incident.severity == Severity::Page { "paged".into() } else { "told".into() } });
+    if let Some(paged) =
+        deliveries.iter().filter(|row| row.kind == "opened" && row.state == "delivered").filter_map(|row| row.finished_at).min()
+    {
+        markers.push(Marker {
+            at: paged,
+            glyph: '▲',
+            text: if incident.severity == Severity::Page { "paged".into() } else { "told".into() },
+        });
     }
     markers.extend(incident.acknowledged_at.map(|at| Marker { at, glyph: '✓', text: "acknowledged".into() }));
     markers.extend(incident.resolved_at.map(|at| Marker { at, glyph: '●', text: "resolved".into() }));
@@ -179,7 +186,15 @@ async fn draw(site: &Site, incident: &Incident, slo: &Slo, group: &Labels, range
 
 /// History, deliveries and changes as one list, newest first.
 pub fn entries(incident: &Incident, events: &[EventRow], deliveries: &[OutboxRow]) -> Vec<Entry> {
-    let entry = |at, icon, tone, what: &str, said: &str| Entry { at, icon, tone, what: what.into(), said: said.into(), who: String::new(), url: None };
+    let entry = |at, icon, tone, what: &str, said: &str| Entry {
+        at,
+        icon,
+        tone,
+        what: what.into(),
+        said: said.into(),
+        who: String::new(),
+        url: None,
+    };
     let mut entries: Vec<Entry> = Vec::new();
     for event in events {
         let loud = Tone::from(incident.severity);
@@ -208,7 +223,9 @@ pub fn entries(incident: &Incident, events: &[EventRow], deliveries: &[OutboxRow
         let at = row.finished_at.unwrap_or(row.created_at);
         let name = format!("{} ({})", row.receiver, row.kind);
         entries.push(match row.state.as_str() {
-            "delivered" if row.kind == "opened" && incident.severity == Severity::Page => entry(at, Icon::Page, Some(Tone::Page), "Told", &name),
+            "delivered" if row.kind == "opened" && incident.severity == Severity::Page => {
+                entry(at, Icon::Page, Some(Tone::Page), "Told", &name)
+            }
             "delivered" => entry(at, Icon::Info, Some(Tone::Info), "Told", &name),
             "dead" => entry(at, Icon::Page, Some(Tone::Page), "Gave up telling", &format!("{name}: {}", row.last_error)),
             "discarded" | "suppressed" => entry(at, Icon::Unknown, Some(Tone::Unknown), "Not told", &format!("{name}: {}", row.last_error)),
@@ -294,13 +311,19 @@ fn checks(snapshot: &Snapshot, incident: &Incident, drawing: &Drawing) -> Vec<Ch
         _ => check(false, format!("silent: {}", snapshot.silent_apps.join(", "))),
     });
     let sampling = incident.changes.iter().any(|change| change.kind == ChangeKind::Sampling);
-    checks.push(check(!sampling, if sampling { "a sampling change near its start".into() } else { "no sampling change reported near its start".into() }));
+    checks.push(check(
+        !sampling,
+        if sampling { "a sampling change near its start".into() } else { "no sampling change reported near its start".into() },
+    ));
     if incident.impact.affected_users > 0 {
         let users = incident.impact.affected_users;
         checks.push(check(users > 2, format!("{} distinct {}", number::exact(users as f64), if users == 1 { "user" } else { "users" })));
     }
     if snapshot.folded > 0 {
-        checks.push(Check { tone: Tone::Info, said: format!("{} values folded into __other__; totals are exact", number::count(snapshot.folded as f64)) });
+        checks.push(Check {
+            tone: Tone::Info,
+            said: format!("{} values folded into __other__; totals are exact", number::count(snapshot.folded as f64)),
+        });
     }
     checks
 }

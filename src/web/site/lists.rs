@@ -55,7 +55,13 @@ pub async fn notification(site: Site, Path(id): Path<String>) -> Response {
         let tried: Vec<Attempt> = attempts::list(&mut tx, &id)
             .await?
             .into_iter()
-            .map(|attempt| Attempt { at: attempt.at, outcome: attempt.outcome, status: attempt.status, took: Span(attempt.took_ms), detail: attempt.detail })
+            .map(|attempt| Attempt {
+                at: attempt.at,
+                outcome: attempt.outcome,
+                status: attempt.status,
+                took: Span(attempt.took_ms),
+                detail: attempt.detail,
+            })
             .collect();
         Ok(pages::notification(&delivery(&row), &tried, &said(&row.payload), site.now))
     };

@@ -52,9 +52,20 @@ pub async fn silences(site: Site, query: Query) -> Response {
         for row in stored::list(&mut tx).await? {
             let matchers: Vec<String> = serde_json::from_str(&row.matchers).unwrap_or_default();
             let state = state_of(&row, site.now);
-            let holds = if state == "active" { read_matchers(&matchers).map_or(0, |conditions| preview(&snapshot, &conditions).alerts) } else { 0 };
+            let holds =
+                if state == "active" { read_matchers(&matchers).map_or(0, |conditions| preview(&snapshot, &conditions).alerts) } else { 0 };
             let ends = row.expired_at.unwrap_or(row.ends_at).min(row.ends_at);
-            rows.push(Silence { id: row.id, matchers, state, starts: row.starts_at, ends, author: row.author, comment: row.comment, holds, in_rules: false });
+            rows.push(Silence {
+                id: row.id,
+                matchers,
+                state,
+                starts: row.starts_at,
+                ends,
+                author: row.author,
+                comment: row.comment,
+                holds,
+                in_rules: false,
+            });
         }
         rows.extend(snapshot.rules.silences.iter().map(|one| Silence {
             id: one.name.clone(),
@@ -146,7 +157,9 @@ pub async fn source(site: Site, Path(path): Path<String>, query: Query) -> Respo
     let page = async {
         let snapshot = site.state.snapshot.load_full();
         let mut tx = site.state.store.read().await?;
-        let row = rule_sets::get(&mut tx, &snapshot.rules.revision).await?.ok_or_else(|| Problem::unknown("revision", &snapshot.rules.revision))?;
+        let row = rule_sets::get(&mut tx, &snapshot.rules.revision)
+            .await?
+            .ok_or_else(|| Problem::unknown("revision", &snapshot.rules.revision))?;
         let files: BTreeMap<String, String> = serde_json::from_str(&row.files).unwrap_or_default();
         let text = files.get(&path).ok_or_else(|| Problem::unknown("rule file", &path))?;
         Ok(pages::source(&path, text, query.get("line").and_then(|line| line.parse().ok())))
@@ -173,25 +186,46 @@ async fn read_health(site: &Site) -> Result<Page, Problem> {
         figure,
         means: means.into(),
     };
-    let unknown = |name, means: &str| Fact { name, tone: Tone::Unknown, word: "Unknown", figure: number::NOT_MEASURED.into(), means: means.into() };
+    let unknown =
+        |name, means: &str| Fact { name, tone: Tone::Unknown, word: "Unknown", figure: number::NOT_MEASURED.into(), means: means.into() };
     let mut facts = Vec::new();
     facts.push(match snapshot.watermark {
-        Some(to) => fact("measured to", now - to <= fresh, format!("{} ago", number::ago(to, now)), "alerts follow this, not the clock; when it stands still they keep their state"),
+        Some(to) => fact(
+            "measured to",
+            now - to <= fresh,
+            format!("{} ago", number::ago(to, now)),
+            "alerts follow this, not the clock; when it stands still they keep their state",
+        ),
         None => unknown("measured to", "no bucket is complete yet"),
     });
     facts.push(match snapshot.evaluated_at {
-        Some(at) => fact("evaluation", now - at <= fresh + Span::MINUTE, format!("{} ago, took {}", number::ago(at, now), number::duration(snapshot.took)), "every rule is asked when a bucket closes"),
+        Some(at) => fact(
+            "evaluation",
+            now - at <= fresh + Span::MINUTE,
+            format!("{} ago, took {}", number::ago(at, now), number::duration(snapshot.took)),
+            "every rule is asked when a bucket closes",
+        ),
         None => unknown("evaluation", "nothing has been evaluated yet"),
     });
     facts.push(match snapshot.events_late {
-        Some(late) => fact("lateness (P95)", late <= config.settle, number::duration(late), "events that come later than `aggregation.settle` change figures after the fact"),
+        Some(late) => fact(
+            "lateness (P95)",
+            late <= config.settle,
+            number::duration(late),
+            "events that come later than `aggregation.settle` change figures after the fact",
+        ),
         None => unknown("lateness (P95)", "no event has come yet"),
     });
     let silent = &snapshot.silent_apps;
     let figure = if silent.is_empty() { "every app that should send does".into() } else { silent.join(", ") };
     facts.push(fact("silent apps", silent.is_empty(), figure, "what they would have sent is not measured; their alerts keep their state"));
     let room = (snapshot.series as f64) < 0.9 * config.series_max as f64;
-    facts.push(fact("series", room, format!("{} of {}", number::exact(snapshot.series as f64), number::exact(config.series_max as f64)), "beyond the limit values fold into __other__; totals stay exact"));
+    facts.push(fact(
+        "series",
+        room,
+        format!("{} of {}", number::exact(snapshot.series as f64), number::exact(config.series_max as f64)),
+        "beyond the limit values fold into __other__; totals stay exact",
+    ));
     facts.push(fact("folded", snapshot.folded == 0, number::exact(snapshot.folded as f64), "events whose values stand as __other__"));
     let waited = counts.oldest.map(|at| now - at);
     facts.push(fact(

@@ -46,14 +46,18 @@ pub async fn sign_in_with(site: Site, connect: Option<axum::Extension<ConnectInf
     let source = connect.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.0.ip());
     let refuse = |status: StatusCode, why: &str| (status, pages::bare(now).render(pages::sign_in(&form.next, Some(why)))).into_response();
     if let Some(wait) = state.failures.wait(source, now) {
-        return refuse(StatusCode::TOO_MANY_REQUESTS, &format!("Too many wrong tokens from this address. Try again in {}.", number::duration(wait)));
+        return refuse(
+            StatusCode::TOO_MANY_REQUESTS,
+            &format!("Too many wrong tokens from this address. Try again in {}.", number::duration(wait)),
+        );
     }
     let Some(token) = session::find(&state.config.server.tokens, form.token.trim()) else {
         state.failures.note(source, now);
         return refuse(StatusCode::UNAUTHORIZED, "This token is not known here.");
     };
     info!(user = token.name, "signed in");
-    let cookie = set_cookie(session::COOKIE, &session::open(&state.session_key, token, now), session::LASTS.millis() / 1_000, secure(state));
+    let cookie =
+        set_cookie(session::COOKIE, &session::open(&state.session_key, token, now), session::LASTS.millis() / 1_000, secure(state));
     let mut response = Redirect::to(inside(&form.next)).into_response();
     response.headers_mut().append(header::SET_COOKIE, cookie);
     response

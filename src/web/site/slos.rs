@@ -63,7 +63,11 @@ pub async fn one(site: Site, Path(name): Path<String>, query: Query) -> Response
 async fn detail(site: &Site, snapshot: &Snapshot, slo: &Slo, query: &Query) -> Result<Page, Problem> {
     let wanted: Labels = slo.by.iter().filter_map(|name| Some((name.clone(), query.get(name)?.to_owned()))).collect();
     let mut groups = rows_of(snapshot, slo);
-    let status = groups.iter().find(|status| status.group == wanted).cloned().ok_or_else(|| Problem::unknown("group", &pages::group_words(&wanted)))?;
+    let status = groups
+        .iter()
+        .find(|status| status.group == wanted)
+        .cloned()
+        .ok_or_else(|| Problem::unknown("group", &pages::group_words(&wanted)))?;
     if groups.len() > 1 {
         let mut rest: Vec<Objective<'_>> = groups.drain(1..).map(|status| Objective { slo, status }).collect();
         worst_first(&mut rest);
@@ -128,7 +132,8 @@ fn heat<'a>(snapshot: &'a Snapshot, rows: &[Objective<'a>]) -> (String, Heat<'a>
         *shared.entry(&row.slo.by[0]).or_default() += 1;
     }
     let Some((dimension, _)) = shared.into_iter().max_by_key(|(_, count)| *count) else { return (String::new(), Vec::new()) };
-    let chosen: Vec<&'a Slo> = rows.iter().map(|row| row.slo).filter(|slo| slo.by.len() == 1 && slo.by[0] == dimension).take(HEAT_MAX).collect();
+    let chosen: Vec<&'a Slo> =
+        rows.iter().map(|row| row.slo).filter(|slo| slo.by.len() == 1 && slo.by[0] == dimension).take(HEAT_MAX).collect();
     // The values with the most traffic over all, in the order of their names.
     let mut traffic: std::collections::BTreeMap<String, f64> = std::collections::BTreeMap::new();
     for status in snapshot.slos.iter().filter(|status| chosen.iter().any(|slo| slo.name == status.slo)) {

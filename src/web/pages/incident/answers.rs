@@ -99,7 +99,7 @@ fn since(model: &Model<'_>) -> Markup {
                 }
                 "; "
             }
-            @if incident.impact.budget_consumed > 0.0 { (number::signed_percent(incident.impact.budget_consumed)) " of it went in this; " }
+            @if incident.impact.budget_consumed > 0.0 { (number::signed_percent(incident.impact.budget_consumed)) " of the budget spent in it; " }
             "opened " (number::time_seconds(incident.opened_at, model.now))
         }
     }

@@ -100,7 +100,8 @@ pub(super) fn alerts(model: &Model<'_>) -> Markup {
                 @for member in members.iter().take(50) {
                     li {
                         span {
-                            a href={ "/slos/" (segment(&member.rule)) } { (Plain(&clip(&member.rule, 80))) } br;
+                            @let href = if model.objectives.contains(&member.rule) { format!("/slos/{}", segment(&member.rule)) } else { "/rules".into() };
+                            a href=(href) { (Plain(&clip(&member.rule, 80))) } br;
                             span.muted { (Plain(&clip(&member.summary, 160))) " · " (number::time(member.started_at, model.now)) }
                         }
                         @if member.firing { (flag(Tone::from(member.severity), "Firing")) } @else { (flag(Tone::Fine, "Ended")) }
