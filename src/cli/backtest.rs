@@ -4,6 +4,7 @@ mod data;
 mod plot;
 mod report;
 mod simulation;
+mod stored;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,7 +36,7 @@ use simulation::Plan;
 pub struct Backtest {
     /// The rules folder [default: rules.path of the configuration]
     pub path: Option<PathBuf>,
-    /// Start: RFC 3339, or like -30d so long before now (with --data: before its end) [default with --data: its first bucket]
+    /// Start: RFC 3339, or like -30d so long before now (with --data: before its end) [default: 30 days before --to; with --data: its first bucket]
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub from: Option<When>,
     /// End, written like --from [default: now; with --data: the end of its last bucket]
@@ -78,7 +79,7 @@ pub fn run(args: &Backtest, context: &Context) -> Outcome {
     let (set, program) = usable(loaded, &shown, args.slo.as_deref())?;
     let history = match &args.data {
         Some(path) => file(args, path, &config, &set)?,
-        None => return Err(Failure::usage(anyhow::anyhow!("--data is missing"))),
+        None => stored::read(args, context, &config, &set)?,
     };
     let History { from, to, .. } = history;
     if from >= to {
