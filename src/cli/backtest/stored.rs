@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Backtest, History};
+use super::{Backtest, History, limits};
 use crate::cli::aggregates::store_failure;
 use crate::cli::exit::Failure;
 use crate::cli::output::{self, Progress};
@@ -27,20 +27,23 @@ const USUAL: Span = Span::days(29);
 const SLACK: Span = Span::seconds(2);
 
 /// Reads what a run needs. The daemon may run or not; nothing is written.
-pub fn read(args: &Backtest, context: &Context, config: &Config, set: &RuleSet) -> Result<History, Failure> {
+pub fn read(args: &Backtest, context: &Context, config: &Config, sets: &[Arc<RuleSet>]) -> Result<History, Failure> {
     logging::start(&context.environment, logging::Level::Warn);
     let now = context.clock.now();
     let bucket = config.aggregation.bucket;
     let to = args.to.map_or(now.floor(bucket), |when| when.resolve(now));
     let from = args.from.map_or(to - DEFAULT, |when| when.resolve(now));
-    let probe = Evaluator::new(Arc::new(set.clone()), Settings { bucket, delays: Default::default() }, from, from);
-    let usual = if set.alerts.is_empty() { Span::ZERO } else { USUAL };
-    let start = (from - probe.reach().max(usual)).floor(Span::HOUR);
-    let limits = set.limits();
+    let reach = |set: &Arc<RuleSet>| {
+        let evaluator = Evaluator::new(set.clone(), Settings { bucket, delays: Default::default() }, from, from);
+        evaluator.reach().max(if set.alerts.is_empty() { Span::ZERO } else { USUAL })
+    };
+    let start = (from - sets.iter().map(reach).max().unwrap_or(Span::ZERO)).floor(Span::HOUR);
+    let limits = limits(sets);
     client::block_on(async {
         let store = Store::open_existing(&config.database.url, now).await.map_err(store_failure)?;
         let place = store.place().to_string();
-        let mut filling = Filling { bucket, archive: MemoryArchive::new(bucket), ids: Vec::new(), limits: &limits, progress: Progress::default() };
+        let mut filling =
+            Filling { bucket, archive: MemoryArchive::new(bucket), ids: Vec::new(), limits: &limits, progress: Progress::default() };
         let kept = [config.retention.bucket, config.retention.rollup_5m].map(|kept| (now - kept).ceil(Span::HOUR));
         let uptime = filling.read(&store, (start, to), kept).await.map_err(store_failure)?;
         let Filling { mut archive, .. } = filling;
