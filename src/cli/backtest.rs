@@ -1,10 +1,13 @@
 //! `burnwatch backtest`: what the rules would have done over stored history, without side effects.
 
+mod against;
 mod data;
 mod plot;
 mod report;
 mod simulation;
+mod stored;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,14 +19,16 @@ use super::when::When;
 use super::{Context, check, output};
 use crate::config::Config;
 use crate::domain::archive::MemoryArchive;
+use crate::domain::cell::Limit;
 use crate::domain::keyed::KeyedHash;
+use crate::domain::metric::Metric;
 use crate::domain::redact::Redactor;
 use crate::domain::rows::Reader;
 use crate::domain::rule::{RuleSet, Sli};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Span, Timestamp};
 use crate::rules::{self, Level, Loaded, Program};
 use plot::Samples;
-use simulation::Plan;
+use simulation::{Found, Plan};
 
 /// `backtest`
 #[derive(Debug, Args)]
@@ -35,7 +40,7 @@ use simulation::Plan;
 pub struct Backtest {
     /// The rules folder [default: rules.path of the configuration]
     pub path: Option<PathBuf>,
-    /// Start: RFC 3339, or like -30d so long before now (with --data: before its end) [default with --data: its first bucket]
+    /// Start: RFC 3339, or like -30d so long before now (with --data: before its end) [default: 30 days before --to; with --data: its first bucket]
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub from: Option<When>,
     /// End, written like --from [default: now; with --data: the end of its last bucket]
@@ -47,7 +52,7 @@ pub struct Backtest {
     /// Only this SLO
     #[arg(long, value_name = "NAME")]
     pub slo: Option<String>,
-    /// Compare with the rules of another revision
+    /// Compare with the rules of another git revision
     #[arg(long, value_name = "REV")]
     pub against: Option<String>,
     /// Print one JSON object
@@ -71,34 +76,70 @@ struct History {
     shown: String,
 }
 
+/// A loaded rule set.
+struct Rules {
+    set: Arc<RuleSet>,
+    program: Program,
+}
+
 /// Runs `backtest`.
 pub fn run(args: &Backtest, context: &Context) -> Outcome {
     let config = context.tool_config()?;
     let (loaded, shown) = check::load(args.path.as_deref(), &config)?;
-    let (set, program) = usable(loaded, &shown, args.slo.as_deref())?;
+    let rules = usable(loaded, &shown, args.slo.as_deref())?;
+    let other = match &args.against {
+        None => None,
+        Some(revision) => {
+            let (files, commit) = against::files(args.path.as_deref().unwrap_or(&config.rules.path), revision)?;
+            Some((usable(check::load_files(&files, &config), &commit, None)?, commit))
+        }
+    };
+    let sets: Vec<Arc<RuleSet>> =
+        std::iter::once(&rules).chain(other.iter().map(|(rules, _)| rules)).map(|rules| rules.set.clone()).collect();
     let history = match &args.data {
-        Some(path) => file(args, path, &config, &set)?,
-        None => return Err(Failure::usage(anyhow::anyhow!("--data is missing"))),
+        Some(path) => file(args, path, &config, &sets)?,
+        None => stored::read(args, context, &config, &sets)?,
     };
     let History { from, to, .. } = history;
     if from >= to {
         return Err(Failure::usage(anyhow::anyhow!("there is nothing to evaluate from {from} to {to}")));
     }
+    let mut samples = args.plot.as_ref().map(|_| Samples::new(from, to));
+    let found = simulate(args, &rules, &history, config.aggregation.bucket, samples.as_mut());
+    if let (Some(path), Some(samples)) = (&args.plot, &samples) {
+        std::fs::write(path, samples.draw(&found)).map_err(|error| cannot(error, "write", path))?;
+    }
+    let then = other.as_ref().map(|(rules, commit)| (simulate(args, rules, &history, config.aggregation.bucket, None), commit));
+    if args.json {
+        let mut object = report::json(&found);
+        if let Some((then, commit)) = &then {
+            object["against"] = report::json(then);
+            object["against"]["revision"] = commit.as_str().into();
+        }
+        return output::say(&object.to_string());
+    }
+    report::print(&found, &history.shown)?;
+    match &then {
+        Some((then, commit)) => output::say("").and_then(|()| against::print(&found, then, commit)),
+        None => Ok(()),
+    }
+}
+
+fn simulate(args: &Backtest, rules: &Rules, history: &History, bucket: Span, mut samples: Option<&mut Samples>) -> Found {
     let plan = Plan {
-        rules: Arc::new(set),
-        program: &program,
+        rules: rules.set.clone(),
+        program: &rules.program,
         only: args.slo.as_deref(),
-        archive: history.archive,
-        bucket: config.aggregation.bucket,
-        from,
-        to,
+        archive: history.archive.clone(),
+        bucket,
+        from: history.from,
+        to: history.to,
         start: history.start,
         up: &*history.up,
     };
-    let mut samples = args.plot.as_ref().map(|_| Samples::new(from, to));
     let mut progress = Progress::default();
     let found = simulation::run(&plan, &mut |t, evaluator| {
-        progress.at(|| format!("evaluating {t}, until {to}"));
+        progress.at(|| format!("evaluating {t}, until {}", plan.to));
         if let Some(samples) = &mut samples {
             samples.take(t, evaluator);
         }
@@ -107,14 +148,20 @@ pub fn run(args: &Backtest, context: &Context) -> Outcome {
     for (rule, error) in &found.failures {
         output::complain(&format!("warning: rule `{}` failed: {}", output::plain(rule), output::plain(error)));
     }
-    if let (Some(path), Some(samples)) = (&args.plot, &samples) {
-        std::fs::write(path, samples.draw(&found)).map_err(|error| cannot(error, "write", path))?;
+    found
+}
+
+/// The limits that any of these rule sets names, by metric.
+fn limits(sets: &[Arc<RuleSet>]) -> BTreeMap<Metric, Vec<Limit>> {
+    let mut limits: BTreeMap<Metric, Vec<Limit>> = BTreeMap::new();
+    for (metric, more) in sets.iter().flat_map(|set| set.limits()) {
+        limits.entry(metric).or_default().extend(more);
     }
-    if args.json { output::say(&report::json(&found).to_string()) } else { report::print(&found, &history.shown) }
+    limits
 }
 
 /// The rule set, or a report of what is wrong with it.
-fn usable(loaded: Loaded, shown: &str, slo: Option<&str>) -> Result<(RuleSet, Program), Failure> {
+fn usable(loaded: Loaded, shown: &str, slo: Option<&str>) -> Result<Rules, Failure> {
     let Some(set) = loaded.set else {
         let errors: Vec<_> = loaded.problems.into_iter().filter(|problem| problem.level == Level::Error).collect();
         rules::report(&errors).lines().for_each(|line| output::complain(&output::plain(line)));
@@ -122,11 +169,12 @@ fn usable(loaded: Loaded, shown: &str, slo: Option<&str>) -> Result<(RuleSet, Pr
         output::complain(&format!("{shown}: {count} error{}; nothing was loaded", if count == 1 { "" } else { "s" }));
         return Err(Failure::said(Code::NotFine));
     };
-    match slo {
-        None => Ok((set, loaded.program)),
-        Some(name) if set.slo(name).is_some() => Ok((only(set, name), loaded.program)),
-        Some(name) => Err(Failure::not_fine(anyhow::anyhow!("there is no SLO `{name}` in {shown}"))),
-    }
+    let set = match slo {
+        None => set,
+        Some(name) if set.slo(name).is_some() => only(set, name),
+        Some(name) => return Err(Failure::not_fine(anyhow::anyhow!("there is no SLO `{name}` in {shown}"))),
+    };
+    Ok(Rules { set: Arc::new(set), program: loaded.program })
 }
 
 /// A rule set of one SLO, and what it is made of.
@@ -145,12 +193,12 @@ fn only(mut set: RuleSet, name: &str) -> RuleSet {
 }
 
 /// History from a file of aggregate rows.
-fn file(args: &Backtest, path: &Path, config: &Config, set: &RuleSet) -> Result<History, Failure> {
+fn file(args: &Backtest, path: &Path, config: &Config, sets: &[Arc<RuleSet>]) -> Result<History, Failure> {
     let bucket = config.aggregation.bucket;
     let redactor = Redactor::new(config.privacy.redact, &config.privacy.redact_patterns).map_err(Failure::usage)?;
     // Nothing of a user outlives this process, so any key will do.
     let reader = Reader::new(bucket, &config.aggregation.dimensions, KeyedHash::new([0; 16]), redactor);
-    let limits = set.limits();
+    let limits = limits(sets);
     let size = std::fs::metadata(path).map_err(|error| cannot(error, "read", path))?.len();
     let mut progress = Progress::default();
     let reading = data::Reading { reader: &reader, bucket, limits: &limits };

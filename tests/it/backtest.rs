@@ -365,3 +365,28 @@ fn a_person_gets_tables_and_a_picture() {
     let picture = std::fs::read_to_string(bench.folder.path().join("picture.svg")).unwrap();
     assert!(picture.starts_with("<svg") && picture.contains("class=\"page\"") && picture.contains("<polyline"), "{picture}");
 }
+
+#[test]
+fn two_revisions_of_the_rules_are_compared() {
+    let mut bench = Bench::new(&slo("a", r#"page(#{ long: "1h", short: "5m", factor: 14.4 })"#));
+    for minute in 0..200 {
+        bench.requests(minute, "a", 100, if (100..110).contains(&minute) { 20 } else { 0 });
+    }
+    let git = |args: &[&str]| {
+        let mut command = Command::new("git");
+        command.current_dir(bench.folder.path()).args(["-c", "user.name=t", "-c", "user.email=t@example.com"]).args(args);
+        command.env_remove("GIT_DIR").env_remove("GIT_WORK_TREE").env_remove("GIT_INDEX_FILE");
+        assert!(command.output().unwrap().status.success(), "{args:?}");
+    };
+    git(&["init", "-q"]);
+    git(&["add", "rules"]);
+    git(&["commit", "-q", "-m", "first"]);
+    std::fs::write(bench.folder.path().join("rules/rules.rhai"), slo("a", r#"page(#{ long: "1h", short: "5m", factor: 50 })"#)).unwrap();
+    let found = bench.json(&["--against", "HEAD"]);
+    assert_eq!((alerts(&found).len(), alerts(&found["against"]).len()), (0, 1));
+    assert_eq!(found["against"]["revision"].as_str().map(str::len), Some(40));
+    let text = String::from_utf8(bench.command(&["--against", "HEAD"]).stdout).unwrap();
+    assert!(text.contains("gone"), "{text}");
+    let none = bench.command(&["--against=--output=x"]);
+    assert_eq!(none.status.code(), Some(1), "{}", String::from_utf8_lossy(&none.stderr));
+}

@@ -52,7 +52,7 @@ fn tier() -> impl Strategy<Value = Tier> {
     (
         1_i64..40,
         1_i64..40,
-        1_i64..90,
+        prop_oneof![1_i64..90, (1_i64..9).prop_map(|whole| whole * 10)],
         any::<bool>(),
         prop_oneof![3 => Just(0_i64), 1 => 1_i64..8],
         prop_oneof![3 => Just(0_i64), 1 => 1_i64..8],
@@ -70,7 +70,13 @@ fn tier() -> impl Strategy<Value = Tier> {
 }
 
 fn slo() -> impl Strategy<Value = Slo> {
-    (10_i64..100, 40_i64..200, any::<bool>(), prop_oneof![2 => Just(0_i64), 1 => 1_i64..60], prop::collection::vec(tier(), 1..4))
+    (
+        prop_oneof![10_i64..100, Just(10)],
+        40_i64..200,
+        any::<bool>(),
+        prop_oneof![2 => Just(0_i64), 1 => 1_i64..60],
+        prop::collection::vec(tier(), 1..4),
+    )
         .prop_map(|(budget, window, by_region, min_events, tiers)| Slo { budget, window, by_region, min_events, tiers })
 }
 
@@ -92,9 +98,21 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
                     if kind == 0 || (kind == 1 && region == "us") {
                         continue;
                     }
-                    let raw = if kind == 2 { 0 } else { total + random(5) };
+                    // 4: shares that meet a factor exactly.
+                    let raw = match kind {
+                        2 => 0,
+                        4 => 100,
+                        _ => total + random(5),
+                    };
                     let weight = if kind == 3 { 100 + 25 * random(20) } else { 100 };
-                    let raw_bad = raw * (if kind >= 5 { share * 3 } else { share / 6 }).min(100) / 100;
+                    let raw_bad = raw
+                        * (match kind {
+                            4 => share / 4,
+                            5.. => share * 3,
+                            _ => share / 6,
+                        })
+                        .min(100)
+                        / 100;
                     let sum = Sum {
                         total: i128::from(raw * weight),
                         bad: i128::from(raw_bad * weight),

@@ -2,5 +2,6 @@
 
 mod backtest;
 mod backtest_oracle;
+mod backtest_stored;
 mod postgres;
 mod store;

@@ -170,7 +170,7 @@ fn length(from: Timestamp, to: Option<Timestamp>, end: Timestamp) -> String {
 }
 
 /// A length of time in its two largest units.
-fn rough(span: Span) -> String {
+pub fn rough(span: Span) -> String {
     let minutes = span.0 / 60_000;
     match (minutes / 1440, minutes / 60 % 24, minutes % 60) {
         (0, 0, 0) => format!("{}s", span.0 / 1000),
