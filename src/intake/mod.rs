@@ -8,6 +8,7 @@ mod body;
 mod cors;
 pub mod enrich;
 mod limits;
+pub mod reading;
 pub mod reason;
 pub mod rum;
 mod serve;

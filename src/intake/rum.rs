@@ -5,38 +5,19 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use smallvec::SmallVec;
-
 use super::Settings;
 use super::enrich::Enrichment;
+use super::reading::{CUSTOM_MAX, DURATION_MAX, Decoded, Reading, hard_or_soft, lower, method_name, status_class, trace_id, within};
 use super::reason::{Reason, Refusal};
-use crate::config::OptOut;
-use crate::domain::event::{Batch, Event, Repeat, Source, event_time, weight_of};
+use crate::domain::event::{Batch, Event, Source, event_time, weight_of};
 use crate::domain::fingerprint::fingerprint;
 use crate::domain::json::{Text, Texts};
 use crate::domain::keyed::Purpose;
 use crate::domain::metric::{Metric, Vital};
-use crate::domain::redact::cut;
 use crate::domain::route_template::host_of;
 use crate::domain::time::Timestamp;
-
-/// The largest duration in milliseconds and the largest value of a custom metric that can be true.
-const DURATION_MAX: f64 = 3_600_000.0;
-const CUSTOM_MAX: f64 = 1e12;
-
-/// What a request's body says.
-#[derive(Debug, Default)]
-pub struct Decoded<'a> {
-    pub batches: Vec<Batch<'a>>,
-    /// Events that do not count, by index over all events of the request.
-    pub rejected: Vec<(usize, Reason)>,
-    /// How many events there were.
-    pub events: usize,
-    /// Fields out of which something personal was taken, one entry each time.
-    pub redacted: SmallVec<[&'static str; 4]>,
-}
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 /// Decodes a body that arrived at `now`.
 pub fn decode<'a>(body: &'a [u8], settings: &Settings, from: &'a Enrichment, now: Timestamp) -> Result<Decoded<'a>, Refusal> {
@@ -45,11 +26,11 @@ pub fn decode<'a>(body: &'a [u8], settings: &Settings, from: &'a Enrichment, now
     if !bodies.is_empty() && bodies.iter().all(|body| body.app.is_none()) {
         return Err(Refusal::Shape("there is no `app`".into()));
     }
-    let mut decoder = Decoder { settings, from, now, decoded: Decoded::default() };
+    let mut reading = Reading::new(settings, from, now);
     for body in bodies {
-        decoder.body(body);
+        reading.body(body);
     }
-    Ok(decoder.decoded)
+    Ok(reading.decoded)
 }
 
 /// A body as it is written, its events read as far as possible.
@@ -135,13 +116,6 @@ fn malformed(error: serde_json::Error) -> Reason {
     Reason::Malformed(error.to_string().chars().take(160).collect())
 }
 
-struct Decoder<'a, 's> {
-    settings: &'s Settings,
-    from: &'a Enrichment,
-    now: Timestamp,
-    decoded: Decoded<'a>,
-}
-
 /// What the events of one body share.
 struct Shared<'a> {
     app: Cow<'a, str>,
@@ -152,7 +126,7 @@ struct Shared<'a> {
     sent_at: Option<f64>,
 }
 
-impl<'a> Decoder<'a, '_> {
+impl<'a> Reading<'a, '_> {
     fn body(&mut self, mut body: Read<'a>) {
         let first = self.decoded.events;
         let events = std::mem::take(&mut body.events);
@@ -183,7 +157,7 @@ impl<'a> Decoder<'a, '_> {
         let fields = body.fields;
         let app = self.clean("app", Some(app));
         let hash = &self.settings.hash;
-        let keep_ids = self.keep_ids(&fields)?;
+        let keep_ids = self.keep_ids(fields.consent.as_ref().map_or("", |consent| &consent.0))?;
         let rate = fields.sample_rate.or_else(|| self.settings.sample_rates.get(&*app).copied()).unwrap_or(1.0);
         let weight = weight_of(rate, self.settings.sample_rate_min).ok_or(Reason::SampleRate)?;
         let some = |text: Option<Text<'a>>| text.map(|text| text.0).filter(|text| !text.is_empty());
@@ -194,7 +168,7 @@ impl<'a> Decoder<'a, '_> {
         let id = some(fields.id).map(|id| hash.of(Purpose::BodyId, &[app.as_bytes(), id.as_bytes()]));
         let page = self.route("page", fields.page.map_or(Cow::Borrowed(""), |page| page.0));
         let agent = self.from.agent;
-        let cohort = fields.flags.map_or(Cow::Borrowed(""), |flags| self.cohort(flags));
+        let cohort = fields.flags.map_or(Cow::Borrowed(""), |flags| self.cohort(&flags.0));
         let given =
             |text: Option<Text<'a>>, otherwise: &'a str| text.map(|text| text.0).or((!otherwise.is_empty()).then_some(otherwise.into()));
         let source = Source {
@@ -210,53 +184,6 @@ impl<'a> Decoder<'a, '_> {
             app: app.clone(),
         };
         Ok((source, Shared { app, page, session, user, weight, sent_at: fields.sent_at }, id))
-    }
-
-    /// Whether user and session may be looked at.
-    fn keep_ids(&self, fields: &Written<'_>) -> Result<bool, Reason> {
-        let consent = fields.consent.as_ref().map_or("", |consent| consent.0.trim());
-        let refused = ["none", "false", "denied", "no", "0"].iter().any(|no| consent.eq_ignore_ascii_case(no));
-        let mut keep = !consent.eq_ignore_ascii_case("metrics");
-        for (applies, policy) in [(refused, self.settings.consent), (self.from.opted_out, self.settings.browser_signal)] {
-            match policy {
-                _ if !applies => {}
-                OptOut::Count => {}
-                OptOut::Anonymous => keep = false,
-                OptOut::Drop => return Err(Reason::Consent),
-            }
-        }
-        Ok(keep)
-    }
-
-    /// `flag=variant` of the flags that are configured as cohorts, in that order.
-    fn cohort(&mut self, flags: Texts<'a>) -> Cow<'a, str> {
-        let mut cohort = String::new();
-        for name in &self.settings.cohort_flags {
-            if let Some((_, variant)) = flags.0.iter().find(|(flag, _)| flag == name) {
-                let comma = if cohort.is_empty() { "" } else { "," };
-                cohort.push_str(&format!("{comma}{name}={variant}"));
-            }
-        }
-        self.clean("cohort", Some(cohort.into()))
-    }
-
-    fn clean(&mut self, field: &'static str, text: Option<Cow<'a, str>>) -> Cow<'a, str> {
-        let Some(text) = text else { return Cow::Borrowed("") };
-        let (text, redacted) = self.settings.redactor.clean(text);
-        if redacted {
-            self.decoded.redacted.push(field);
-        }
-        text
-    }
-
-    /// The route of a page or URL.
-    fn route(&mut self, field: &'static str, url: Cow<'a, str>) -> Cow<'a, str> {
-        // Cut first: no route is made of the end of a URL of megabytes.
-        let route = match cut(url, 2048) {
-            Cow::Borrowed(url) => self.settings.templates.of(url),
-            Cow::Owned(url) => Cow::Owned(self.settings.templates.of(&url).into_owned()),
-        };
-        self.clean(field, Some(route))
     }
 
     fn event(&mut self, written: WrittenEvent<'a>, shared: &Shared<'a>, index: usize) -> Result<Event<'a>, Reason> {
@@ -326,7 +253,7 @@ impl<'a> Decoder<'a, '_> {
             "interaction" => {
                 event.metric = Metric::Interaction;
                 event.value = written.value.map(|value| within(value, DURATION_MAX)).transpose()?;
-                event.own[0] = self.required("name", written.name)?;
+                event.own[0] = self.required("name", written.name.map(|text| text.0))?;
             }
             "session" => {
                 event.metric = Metric::Session;
@@ -338,8 +265,8 @@ impl<'a> Decoder<'a, '_> {
             "step" => {
                 event.metric = Metric::Step;
                 event.bad = written.ok == Some(false);
-                event.own[0] = self.required("funnel", written.funnel)?;
-                event.own[1] = self.required("step", written.step)?;
+                event.own[0] = self.required("funnel", written.funnel.map(|text| text.0))?;
+                event.own[1] = self.required("step", written.step.map(|text| text.0))?;
             }
             "custom" => {
                 let name = written.name.ok_or(Reason::Missing("name"))?.0;
@@ -351,61 +278,6 @@ impl<'a> Decoder<'a, '_> {
         }
         Ok(event)
     }
-
-    fn required(&mut self, field: &'static str, text: Option<Text<'a>>) -> Result<Cow<'a, str>, Reason> {
-        let text = self.clean(field, text.map(|text| text.0));
-        if text.is_empty() { Err(Reason::Missing(field)) } else { Ok(text) }
-    }
-
-    fn repeat(&self, app: &str, metric: &str, id: &str, ts: Option<f64>) -> Repeat {
-        let key = self.settings.hash.of(Purpose::Repeat, &[app.as_bytes(), metric.as_bytes(), id.as_bytes()]);
-        // A float becomes the nearest integer of the range, which keeps the order.
-        Repeat { key, ts: ts.map(|ts| ts as i64) }
-    }
-}
-
-/// A value of the domain 0 to `max`; anything else is no measurement.
-fn within(value: f64, max: f64) -> Result<f64, Reason> {
-    if (0.0..=max).contains(&value) { Ok(value + 0.0) } else { Err(Reason::Range("value")) }
-}
-
-/// Navigation types of the web-vitals library are all hard but one.
-fn hard_or_soft(nav: &str) -> Cow<'static, str> {
-    Cow::Borrowed(if nav.starts_with("soft") { "soft" } else { "hard" })
-}
-
-/// Whether a status means failure, and its class. Status 0 is a connection that failed.
-fn status_class(status: f64) -> Result<(bool, &'static str), Reason> {
-    if status.fract() != 0.0 {
-        return Err(Reason::Range("status"));
-    }
-    Ok(match status as i64 {
-        0 => (true, "0"),
-        100..=199 => (false, "1xx"),
-        200..=299 => (false, "2xx"),
-        300..=399 => (false, "3xx"),
-        400..=499 => (true, "4xx"),
-        500..=599 => (true, "5xx"),
-        _ => return Err(Reason::Range("status")),
-    })
-}
-
-fn method_name(method: &str) -> &'static str {
-    let known = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
-    known.into_iter().find(|known| known.eq_ignore_ascii_case(method)).unwrap_or(if method.is_empty() { "" } else { "other" })
-}
-
-fn lower(text: Cow<'_, str>) -> Cow<'_, str> {
-    if text.bytes().any(|b| b.is_ascii_uppercase()) { Cow::Owned(text.to_ascii_lowercase()) } else { text }
-}
-
-/// A trace id, by itself or within a W3C `traceparent`.
-fn trace_id(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
-    let id = match text.split('-').nth(1) {
-        Some(id) if text.len() == 55 => Cow::Owned(id.to_owned()),
-        _ => text,
-    };
-    ((16..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_hexdigit())).then_some(id)
 }
 
 #[derive(Deserialize)]

@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::OptOut;
 use crate::domain::cell::UNIT;
 use crate::domain::keyed::KeyedHash;
 use crate::domain::redact::Redactor;
