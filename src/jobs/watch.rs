@@ -78,6 +78,21 @@ struct Running {
     alerts: BTreeMap<(String, String), AlertState>,
 }
 
+/// Buckets that have closed since the last evaluation: from the start of the first to the end of the last.
+struct Due {
+    from: Timestamp,
+    to: Timestamp,
+    uptime: Uptime,
+}
+
+impl Due {
+    /// The starts of the buckets.
+    fn buckets(&self, bucket: Span) -> impl Iterator<Item = Timestamp> + use<> {
+        let (from, to) = (self.from, self.to);
+        std::iter::successors(Some(from), move |at| Some(*at + bucket)).take_while(move |at| *at + bucket <= to)
+    }
+}
+
 /// What one run did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -104,13 +119,14 @@ impl Watch {
     }
 
     async fn go(&mut self, now: Timestamp) -> Result<Report, StoreError> {
-        if !self.hold_lease(now).await? {
-            self.running = None;
-            return Ok(Report::default());
-        }
+        let decides = self.hold_lease(now).await?;
         let desk = self.setup.desk.load_full();
         if self.running.as_ref().is_none_or(|running| !Arc::ptr_eq(&running.desk, &desk)) {
             self.running = Some(self.build(desk, now).await?);
+        }
+        if !decides {
+            self.shadow(now).await?;
+            return Ok(Report::default());
         }
         let mut report = self.follow_and_evaluate(now).await?;
         report.queued += self.tick(now).await?;
@@ -216,12 +232,34 @@ impl Watch {
         (flushed.min(now) - self.setup.settle).floor(self.setup.bucket)
     }
 
-    async fn follow_and_evaluate(&mut self, now: Timestamp) -> Result<Report, StoreError> {
+    /// What a replica does that may not evaluate: it follows, so that its pages and its API show the
+    /// same numbers, and decides nothing.
+    async fn shadow(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        let Some(due) = self.follow(now).await? else { return Ok(()) };
+        let began = tokio::time::Instant::now();
+        let Some(running) = &mut self.running else { return Ok(()) };
+        for at in due.buckets(self.setup.bucket) {
+            write(&running.evaluator).advance(due.uptime.covers(at, self.setup.bucket));
+        }
+        let mut tx = self.setup.store.read().await?;
+        running.alerts.clear();
+        for row in store::alerts::load_all(&mut tx).await? {
+            let Ok(state) = serde_json::from_str::<AlertState>(&row.state) else { continue };
+            write(&running.evaluator).restore(&row.rule, &row.grp, state.clone());
+            running.alerts.insert((row.rule, row.grp), state);
+        }
+        drop(tx);
+        self.publish(due.to, now, Span::from(began.elapsed()));
+        Ok(())
+    }
+
+    /// Takes in what was stored since the last time; says which buckets have closed.
+    async fn follow(&mut self, now: Timestamp) -> Result<Option<Due>, StoreError> {
         let bucket = self.setup.bucket;
         let mut tx = self.setup.store.read().await?;
         let writers = store::writer::all(&mut tx).await?;
-        let target = self.watermark(&writers, now);
-        let Some(running) = &mut self.running else { return Ok(Report::default()) };
+        let to = self.watermark(&writers, now);
+        let Some(running) = &mut self.running else { return Ok(None) };
         let new = match running.last_series {
             Some(last) => store::series::after(&mut tx, last).await?,
             None => store::series::all(&mut tx).await?,
@@ -236,7 +274,7 @@ impl Watch {
                 // Too far behind: what was compacted can no longer be followed one by one.
                 warn!(writer = %writer.id, "fell behind compaction, reading history again");
                 self.running = None;
-                return Ok(Report::default());
+                return Ok(None);
             }
             if *cursor < writer.last_n {
                 *cursor = feed(&mut tx, &running.evaluator, &writer.id, *cursor).await?;
@@ -244,19 +282,21 @@ impl Watch {
         }
         drop(tx);
         let from = read(&running.evaluator).evaluated_to();
-        if from + bucket > target {
-            return Ok(Report::default());
-        }
+        Ok((from + bucket <= to).then(|| Due { from, to, uptime: Uptime::new(&writers, Span::seconds(2)) }))
+    }
+
+    async fn follow_and_evaluate(&mut self, now: Timestamp) -> Result<Report, StoreError> {
+        let bucket = self.setup.bucket;
+        let Some(due) = self.follow(now).await? else { return Ok(Report::default()) };
+        let Some(running) = &mut self.running else { return Ok(Report::default()) };
         let began = tokio::time::Instant::now();
-        let uptime = Uptime::new(&writers, Span::seconds(2));
         let mut events: Vec<AlertEvent> = Vec::new();
         let mut evaluated = 0;
-        let mut at = from;
-        while at + bucket <= target {
-            events.extend(write(&running.evaluator).advance(uptime.covers(at, bucket)));
-            at += bucket;
+        for at in due.buckets(bucket) {
+            events.extend(write(&running.evaluator).advance(due.uptime.covers(at, bucket)));
             evaluated += 1;
         }
+        let (from, at) = (due.from, due.to);
         let took = began.elapsed();
         metrics::counter!("burnwatch_evaluations_total").increment(evaluated);
         metrics::histogram!("burnwatch_evaluation_duration_seconds").record(took.as_secs_f64());
