@@ -3,5 +3,7 @@
 mod backtest;
 mod backtest_oracle;
 mod backtest_stored;
+mod daemon;
+mod killed;
 mod postgres;
 mod store;
