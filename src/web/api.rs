@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Request, State as Take};
 use axum::http::request::Parts;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use serde::Serialize;
@@ -62,7 +64,15 @@ pub fn router(state: &Arc<State>) -> Router<Arc<State>> {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
+        .route("/openapi.json", get(openapi))
         .route("/v1/{*rest}", get(unknown).post(unknown).put(unknown).delete(unknown))
+}
+
+/// What stands in this file is also in [`OPENAPI`]; a test holds the two together.
+const OPENAPI: &str = include_str!("api/openapi.json");
+
+async fn openapi() -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], OPENAPI).into_response()
 }
 
 async fn unknown(request: Request) -> Problem {
@@ -221,4 +231,41 @@ async fn audit_list(Take(state): Take<Arc<State>>, params: Params) -> Answer {
         })
         .collect();
     Ok(items(&rows, next))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The routes of this file and the paths of the description, each as `METHOD path`.
+    #[test]
+    fn the_description_names_every_route_and_no_other() {
+        let description: Value = serde_json::from_str(OPENAPI).expect("JSON");
+        let mut described = BTreeSet::new();
+        for (path, operations) in description["paths"].as_object().expect("paths") {
+            described.extend(operations.as_object().expect("operations").keys().map(|method| format!("{method} {path}")));
+        }
+        let source = include_str!("api.rs");
+        let mut routed = BTreeSet::new();
+        for line in source.lines().filter_map(|line| line.trim().strip_prefix(".route(\"")).filter(|line| !line.contains("{*rest}")) {
+            let (path, handlers) = line.split_once('"').expect("a path in quotes");
+            routed.extend(
+                ["get", "post", "delete", "put"].iter().filter(|m| handlers.contains(&format!("{m}("))).map(|m| format!("{m} {path}")),
+            );
+        }
+        assert!(routed.len() > 20, "{routed:?}");
+        assert_eq!(described, routed);
+    }
+
+    #[test]
+    fn the_description_refers_to_nothing_that_is_missing() {
+        let description: Value = serde_json::from_str(OPENAPI).expect("JSON");
+        let schemas = &description["components"]["schemas"];
+        for reference in OPENAPI.split("\"#/components/schemas/").skip(1) {
+            let name = reference.split('"').next().expect("split gives one at least");
+            assert!(schemas.get(name).is_some(), "{name}");
+        }
+    }
 }

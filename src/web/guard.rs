@@ -135,7 +135,7 @@ fn admit(state: &State, request: &Request, now: Timestamp) -> Result<Visitor, Re
 }
 
 fn need(method: &Method, path: &str) -> Need {
-    if path.starts_with("/assets/") || matches!(path, "/healthz" | "/readyz" | "/-/ready" | "/-/healthy" | "/sign-in") {
+    if path.starts_with("/assets/") || matches!(path, "/healthz" | "/readyz" | "/openapi.json" | "/-/ready" | "/-/healthy" | "/sign-in") {
         return Need::Nothing;
     }
     match *method {
