@@ -122,7 +122,12 @@ impl Watch {
         let decides = self.hold_lease(now).await?;
         let desk = self.setup.desk.load_full();
         if self.running.as_ref().is_none_or(|running| !Arc::ptr_eq(&running.desk, &desk)) {
-            self.running = Some(self.build(desk, now).await?);
+            let began = tokio::time::Instant::now();
+            let running = self.build(desk, now).await?;
+            let at = read(&running.evaluator).evaluated_to();
+            self.running = Some(running);
+            // What was known before the restart is shown at once, not when the next bucket closes.
+            self.publish(at, now, Span::from(began.elapsed()));
         }
         if !decides {
             self.shadow(now).await?;
