@@ -4,6 +4,7 @@ pub mod compact;
 pub mod deliver;
 pub mod explain;
 pub mod flush;
+pub mod git;
 pub mod heartbeat;
 pub mod operator;
 pub mod reload;
