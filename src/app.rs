@@ -36,6 +36,7 @@ use crate::jobs::flush::Flush;
 use crate::jobs::git::Remote;
 use crate::jobs::operator::{self, Trouble};
 use crate::jobs::reload::{Live, Looked, Reload, Source, Surroundings};
+use crate::jobs::stale::Stale;
 use crate::jobs::watch::{Setup, Watch};
 use crate::jobs::{compact, heartbeat};
 use crate::notify::{self, Sender};
@@ -212,6 +213,15 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> Resu
         watch: watch_nudge.clone(),
     };
     tasks.spawn(follow.run(first, every, clock.clone(), stop.clone()));
+    let stale = Stale {
+        store: store.clone(),
+        desk: live.desk.clone(),
+        due_after: config.aggregation.bucket + config.aggregation.settle,
+        started: now,
+        public_url: public_url.clone(),
+        new_id: chance::id,
+    };
+    tasks.spawn(stale.run(clock.clone(), deliver_nudge.clone(), stop.clone()));
     tasks.spawn(compact_job(store.clone(), config.clone(), clock.clone(), stop.clone()));
     if let Some(beat) = &config.delivery.heartbeat {
         let health = heartbeat::Health {

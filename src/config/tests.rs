@@ -364,7 +364,7 @@ fn a_repository_of_rules_is_checked_before_git_sees_it() {
     let git = config.unwrap().rules.git.unwrap();
     assert_eq!((git.folder.as_str(), git.branch.as_str(), git.every), ("alerts/eu", "main", Span::seconds(30)));
     assert!(git.verify_signatures && git.allowed_signers.is_some_and(|file| file.ends_with("signers")));
-    assert!(git.remote.expose().ends_with("/../rules.git"), "{}", git.remote.expose());
+    assert!(git.remote.expose().ends_with("../rules.git"), "{}", git.remote.expose());
     for url in ["https://x:y@git.example.com/r.git", "git@example.com:r.git", "file:///srv/r.git"] {
         assert_eq!(serve(&format!("[rules]\ngit = {{ remote = \"{url}\" }}\n")).unwrap().rules.git.unwrap().remote.expose(), url);
     }

@@ -8,5 +8,6 @@ pub mod git;
 pub mod heartbeat;
 pub mod operator;
 pub mod reload;
+pub mod stale;
 pub mod uptime;
 pub mod watch;

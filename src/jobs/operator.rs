@@ -46,9 +46,9 @@ pub async fn report(
     public_url: &str,
     new_id: fn() -> String,
 ) -> Result<usize, StoreError> {
+    let alert = trouble.name();
     let mut tx = store.write_durable().await?;
     let open = transition::load_open(&mut tx).await?;
-    let alert = trouble.name();
     let members = open.values().flat_map(|incident| incident.members.iter().map(|member| (incident.id.clone(), member)));
     let holder =
         members.filter(|(_, member)| member.alert == alert && member.firing).map(|(id, member)| (id, member.summary.clone())).next();
