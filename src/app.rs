@@ -33,8 +33,10 @@ use crate::intake::{self, Intake};
 use crate::jobs::deliver::{Deliver, Parts};
 use crate::jobs::explain::Explainer;
 use crate::jobs::flush::Flush;
+use crate::jobs::git::Remote;
 use crate::jobs::operator::{self, Trouble};
-use crate::jobs::reload::{Live, Looked, Reload, Surroundings};
+use crate::jobs::reload::{Live, Looked, Reload, Source, Surroundings};
+use crate::jobs::stale::Stale;
 use crate::jobs::watch::{Setup, Watch};
 use crate::jobs::{compact, heartbeat};
 use crate::notify::{self, Sender};
@@ -90,8 +92,8 @@ pub enum StartError {
     },
     #[error("cannot set up delivery")]
     Setup(#[source] notify::SetupError),
-    #[error("rules.git.remote cannot be followed by this version; keep a work tree up to date yourself and name it in rules.path")]
-    Git,
+    #[error("the rules repository cannot be read, and there is no earlier good rule set: {0}")]
+    Unreachable(String),
 }
 
 /// A daemon that runs.
@@ -137,9 +139,6 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> Resu
     for warning in &config.warnings {
         warn!("{warning}");
     }
-    if config.rules.git.is_some() {
-        return Err(StartError::Git);
-    }
     let metrics = recorder();
     let store = Store::open(&config.database.url, now).await?;
     let hash = KeyedHash::new(hash_key(&config, &store).await?);
@@ -147,16 +146,18 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> Resu
     let sink = Arc::new(Sink::new(aggregator(&config, &store, now).await?));
     let live = Live::new();
     let around = Surroundings { aggregation: config.aggregation.clone(), retention: config.retention, secrets: config.secrets.clone() };
-    let mut reload = Reload::new(config.rules.path.clone(), around, live.clone(), sink.clone());
-    let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
-    let refused = first_rules(&config, &options, &mut reload, &store, now).await?;
+    let source = source(&config, &options)?;
+    let (rules_source, every) = match &source {
+        Source::Folder(path) => (path.display().to_string(), Some(RELOAD)),
+        Source::Remote(remote) => (remote.shown(), Some(remote.every())),
+        Source::Given => ("the built-in pack".to_owned(), None),
+    };
+    let mut reload = Reload::new(source, around, live.clone(), sink.clone());
+    let first = first_rules(&config, &options, &mut reload, &store, now).await?;
     check_secrets(&config, &live)?;
-    snapshot.rcu(|before| Snapshot {
-        rules: live.rules.load_full(),
-        rules_since: Some(now),
-        rules_refused: refused.clone(),
-        ..Snapshot::clone(before)
-    });
+    let rules = live.rules.load_full();
+    let start = Snapshot { rules, rules_since: Some(now), rules_source, ..Snapshot::default() };
+    let snapshot = Arc::new(ArcSwap::from_pointee(start));
 
     let intake_listener = listen(config.intake.listen, "intake", "intake.listen").await?;
     let admin_listener = listen(config.server.listen, "pages and API", "server.listen").await?;
@@ -203,10 +204,24 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> Resu
     };
     tasks.spawn(watch_job(Watch::new(setup), clock.clone(), watch_nudge.clone(), pulse.clone(), stop.clone()));
 
-    let folder = config.rules.path.is_dir() && options.rules.is_none();
-    let follow =
-        Follow { reload, store: store.clone(), snapshot: snapshot.clone(), public_url: public_url.clone(), nudge: deliver_nudge.clone() };
-    tasks.spawn(follow.run(folder, !refused.is_empty(), clock.clone(), watch_nudge.clone(), stop.clone()));
+    let follow = Follow {
+        reload,
+        store: store.clone(),
+        snapshot: snapshot.clone(),
+        public_url: public_url.clone(),
+        nudge: deliver_nudge.clone(),
+        watch: watch_nudge.clone(),
+    };
+    tasks.spawn(follow.run(first, every, clock.clone(), stop.clone()));
+    let stale = Stale {
+        store: store.clone(),
+        desk: live.desk.clone(),
+        due_after: config.aggregation.bucket + config.aggregation.settle,
+        started: now,
+        public_url: public_url.clone(),
+        new_id: chance::id,
+    };
+    tasks.spawn(stale.run(clock.clone(), deliver_nudge.clone(), stop.clone()));
     tasks.spawn(compact_job(store.clone(), config.clone(), clock.clone(), stop.clone()));
     if let Some(beat) = &config.delivery.heartbeat {
         let health = heartbeat::Health {
@@ -309,43 +324,40 @@ pub async fn aggregator(config: &Config, store: &Store, now: Timestamp) -> Resul
     Ok(aggregator)
 }
 
-/// The first rule set: the folder's, the built-in pack, or the last good one. Gives what was refused.
-async fn first_rules(
-    config: &Config,
-    options: &Options,
-    reload: &mut Reload,
-    store: &Store,
-    now: Timestamp,
-) -> Result<Vec<String>, StartError> {
-    let looked = match &options.rules {
-        Some(files) => reload.take(files, store, now).await?,
-        None if config.rules.path.is_dir() => reload.look(store, now).await?,
-        None if config.rules.path_given => {
+/// Where this process takes its rules from.
+fn source(config: &Config, options: &Options) -> Result<Source, StartError> {
+    Ok(match (&options.rules, &config.rules.git) {
+        (Some(_), _) => Source::Given,
+        (None, Some(git)) => Source::Remote(Remote::new(git.clone(), &config.data)),
+        (None, None) if config.rules.path.is_dir() => Source::Folder(config.rules.path.clone()),
+        (None, None) if config.rules.path_given => {
             let source = std::io::Error::from(std::io::ErrorKind::NotFound);
             return Err(StartError::Folder { path: config.rules.path.clone(), source });
         }
-        None => reload.take(&built_in_rules(), store, now).await?,
+        (None, None) => Source::Given,
+    })
+}
+
+/// The first rule set: the source's, or the last good one where that is refused or cannot be read.
+async fn first_rules(config: &Config, options: &Options, reload: &mut Reload, store: &Store, now: Timestamp) -> Result<Looked, StartError> {
+    let looked = match &reload.source {
+        Source::Given => reload.take(&options.rules.clone().unwrap_or_else(built_in_rules), None, store, now).await?,
+        Source::Folder(_) | Source::Remote(_) => reload.look(store, now).await?,
     };
-    let problems = match looked {
-        Looked::Unchanged => return Ok(Vec::new()),
+    let failure = match &looked {
+        Looked::Unchanged => return Ok(looked),
         Looked::Taken { warnings, .. } => {
             warnings.iter().for_each(|warning| warn!("{warning}"));
-            return Ok(Vec::new());
+            return Ok(looked);
         }
-        Looked::Refused { problems } => problems,
+        Looked::Refused { problems, .. } => StartError::Rules(rules::report(problems)),
+        Looked::Unreachable { why } => StartError::Unreachable(why.clone()),
     };
-    let mut tx = store.read().await?;
-    let last_good = store::rule_sets::last_good(&mut tx).await?;
-    drop(tx);
-    let files = last_good.and_then(|row| serde_json::from_str::<BTreeMap<String, String>>(&row.files).ok());
-    let Some(files) = files else { return Err(StartError::Rules(rules::report(&problems))) };
-    match reload.take(&files, store, now).await? {
-        Looked::Taken { revision, .. } => {
-            error!(revision = %revision, "the rules folder has errors; the last good rule set `{revision}` stays in force");
-            Ok(problems.iter().map(ToString::to_string).collect())
-        }
-        Looked::Unchanged | Looked::Refused { .. } => Err(StartError::Rules(rules::report(&problems))),
-    }
+    // Rules that were handed over are part of the program; what was stored before has nothing to do with them.
+    let stored = if config.rules.git.is_some() || config.rules.path.is_dir() { reload.take_last_good(store, now).await? } else { None };
+    let Some(revision) = stored else { return Err(failure) };
+    error!(revision = %revision, "the last good rule set `{revision}` stays in force");
+    Ok(looked)
 }
 
 /// A daemon without its receivers' secrets would fail at three in the morning: it says so at its start.
@@ -416,48 +428,81 @@ async fn compact_job(store: Store, config: Arc<Config>, clock: SharedClock, stop
     }
 }
 
-/// Follows the rules folder and says what came of it.
+/// Follows the source of rules and says what came of it.
 struct Follow {
     reload: Reload,
     store: Store,
     snapshot: Arc<ArcSwap<Snapshot>>,
     public_url: String,
     nudge: Arc<Notify>,
+    watch: Arc<Notify>,
 }
 
 impl Follow {
-    async fn run(mut self, folder: bool, refused: bool, clock: SharedClock, watch: Arc<Notify>, stop: CancellationToken) {
-        if refused {
-            self.tell(Some("the rules folder has errors; the last good rule set stays in force".into()), clock.now()).await;
-        } else {
-            self.tell(None, clock.now()).await;
-        }
-        while folder && !stop.is_cancelled() {
+    /// `first` is what the start saw; without `every` nothing can change.
+    async fn run(mut self, first: Looked, every: Option<Duration>, clock: SharedClock, stop: CancellationToken) {
+        self.say(first, clock.now()).await;
+        let Some(every) = every else { return };
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(every) => {}
+                () = stop.cancelled() => return,
+            }
             let now = clock.now();
-            match self.reload.look(&self.store, now).await {
-                Ok(Looked::Unchanged) => {}
-                Ok(Looked::Taken { warnings, .. }) => {
-                    warnings.iter().for_each(|warning| warn!("{warning}"));
-                    let rules = self.reload.live.rules.load_full();
-                    self.snapshot.rcu(|before| {
-                        let since = if before.rules.revision == rules.revision { before.rules_since } else { Some(now) };
-                        Snapshot { rules: rules.clone(), rules_since: since, rules_refused: Vec::new(), ..Snapshot::clone(before) }
-                    });
-                    self.tell(None, now).await;
-                    watch.notify_one();
-                }
-                Ok(Looked::Refused { problems }) => {
-                    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-                    lines.iter().for_each(|line| error!("rules refused: {line}"));
-                    let first = lines.iter().find(|line| line.contains(": error: ")).or(lines.first()).cloned().unwrap_or_default();
-                    self.snapshot.rcu(|before| Snapshot { rules_refused: lines.clone(), ..Snapshot::clone(before) });
-                    self.tell(Some(format!("new rules were refused, the last good ones stay in force: {first}")), now).await;
-                }
+            let looked = tokio::select! {
+                looked = self.reload.look(&self.store, now) => looked,
+                () = stop.cancelled() => return,
+            };
+            match looked {
+                Ok(looked) => self.say(looked, clock.now()).await,
                 Err(error) => error!(error = %chain(&error), "the rules could not be stored and are read again"),
             }
-            tokio::select! {
-                () = tokio::time::sleep(RELOAD) => {}
-                () = stop.cancelled() => {}
+        }
+    }
+
+    async fn say(&self, looked: Looked, now: Timestamp) {
+        let reached = |why: Option<String>| {
+            if self.snapshot.load().rules_unreachable != why {
+                self.snapshot.rcu(|before| Snapshot { rules_unreachable: why.clone(), ..Snapshot::clone(before) });
+            }
+        };
+        match looked {
+            Looked::Unchanged => reached(None),
+            Looked::Taken { warnings, .. } => {
+                warnings.iter().for_each(|warning| warn!("{warning}"));
+                let rules = self.reload.live.rules.load_full();
+                self.snapshot.rcu(|before| {
+                    let since = if before.rules.revision == rules.revision { before.rules_since } else { Some(now) };
+                    Snapshot {
+                        rules: rules.clone(),
+                        rules_since: since,
+                        rules_refused: Vec::new(),
+                        rules_refused_revision: None,
+                        rules_unreachable: None,
+                        ..Snapshot::clone(before)
+                    }
+                });
+                self.tell(None, now).await;
+                self.watch.notify_one();
+            }
+            Looked::Refused { revision, problems } => {
+                let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                if self.snapshot.load().rules_refused != lines {
+                    lines.iter().for_each(|line| error!("rules refused: {line}"));
+                }
+                self.snapshot.rcu(|before| Snapshot {
+                    rules_refused: lines.clone(),
+                    rules_refused_revision: revision.clone(),
+                    rules_unreachable: None,
+                    ..Snapshot::clone(before)
+                });
+                self.tell(Some(Looked::refusal(revision.as_deref(), &problems)), now).await;
+            }
+            Looked::Unreachable { why } => {
+                if self.snapshot.load().rules_unreachable.as_ref() != Some(&why) {
+                    warn!("the rules repository cannot be read, the rules in force stay: {why}");
+                }
+                reached(Some(why));
             }
         }
     }

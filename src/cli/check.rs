@@ -25,7 +25,8 @@ pub struct Check {
 
 /// Loads a rules folder, or the configured one, or the built-in pack; says what it is called.
 pub fn load(path: Option<&Path>, config: &Config) -> Result<(Loaded, String), Failure> {
-    let folder = path.unwrap_or(&config.rules.path);
+    let nowhere = || anyhow::anyhow!("the rules come from a repository (rules.git); name the folder of a work tree of it");
+    let folder = path.or(config.rules.local()).ok_or_else(|| Failure::usage(nowhere()))?;
     let (files, shown) = match rules::read_folder(folder) {
         Ok(files) => (files, folder.display().to_string()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && path.is_none() && !config.rules.path_given => {

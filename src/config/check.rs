@@ -1,7 +1,7 @@
 //! From what is written to what is valid: every key of CONTRACT 3 with its default and its bounds, in the contract's order.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::listeners::{intake, server};
 use super::outgoing::{delivery, secrets, smtp};
@@ -49,6 +49,7 @@ pub(super) fn read(file: Option<&Path>, text: &str, environment: &Environment, p
         server: root.section("server", |section| server(section, purpose)),
         intake: root.section("intake", |section| intake(section, purpose)),
         database: root.section("database", database),
+        data: PathBuf::new(),
         aggregation: root.section("aggregation", aggregation),
         retention: root.section("retention", retention),
         rules: root.section("rules", rules),
@@ -58,6 +59,7 @@ pub(super) fn read(file: Option<&Path>, text: &str, environment: &Environment, p
         privacy: root.section("privacy", privacy),
         warnings: Vec::new(),
     });
+    config.data = data_folder(&config.database, &report);
     check_retention(&config, &mut report);
     for variable in stray {
         check_stray(variable, &mut report);
@@ -220,22 +222,60 @@ fn rules(section: &mut Section<'_>) -> Rules {
     }
     let path_given = given.is_some();
     let path = section.report.resolve(given.as_deref().unwrap_or("rules"));
+    let folder = given.unwrap_or_else(|| "rules".to_owned());
     let git = section.section("git", |section| {
         let remote = section.secret("remote", "remote_file").filter(|remote| !remote.is_empty());
         let branch = section.text("branch").unwrap_or_else(|| "main".to_owned());
-        // git would read a leading dash as an option.
-        if branch.is_empty() || branch.starts_with('-') || branch.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        if !is_branch(&branch) {
             let place = section.place("branch");
             section.problem(&place, "branch", format_args!("`{}` is no branch name", short(&branch)));
         }
-        if remote.as_ref().is_some_and(|remote| remote.expose().starts_with('-')) {
+        if remote.as_ref().is_some_and(|remote| remote.expose().starts_with('-') || remote.expose().chars().any(char::is_control)) {
             let place = section.place("remote");
-            section.problem(&place, "remote", "a repository's address cannot begin with `-`");
+            section.problem(&place, "remote", "a repository's address cannot begin with `-` or hold control characters");
         }
+        // What is neither a URL nor `host:path` is a folder, and those are relative to this file.
+        let is_path = |remote: &Secret| !remote.expose().split('/').next().unwrap_or_default().contains(':');
+        let remote = remote.map(|remote| match is_path(&remote) {
+            true => Secret::new(section.report.resolve(remote.expose()).display().to_string()),
+            false => remote,
+        });
         let every = span(section, "every", Span::seconds(30), Span::SECOND, Span::DAY);
-        remote.map(|remote| Git { remote, branch, every })
+        let verify_signatures = section.flag("verify_signatures", false);
+        let allowed_signers = section.text("allowed_signers").map(|file| section.report.resolve(file));
+        if allowed_signers.is_some() && !verify_signatures {
+            let place = section.place("allowed_signers");
+            section.problem(&place, "allowed_signers", "has no effect without `verify_signatures = true`");
+        }
+        remote.map(|remote| Git { remote, branch, every, folder: String::new(), verify_signatures, allowed_signers })
     });
-    Rules { path, path_given, git }
+    let leaves = Path::new(&folder).components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir));
+    if git.is_some() && leaves {
+        let place = section.place("path");
+        section.problem(&place, "path", "with rules.git this is a folder inside the repository, so neither absolute nor with `..`");
+    }
+    let parts = Path::new(&folder).components().filter(|part| matches!(part, Component::Normal(_)));
+    let folder = parts.map(|part| part.as_os_str().to_string_lossy().into_owned()).collect::<Vec<_>>().join("/");
+    Rules { path, path_given, git: git.map(|git| Git { folder, ..git }) }
+}
+
+/// What git takes for the name of a branch, so that nothing in it is read as an option or as something else of a refspec.
+fn is_branch(name: &str) -> bool {
+    let fine = |c: char| !c.is_whitespace() && !c.is_control() && !":?*[\\^~".contains(c);
+    let part = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock");
+    name.chars().all(fine)
+        && name.split('/').all(part)
+        && !name.starts_with('-')
+        && !name.ends_with('.')
+        && !name.contains("..")
+        && !name.contains("@{")
+}
+
+/// Where things are kept beside the database.
+fn data_folder(database: &Database, report: &Report) -> PathBuf {
+    let file = database.url.strip_prefix("sqlite://").map(|rest| PathBuf::from(rest.split('?').next().unwrap_or_default()));
+    let beside = file.and_then(|file| file.parent().map(Path::to_owned)).filter(|folder| !folder.as_os_str().is_empty());
+    beside.unwrap_or_else(|| report.resolve("burnwatch-data"))
 }
 
 fn privacy(section: &mut Section<'_>) -> Privacy {

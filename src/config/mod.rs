@@ -37,6 +37,8 @@ pub struct Config {
     pub intake: Intake,
     /// Where things are stored.
     pub database: Database,
+    /// The folder for what is kept beside the database: that of the SQLite file, else `burnwatch-data`.
+    pub data: PathBuf,
     /// How events become numbers.
     pub aggregation: Aggregation,
     /// How long numbers are kept.
@@ -213,6 +215,13 @@ pub struct Rules {
     pub git: Option<Git>,
 }
 
+impl Rules {
+    /// Where the rules lie that a command reads when it is given no folder; with a repository there is none.
+    pub fn local(&self) -> Option<&Path> {
+        if self.git.is_none() { Some(&self.path) } else { None }
+    }
+}
+
 /// A repository of rules.
 #[derive(Clone, Debug)]
 pub struct Git {
@@ -222,6 +231,12 @@ pub struct Git {
     pub branch: String,
     /// How often it is looked at.
     pub every: Span,
+    /// The folder of the rules inside it; where there is none of this name, its top.
+    pub folder: String,
+    /// Whether only a commit with a good signature may take effect.
+    pub verify_signatures: bool,
+    /// Who may sign, in the form of ssh-keygen; `None`: whom the gpg keyring trusts.
+    pub allowed_signers: Option<PathBuf>,
 }
 
 /// `[smtp]`

@@ -355,3 +355,30 @@ fn an_unreadable_file_is_named() {
     let error = Config::load(Some(Path::new("/nonexistent/burnwatch.toml")), &Environment::default(), Purpose::Serve).unwrap_err();
     assert!(error.to_string().contains("/nonexistent/burnwatch.toml"), "{error}");
 }
+
+#[test]
+fn a_repository_of_rules_is_checked_before_git_sees_it() {
+    let config = serve(
+        "[rules]\npath = \"./alerts/eu\"\ngit = { remote = \"../rules.git\", verify_signatures = true, allowed_signers = \"signers\" }\n",
+    );
+    let git = config.unwrap().rules.git.unwrap();
+    assert_eq!((git.folder.as_str(), git.branch.as_str(), git.every), ("alerts/eu", "main", Span::seconds(30)));
+    assert!(git.verify_signatures && git.allowed_signers.is_some_and(|file| file.ends_with("signers")));
+    assert!(git.remote.expose().ends_with("../rules.git"), "{}", git.remote.expose());
+    for url in ["https://x:y@git.example.com/r.git", "git@example.com:r.git", "file:///srv/r.git"] {
+        assert_eq!(serve(&format!("[rules]\ngit = {{ remote = \"{url}\" }}\n")).unwrap().rules.git.unwrap().remote.expose(), url);
+    }
+    for branch in ["-x", "a:b", "a b", "a..b", "a.lock", ".a", "a/", "+a*", "a@{1}", ""] {
+        let found = problems(serve(&format!("[rules]\ngit = {{ remote = \"r\", branch = \"{branch}\" }}\n")));
+        assert!(found.contains("is no branch name"), "{branch}: {found}");
+    }
+    for (text, expected) in [
+        ("path = \"/etc/rules\"\ngit = { remote = \"r\" }", "a folder inside the repository"),
+        ("path = \"../rules\"\ngit = { remote = \"r\" }", "a folder inside the repository"),
+        ("git = { remote = \"--upload-pack=x\" }", "cannot begin with `-`"),
+        ("git = { remote = \"r\", allowed_signers = \"s\" }", "verify_signatures"),
+    ] {
+        let found = problems(serve(&format!("[rules]\n{text}\n")));
+        assert!(found.contains(expected), "{text}: {found}");
+    }
+}

@@ -7,6 +7,9 @@ use super::rule::Severity;
 use super::snapshot::{AlertPhase, TierVerdict};
 use super::time::{Span, Timestamp};
 
+/// How long what fires may go unmeasured before it is called unconfirmed (SEMANTICS 5).
+pub const FROZEN_MAX: Span = Span::HOUR;
+
 /// Where one tier is. All times are logical evaluation times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "phase")]
@@ -100,6 +103,15 @@ pub struct AlertState {
     /// Since when every tier has been unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unknown_since: Option<Timestamp>,
+    /// Since when each tier has been unknown, where that is of use; empty: nowhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown_tiers: Vec<Option<Timestamp>>,
+    /// Since when nothing that fires could be measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frozen_since: Option<Timestamp>,
+    /// It was said that it has been frozen for too long.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unconfirmed: bool,
     /// The incident it belongs to while it fires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incident: Option<String>,
@@ -108,9 +120,17 @@ pub struct AlertState {
 /// What an evaluation changed about an alert as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AlertChange {
-    Opened { severity: Severity },
-    Raised { severity: Severity },
-    Lowered { severity: Severity },
+    Opened {
+        severity: Severity,
+    },
+    Raised {
+        severity: Severity,
+    },
+    Lowered {
+        severity: Severity,
+    },
+    /// It still fires, but has not been measured for [`FROZEN_MAX`]. Said once.
+    Unconfirmed,
     Ended,
 }
 
@@ -143,6 +163,22 @@ impl AlertState {
             (Some(before), Some(severity)) if severity < before => Some(AlertChange::Lowered { severity }),
             (Some(_), Some(_)) => None,
         }
+    }
+
+    /// Notes whether what fires was measured by any firing tier, and what is to be said when it was not for too
+    /// long. A `change` that is said anyway goes first.
+    pub fn confirm(&mut self, measured: bool, change: Option<AlertChange>, now: Timestamp) -> Option<AlertChange> {
+        if measured || self.severity.is_none() {
+            self.frozen_since = None;
+            self.unconfirmed = false;
+            return change;
+        }
+        let since = *self.frozen_since.get_or_insert(now);
+        if change.is_none() && !self.unconfirmed && now - since >= FROZEN_MAX {
+            self.unconfirmed = true;
+            return Some(AlertChange::Unconfirmed);
+        }
+        change
     }
 
     /// As the API shows it.
@@ -219,6 +255,17 @@ mod tests {
     #[test]
     fn keep_firing_bridges_short_clear_stretches() {
         assert_eq!(run(&[Holds, Clear, Holds, Clear, Clear, Clear], 0, 2), ["S1 from 1", "E6 from 1"]);
+    }
+
+    #[test]
+    fn what_fires_unmeasured_for_an_hour_is_unconfirmed_once() {
+        let mut alert = AlertState { severity: Some(Severity::Page), ..AlertState::new(1) };
+        let said: Vec<i64> =
+            (0..200).filter(|minute| alert.confirm(false, None, Timestamp(minute * M)) == Some(AlertChange::Unconfirmed)).collect();
+        assert_eq!((said, alert.frozen_since), (vec![60], Some(Timestamp(0))));
+        assert_eq!(alert.confirm(true, None, Timestamp(200 * M)), None);
+        assert_eq!((alert.frozen_since, alert.unconfirmed), (None, false));
+        assert_eq!(alert.confirm(false, Some(AlertChange::Ended), Timestamp(201 * M)), Some(AlertChange::Ended));
     }
 
     #[test]

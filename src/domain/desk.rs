@@ -166,9 +166,10 @@ impl Book<'_> {
             (Some(key), AlertChange::Raised { severity } | AlertChange::Lowered { severity }) => {
                 (key, Input::AlertMoved { alert, severity, figures: event.figures })
             }
+            (Some(key), AlertChange::Unconfirmed) => (key, Input::AlertUnconfirmed { alert, reason: event.reason.clone() }),
             (Some(key), AlertChange::Ended) => (key, Input::AlertEnded { alert, reason: event.reason.clone() }),
             // A person closed the incident while the alert fired: a rise is news, the rest is not.
-            (None, AlertChange::Lowered { .. } | AlertChange::Ended) => return None,
+            (None, AlertChange::Lowered { .. } | AlertChange::Unconfirmed | AlertChange::Ended) => return None,
             (_, AlertChange::Opened { severity }) | (None, AlertChange::Raised { severity }) => {
                 return Some(self.open_alert(event, severity, findings));
             }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::alert::{AlertChange, AlertState, Patience, TierChange, TierState};
+use super::alert::{AlertChange, AlertState, FROZEN_MAX, Patience, TierChange, TierState};
 use super::burn::{self, Judgement, Season, View};
 use super::cell::{Counts, Limit};
 use super::coverage::{Coverage, Stream};
@@ -28,7 +28,7 @@ use super::window::{Budget, Rolling, Shape, Target as SliceTarget, events};
 
 /// Most groups that an SLO keeps (SEMANTICS 17); what is beyond is in the overall row only.
 pub const GROUPS_MAX: usize = 500;
-/// How long all windows must be unknown for want of data before `no_data` acts.
+/// How long a window must be unknown for want of data before `no_data` acts.
 const NO_DATA_AFTER: Span = Span::minutes(10);
 /// History that a traffic-corrected burn needs (SEMANTICS 10).
 const SEASON_MIN: Span = Span::days(7);
@@ -74,6 +74,14 @@ pub struct TierEvent {
     pub severity: Severity,
     pub change: TierChange,
     pub figures: Figures,
+}
+
+/// The label that tells the ticket of `no_data: "alert"` from the alert of its SLO; no dimension can have its name.
+const NO_DATA: (&str, &str) = ("kind", "no_data");
+
+/// Whether an alert with these labels says that data is missing.
+pub fn is_no_data(labels: &Labels) -> bool {
+    labels.get(NO_DATA.0).is_some_and(|kind| kind == NO_DATA.1)
 }
 
 /// What a cell means to one SLI.
@@ -139,11 +147,19 @@ struct Group {
     rolling: Rolling,
     state: AlertState,
     judged: SmallVec<[Judgement; 4]>,
+    /// The ticket that missing data opens, where the SLO asks for one.
+    absent: Option<Box<Absent>>,
     alerts: bool,
     changed: bool,
     status: Option<Arc<SloStatus>>,
     /// The status before that, to be written over once nobody shows it any more.
     spare: Option<Arc<SloStatus>>,
+}
+
+/// An alert of its own: the SLO cannot be judged for want of data.
+struct Absent {
+    key: String,
+    state: AlertState,
 }
 
 struct StreamTrack {
@@ -530,7 +546,7 @@ impl Evaluator {
         let stream = &self.streams[track.stream];
         let history = track.first_data.map_or(Span::ZERO, |first| now - Timestamp(first * bucket.0));
         for group in &mut track.groups {
-            if !group.alerts || (group.rolling.is_unused() && group.state.is_idle()) {
+            if !group.alerts || (group.rolling.is_unused() && group.state.is_idle() && group.absent.is_none()) {
                 continue;
             }
             let season = (slo.traffic_corrected && history >= SEASON_MIN)
@@ -551,6 +567,7 @@ impl Evaluator {
                 group.judged.push(burn::judge(slo, tier, &long, &short, season));
             }
             group.step(slo, &track.tiers, now, bucket, season, out);
+            group.step_absent(slo, &track.tiers, now, bucket, out);
         }
     }
 
@@ -563,6 +580,7 @@ impl Evaluator {
         let Some(group) = track.groups.first_mut() else { return };
         group.judged = judged;
         group.step(slo, &track.tiers, now, bucket, None, out);
+        group.step_absent(slo, &track.tiers, now, bucket, out);
     }
 
     /// The worst member decides: one that passes both windows makes the tier hold; without one,
@@ -598,11 +616,12 @@ impl Evaluator {
     pub fn restore(&mut self, rule: &str, group: &str, state: AlertState) -> bool {
         let Some(at) = self.names.get(rule).copied() else { return false };
         let track = &mut self.tracks[at];
-        let Some(group) = track.groups.iter_mut().find(|have| have.key == group && have.alerts) else { return false };
-        if state.tiers.len() != track.tiers.len() {
+        let tiers = track.tiers.len();
+        let Some((place, tiers)) = find(track, group, tiers) else { return false };
+        if state.tiers.len() != tiers {
             return false;
         }
-        group.state = state;
+        *place = state;
         true
     }
 
@@ -623,9 +642,9 @@ impl Evaluator {
     /// Binds the alert of a rule and group to its incident, or frees it.
     pub fn set_incident(&mut self, rule: &str, group: &str, incident: Option<String>) -> Option<AlertState> {
         let at = *self.names.get(rule)?;
-        let group = self.tracks[at].groups.iter_mut().find(|have| have.key == group && have.alerts)?;
-        group.state.incident = incident;
-        Some(group.state.clone())
+        let (state, _) = find(&mut self.tracks[at], group, 0)?;
+        state.incident = incident;
+        Some(state.clone())
     }
 
     /// Where every SLO and group stands; unchanged entries are shared with the last call.
@@ -718,6 +737,19 @@ impl Evaluator {
             })
             .collect()
     }
+}
+
+/// The alert of a group by its key, or the one that says that its data is missing; with the number of its tiers.
+fn find<'t>(track: &'t mut Track, key: &str, tiers: usize) -> Option<(&'t mut AlertState, usize)> {
+    for group in track.groups.iter_mut().filter(|group| group.alerts) {
+        if group.key == key {
+            return Some((&mut group.state, tiers));
+        }
+        if let Some(absent) = group.absent.as_mut().filter(|absent| absent.key == key) {
+            return Some((&mut absent.state, 1));
+        }
+    }
+    None
 }
 
 /// What a slice needs to know of the evaluator while one of its tracks is borrowed.
@@ -819,8 +851,14 @@ impl Group {
     fn new(slo: &Slo, labels: Labels, shape: &Shape, alerts: bool) -> Group {
         let key = if labels.is_empty() { String::new() } else { canonical(&labels) };
         let state = AlertState::new(slo.tiers.len());
+        let absent = (alerts && slo.no_data == NoData::Alert && !slo.tiers.is_empty()).then(|| {
+            let mut labels = labels.clone();
+            labels.insert(NO_DATA.0.into(), NO_DATA.1.into());
+            Box::new(Absent { key: canonical(&labels), state: AlertState::new(1) })
+        });
         Group {
             labels,
+            absent,
             key,
             rolling: Rolling::asleep(shape),
             state,
@@ -846,6 +884,7 @@ impl Group {
         let all_unknown = !self.judged.is_empty() && self.judged.iter().all(|judged| judged.verdict == TierVerdict::Unknown);
         let quiet = !all_unknown && self.state.is_idle() && self.judged.iter().all(|judged| judged.verdict != TierVerdict::Holds);
         if quiet {
+            self.state.unknown_tiers.clear();
             return;
         }
         let before = self.state.clone();
@@ -854,13 +893,20 @@ impl Group {
         } else {
             self.state.unknown_since = None;
         }
-        let want_of_data = self.state.unknown_since.is_some_and(|since| now - since >= NO_DATA_AFTER);
+        if slo.no_data == NoData::Ok {
+            self.state.unknown_tiers.resize(slo.tiers.len(), None);
+        }
         let mut tiers = Vec::new();
+        let mut known: SmallVec<[bool; 4]> = SmallVec::new();
         for (at, tier) in slo.tiers.iter().enumerate() {
             let mut verdict = self.judged[at].verdict;
-            if verdict == TierVerdict::Unknown && want_of_data && slo.no_data == NoData::Ok {
-                verdict = TierVerdict::Clear;
+            if let Some(since) = self.state.unknown_tiers.get_mut(at) {
+                *since = (verdict == TierVerdict::Unknown).then_some(since.unwrap_or(now));
+                if since.is_some_and(|since| now - since >= NO_DATA_AFTER) {
+                    verdict = TierVerdict::Clear;
+                }
             }
+            known.push(verdict != TierVerdict::Unknown);
             let patience = Patience { pending: tier.pending, keep_firing: tier.keep_firing };
             let (state, change) = self.state.tiers[at].step(verdict, now, last, patience);
             self.state.tiers[at] = state;
@@ -870,6 +916,10 @@ impl Group {
             }
         }
         let change = self.state.settle(slo.tiers.iter().map(|tier| tier.severity), now);
+        // A slow window that still holds does not confirm a page.
+        let confirms = |at: usize| known[at] && self.state.tiers[at].is_firing() && Some(slo.tiers[at].severity) == self.state.severity;
+        let measured = change.is_some() || (0..slo.tiers.len()).any(confirms);
+        let change = self.state.confirm(measured, change, now);
         if change.is_none() && tiers.is_empty() && before == self.state {
             return;
         }
@@ -879,7 +929,8 @@ impl Group {
         labels.extend(self.labels.clone());
         let reason = match change {
             Some(AlertChange::Ended) => "no tier holds any more".to_owned(),
-            _ => governing
+            Some(AlertChange::Unconfirmed) => unconfirmed(),
+            Some(AlertChange::Opened { .. } | AlertChange::Raised { .. } | AlertChange::Lowered { .. }) | None => governing
                 .map(|at| format!("{}x passed over {} and {}", slo.tiers[at].factor, slo.tiers[at].long, slo.tiers[at].short))
                 .unwrap_or_default(),
         };
@@ -896,6 +947,52 @@ impl Group {
             state: self.state.clone(),
         });
         self.changed = true;
+    }
+
+    /// Moves the ticket on that missing data opens: the fastest tier, whose windows tell first, has been unknown for so long.
+    fn step_absent(&mut self, slo: &Slo, windows: &[(usize, usize, usize)], now: Timestamp, bucket: Span, out: &mut Vec<AlertEvent>) {
+        let Some(absent) = &mut self.absent else { return };
+        let Some(fastest) = (0..slo.tiers.len()).min_by_key(|at| (slo.tiers[*at].short, slo.tiers[*at].long)) else { return };
+        let unknown = self.judged.get(fastest).is_some_and(|judged| judged.verdict == TierVerdict::Unknown);
+        // Time that is taken out is not missing; whether anything is cannot be seen in it.
+        let excluded = windows.get(fastest).is_some_and(|(_, short, _)| self.rolling.excluded(*short) > 0);
+        let verdict = match (unknown, excluded) {
+            (false, _) => TierVerdict::Clear,
+            (true, true) => TierVerdict::Unknown,
+            (true, false) => TierVerdict::Holds,
+        };
+        if verdict != TierVerdict::Holds && absent.state.is_idle() {
+            return;
+        }
+        let before = absent.state.clone();
+        let patience = Patience { pending: NO_DATA_AFTER, keep_firing: Span::ZERO };
+        let (tier, change) = absent.state.tiers[0].step(verdict, now, now - bucket, patience);
+        absent.state.tiers[0] = tier;
+        let alert_change = absent.state.settle([Severity::Ticket], now);
+        if alert_change.is_none() && absent.state == before {
+            return;
+        }
+        let mut labels = slo.base_labels();
+        labels.extend(self.labels.clone());
+        labels.insert(NO_DATA.0.into(), NO_DATA.1.into());
+        let place = self.labels.iter().map(|(name, value)| format!(" {name}={value}")).collect::<String>();
+        let figures = Figures::default();
+        out.push(AlertEvent {
+            at: now,
+            rule: slo.name.clone(),
+            group: absent.key.clone(),
+            labels,
+            change: alert_change,
+            // It is none of the SLO's tiers.
+            tiers: change
+                .map(|change| TierEvent { tier: slo.tiers.len(), severity: Severity::Ticket, change, figures })
+                .into_iter()
+                .collect(),
+            figures,
+            summary: format!("{}{place}: no data for {NO_DATA_AFTER}, whether it is met is not known", slo.name),
+            reason: "it is measured again".into(),
+            state: absent.state.clone(),
+        });
     }
 
     /// The tier that speaks for the alert: the loudest that fires, the fastest among equals.
@@ -1006,6 +1103,11 @@ impl Group {
             tier.held_back = judged.and_then(|judged| judged.guard).map(|guard| guard.to_string());
         }
     }
+}
+
+/// Why an alert that was not measured for too long is talked about.
+pub fn unconfirmed() -> String {
+    format!("unconfirmed: it has not been measured for {FROZEN_MAX} and keeps its state")
 }
 
 /// One line for a person: what burns, how fast, over which windows.

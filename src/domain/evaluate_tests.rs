@@ -88,6 +88,7 @@ impl Bench {
                     AlertChange::Opened { severity } => format!("{at} {alert} opened {severity}"),
                     AlertChange::Raised { severity } => format!("{at} {alert} raised {severity}"),
                     AlertChange::Lowered { severity } => format!("{at} {alert} lowered {severity}"),
+                    AlertChange::Unconfirmed => format!("{at} {alert} unconfirmed"),
                     AlertChange::Ended => format!("{at} {alert} ended"),
                 })
             })
@@ -171,8 +172,9 @@ fn a_gap_freezes_the_alert_and_a_healthy_return_resolves_it() {
         log.extend(bench.minute());
     }
     assert_eq!(log[0], "102 api opened page");
-    assert_eq!(log.len(), 2, "{log:?}");
-    let ended: i64 = log[1].split(' ').next().unwrap().parse().unwrap();
+    // Until the hour is measured again the page is frozen, and after an hour of that it says so.
+    assert_eq!((log.len(), log[1].as_str()), (3, "175 api unconfirmed"), "{log:?}");
+    let ended: i64 = log[2].split(' ').next().unwrap().parse().unwrap();
     assert!(ended > 140, "nothing resolves while nothing is measured: {log:?}");
 }
 
@@ -284,4 +286,55 @@ fn a_replay_of_a_stretch_equals_a_replay_of_each_bucket() {
         assert_eq!(each.minute(), whole.minute());
         assert_eq!(each.evaluator.statuses(), whole.evaluator.statuses());
     }
+}
+
+/// An outage that is seen for ten minutes, and then nothing at all for `gap` minutes.
+fn fault_and_silence(no_data: NoData, gap: i64) -> Vec<String> {
+    let slow = tier(Severity::Ticket, "3d", "6h", "1");
+    let mut bench = Bench::of(Slo { no_data, ..slo(vec![tier(Severity::Page, "1h", "5m", "14.4"), slow]) });
+    bench.series(0, "de");
+    let mut log = Vec::new();
+    for minute in 0..5000 + gap + 100 {
+        if !(5010..5010 + gap).contains(&minute) {
+            bench.feed(0, minute, 100, if (5000..5010).contains(&minute) { 50 } else { 0 });
+        }
+        log.extend(bench.minute().into_iter().filter(|line| line.split(' ').next().unwrap().parse::<i64>().unwrap() > 5000));
+    }
+    log
+}
+
+#[test]
+fn no_data_keeps_clears_or_opens_a_ticket_of_its_own() {
+    // It keeps its state until at most six minutes of the hour are unmeasured, 54 minutes after the data is back.
+    assert_eq!(fault_and_silence(NoData::Keep, 30)[..2], ["5002 api opened page", "5075 api unconfirmed"]);
+    assert_eq!(fault_and_silence(NoData::Keep, 30)[2], "5094 api lowered ticket");
+    // The page's windows are unknown from 5012 on, when the last bad minutes no longer pass by themselves.
+    let log = fault_and_silence(NoData::Ok, 30);
+    let lowered = log.iter().find(|line| line.contains("lowered")).unwrap();
+    let at: i64 = lowered.split(' ').next().unwrap().parse().unwrap();
+    assert!((5020..5030).contains(&at), "{log:?}");
+    let log = fault_and_silence(NoData::Alert, 30);
+    let of_data: Vec<&String> = log.iter().filter(|line| line.contains("no_data")).collect();
+    assert_eq!(of_data.len(), 2, "{log:?}");
+    assert!(of_data[0].ends_with(r#"api{kind="no_data"} opened ticket"#) && of_data[1].ends_with("ended"), "{log:?}");
+    assert_eq!(fault_and_silence(NoData::Alert, 5).iter().filter(|line| line.contains("no_data")).count(), 0);
+}
+
+#[test]
+fn an_slo_that_never_gets_data_opens_the_ticket_after_ten_minutes() {
+    let mut bench = Bench::of(Slo { no_data: NoData::Alert, ..slo(tiers()) });
+    let log: Vec<String> = (0..60).flat_map(|_| bench.minute()).collect();
+    assert_eq!(log, [r#"11 api{kind="no_data"} opened ticket"#]);
+    let stored = AlertState { incident: Some("i".into()), ..AlertState::new(1) };
+    assert!(bench.evaluator.restore("api", r#"{kind="no_data"}"#, stored));
+    assert_eq!(bench.evaluator.set_incident("api", r#"{kind="no_data"}"#, None).unwrap().tiers.len(), 1);
+}
+
+#[test]
+fn a_page_that_is_frozen_for_an_hour_is_unconfirmed_once() {
+    let log = fault_and_silence(NoData::Keep, 300);
+    let unconfirmed: Vec<&String> = log.iter().filter(|line| line.contains("unconfirmed")).collect();
+    assert_eq!(unconfirmed.len(), 1, "{log:?}");
+    let at: i64 = unconfirmed[0].split(' ').next().unwrap().parse().unwrap();
+    assert!((5070..5080).contains(&at), "{log:?}");
 }

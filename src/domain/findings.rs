@@ -9,7 +9,7 @@ mod rows;
 use super::archive::Archive;
 use super::cell::{Counts, Limit};
 use super::desk::Findings;
-use super::evaluate::{AlertEvent, Evaluator};
+use super::evaluate::{AlertEvent, Evaluator, is_no_data};
 use super::explain::{self, Explanation};
 use super::filter::Filter;
 use super::incident::{Explained, Incident, Input, Member};
@@ -99,7 +99,7 @@ pub fn explained(incident: &Incident, findings: Findings) -> Input {
 impl Case {
     /// The case of an alert that opens. `None`: there are no series to look at, as with a free-form rule.
     pub fn of_alert(event: &AlertEvent, around: &Around<'_>) -> Option<Case> {
-        let slo = around.rules.slo(&event.rule)?;
+        let slo = around.rules.slo(&event.rule).filter(|_| !is_no_data(&event.labels))?;
         let (long, short) = windows(slo, event.figures.long, event.figures.short);
         let from = around.evaluator.burning_since(&slo.name, &event.group, long).unwrap_or(event.at - around.bucket);
         Case::new(slo, vec![group_of(slo, &event.labels)], from, short, around)
@@ -231,7 +231,7 @@ fn windows(slo: &Slo, long: Option<Span>, short: Option<Span>) -> (Span, Span) {
 
 /// The SLO that speaks for an incident, its firing groups, and the short window of its tier.
 fn lead<'r>(incident: &Incident, rules: &'r RuleSet) -> Option<(&'r Slo, Vec<Labels>, Span)> {
-    let firing = || incident.members.iter().filter(|member| member.firing);
+    let firing = || incident.members.iter().filter(|member| member.firing && !is_no_data(&member.labels));
     let (slo, first): (&Slo, &Member) = firing().find_map(|member| Some((rules.slo(&member.rule)?, member)))?;
     let mut groups: Vec<Labels> = firing().filter(|member| member.rule == slo.name).map(|member| group_of(slo, &member.labels)).collect();
     groups.sort();
@@ -273,9 +273,17 @@ fn app(sli: &Sli) -> Option<String> {
     sli.inputs().first().and_then(|(selector, _)| selector.filter.equal("app").map(str::to_owned))
 }
 
-/// The app that an SLO looks at, by the SLO's name.
-pub fn app_of(rules: &RuleSet, rule: &str) -> Option<String> {
-    rules.slo(rule).and_then(|slo| app(&slo.sli))
+/// The time that a closed incident takes out of what is usual. `None`: it says nothing about the apps, because it is
+/// about burnwatch itself or not closed.
+pub fn past(rules: &RuleSet, incident: &Incident) -> Option<LeftOut> {
+    let to = incident.resolved_at?;
+    let operator = |member: &Member| member.labels.get("kind").is_some_and(|kind| kind == "operator");
+    if incident.members.iter().any(operator) {
+        return None;
+    }
+    let of_slo = |member: &Member| rules.slo(&member.rule).and_then(|slo| app(&slo.sli));
+    let app = incident.members.iter().find_map(|member| of_slo(member).or_else(|| member.labels.get("app").cloned()));
+    Some(LeftOut { app, from: incident.window_start, to })
 }
 
 fn changes_near(around: &Around<'_>, from: Timestamp, app: Option<&str>) -> Result<Vec<Change>, String> {

@@ -126,6 +126,11 @@ pub enum Input {
         severity: Severity,
         figures: Figures,
     },
+    /// An alert still fires, but was not measured for too long.
+    AlertUnconfirmed {
+        alert: String,
+        reason: String,
+    },
     /// An alert ended.
     AlertEnded {
         alert: String,
@@ -209,6 +214,9 @@ impl Incident {
                 self.change_severity(&alert, severity, figures, now, &mut effects);
             }
             (Status::Open | Status::Acknowledged, Input::AlertEnded { alert, reason }) => self.leave(&alert, &reason, now, &mut effects),
+            (Status::Open | Status::Acknowledged, Input::AlertUnconfirmed { alert, reason }) => {
+                self.doubt(&alert, &reason, around, &mut effects);
+            }
             (Status::Open | Status::Acknowledged, Input::AlertRefreshed { alert, figures, summary }) => {
                 if let Some(member) = self.members.iter_mut().find(|member| member.alert == alert) {
                     member.figures = figures;
@@ -272,6 +280,7 @@ impl Incident {
                 Status::Resolved,
                 Input::AlertOpened(_)
                 | Input::AlertMoved { .. }
+                | Input::AlertUnconfirmed { .. }
                 | Input::AlertEnded { .. }
                 | Input::AlertRefreshed { .. }
                 | Input::Snooze { .. }
@@ -315,6 +324,19 @@ impl Incident {
             self.settle(severity, now, effects);
         } else {
             self.close(String::new(), reason.to_owned(), now, effects);
+        }
+    }
+
+    /// Says to everybody who knows of a firing alert that nothing confirms it any more.
+    fn doubt(&mut self, alert: &str, reason: &str, around: &Surroundings<'_>, effects: &mut Vec<Effect>) {
+        let Some(member) = self.members.iter().find(|member| member.alert == alert && member.firing) else { return };
+        let text = format!("{} is {reason}", member.rule);
+        effects.push(Effect::History { kind: "unconfirmed", who: String::new(), text: text.clone() });
+        let targets = self.targets(around);
+        let hears = |name: &String| targets.get(name).is_some_and(|target| target.muted.is_none() && target.alerts.contains(alert));
+        let open = self.told.iter().filter(|(name, told)| told.open && hears(name)).map(|(name, _)| name.clone());
+        for receiver in open.collect::<Vec<_>>() {
+            self.notify(&receiver, Kind::Updated, text.clone(), around, effects);
         }
     }
 

@@ -23,6 +23,12 @@ pub struct Snapshot {
     pub rules_since: Option<Timestamp>,
     /// Why a newer rule set was refused: `path:line:column: error: …`, one each.
     pub rules_refused: Vec<String>,
+    /// Its commit, where it has one.
+    pub rules_refused_revision: Option<String>,
+    /// Where rules come from: a folder, or a branch of a repository without its credentials.
+    pub rules_source: String,
+    /// Why the source of rules cannot be read, so that nobody knows whether there are newer ones.
+    pub rules_unreachable: Option<String>,
     /// One entry per SLO and group, in the order of the rule set, overall row first.
     pub slos: Vec<Arc<SloStatus>>,
     /// One entry per alert that is not idle, and per free-form rule.

@@ -36,7 +36,7 @@ fn labels(trouble: Trouble) -> Labels {
 }
 
 /// Opens the operator incident of a trouble, or closes it when `summary` is `None`. Doing either
-/// twice changes nothing. Says how many notifications were queued.
+/// twice changes nothing, but for what an open one says. Says how many notifications were queued.
 pub async fn report(
     store: &Store,
     desk: &Desk,
@@ -46,17 +46,27 @@ pub async fn report(
     public_url: &str,
     new_id: fn() -> String,
 ) -> Result<usize, StoreError> {
+    let alert = trouble.name();
     let mut tx = store.write_durable().await?;
     let open = transition::load_open(&mut tx).await?;
-    let alert = trouble.name();
-    let holder = open.values().find(|incident| incident.members.iter().any(|member| member.alert == alert && member.firing));
-    let holder = holder.map(|incident| incident.id.clone());
+    let members = open.values().flat_map(|incident| incident.members.iter().map(|member| (incident.id.clone(), member)));
+    let holder =
+        members.filter(|(_, member)| member.alert == alert && member.firing).map(|(id, member)| (id, member.summary.clone())).next();
     let silences = transition::load_silences(&mut tx, now).await?;
     let mut make = |_: &str, _: Timestamp| new_id();
     let mut book = Book { desk, now, silences: &silences, open, new_id: &mut make };
     let outcome = match (holder, summary) {
-        (None, None) | (Some(_), Some(_)) => return Ok(0),
-        (Some(id), None) => book.input(&id, Input::AlertEnded { alert: alert.into(), reason: "it works again".into() }),
+        (None, None) => return Ok(0),
+        (Some((_, said)), Some(summary)) if said == summary => return Ok(0),
+        (Some((id, _)), Some(summary)) => {
+            let refreshed = Input::AlertRefreshed { alert: alert.into(), figures: Figures::default(), summary: summary.clone() };
+            let mut outcome = book.input(&id, refreshed);
+            if let Some(outcome) = &mut outcome {
+                outcome.incident.title = summary;
+            }
+            outcome
+        }
+        (Some((id, _)), None) => book.input(&id, Input::AlertEnded { alert: alert.into(), reason: "it works again".into() }),
         (None, Some(summary)) => {
             let event = AlertEvent {
                 at: now,

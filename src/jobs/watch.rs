@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 
 use crate::domain::alert::{AlertChange, AlertState};
 use crate::domain::desk::{Book, Desk, Findings, Outcome};
-use crate::domain::evaluate::{AlertEvent, Evaluator, Settings};
+use crate::domain::evaluate::{AlertEvent, Evaluator, Settings, unconfirmed};
 use crate::domain::incident::{Incident, Input};
 use crate::domain::notification::Status;
 use crate::domain::rule::{Labels, RuleSet};
@@ -33,7 +33,8 @@ const CATCH_UP_MAX: Span = Span::HOUR;
 /// How long the right to evaluate lasts without renewal.
 const LEASE: Span = Span::seconds(15);
 const LEASE_NAME: &str = "evaluate";
-const PROGRESS: &str = "evaluated";
+/// Under this name the store keeps up to when everything was evaluated.
+pub(super) const PROGRESS: &str = "evaluated";
 /// Partials read at once.
 const PAGE: usize = 256;
 
@@ -520,12 +521,14 @@ fn newest(events: Vec<AlertEvent>, before: &BTreeMap<(String, String), AlertStat
     }
     let net = |(key, mut event): ((String, String), AlertEvent)| {
         let was = before.get(&key).and_then(|state| state.severity);
+        let newly_unconfirmed = event.state.unconfirmed && !before.get(&key).is_some_and(|state| state.unconfirmed);
         event.change = match (was, event.state.severity) {
             (None, None) => None,
             (None, Some(severity)) => Some(AlertChange::Opened { severity }),
             (Some(_), None) => Some(AlertChange::Ended),
             (Some(was), Some(severity)) if severity > was => Some(AlertChange::Raised { severity }),
             (Some(was), Some(severity)) if severity < was => Some(AlertChange::Lowered { severity }),
+            (Some(_), Some(_)) if newly_unconfirmed => Some(AlertChange::Unconfirmed),
             (Some(_), Some(_)) => None,
         };
         event
@@ -601,7 +604,11 @@ fn alert_status(rules: &RuleSet, rule: &str, group: &str, state: &AlertState) ->
         values: Default::default(),
         reason: match phase {
             AlertPhase::Unknown => "not measured".into(),
-            AlertPhase::Ok | AlertPhase::Pending | AlertPhase::Firing => String::new(),
+            AlertPhase::Firing if state.unconfirmed => unconfirmed(),
+            AlertPhase::Firing => {
+                state.frozen_since.map(|since| format!("not measured since {since}, keeps its state")).unwrap_or_default()
+            }
+            AlertPhase::Ok | AlertPhase::Pending => String::new(),
         },
         incident: state.incident.clone(),
     }

@@ -7,10 +7,11 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-const FILES_MAX: usize = 10_000;
-const FILE_BYTES_MAX: u64 = 4 << 20;
-const FOLDER_BYTES_MAX: usize = 64 << 20;
-const DEPTH_MAX: usize = 16;
+/// Bounds of a rules folder, wherever it comes from.
+pub const FILES_MAX: usize = 10_000;
+pub const FILE_BYTES_MAX: u64 = 4 << 20;
+pub const FOLDER_BYTES_MAX: usize = 64 << 20;
+pub const DEPTH_MAX: usize = 16;
 
 /// The `.rhai` files below a folder, by their path in it (with `/`). Hidden files and links that leave the folder are left out.
 pub fn read_folder(path: &Path) -> io::Result<BTreeMap<String, String>> {

@@ -28,7 +28,7 @@ mod tests;
 mod tier;
 mod value;
 
-pub use folder::{content_hash, read_folder};
+pub use folder::{DEPTH_MAX, FILE_BYTES_MAX, FILES_MAX, FOLDER_BYTES_MAX, content_hash, read_folder};
 pub use load::{Env, Loaded, load};
 pub use problem::{Level, Problem, report};
 pub use program::{Program, RuleError, TestScript, Verdict};

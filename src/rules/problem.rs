@@ -26,6 +26,10 @@ impl fmt::Display for Problem {
             Level::Error => "error",
             Level::Warning => "warning",
         };
+        // What is about the folder as a whole has no place in a file.
+        if self.place.path.is_empty() {
+            return write!(f, "{level}: {}", self.message);
+        }
         write!(f, "{}: {level}: {}", self.place, self.message)
     }
 }

@@ -85,6 +85,11 @@ impl History {
         History { store, catalog: Arc::default(), bucket, kept: [fine, five], runtime: Handle::current() }
     }
 
+    /// Where it reads.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// The finest level that still holds `from`, but none coarser than `step` where a finer one does.
     pub fn level(&self, from: Timestamp, step: Span, now: Timestamp) -> Level {
         let [fine, five, hour] = levels(self.bucket);

@@ -124,6 +124,16 @@ pub async fn open(tx: &mut Tx) -> Result<Vec<IncidentRow>, StoreError> {
     on!(tx, conn => sqlx::query_as(sql).fetch_all(conn))
 }
 
+/// What was resolved at `from` or later, newest first.
+pub async fn resolved_since(tx: &mut Tx, from: Timestamp, limit: usize) -> Result<Vec<IncidentRow>, StoreError> {
+    let sql = concat!(
+        "select ",
+        columns!(),
+        " from incident where status = 'resolved' and resolved_at >= $1 order by resolved_at desc, id desc limit $2"
+    );
+    on!(tx, conn => sqlx::query_as(sql).bind(from).bind(limit as i64).fetch_all(conn))
+}
+
 /// A page of incidents, newest first, and the cursor of the next page.
 pub async fn list(
     tx: &mut Tx,

@@ -88,6 +88,8 @@ pub struct Trust {
     pub revision: String,
     /// Errors of a newer rule set that was refused.
     pub refused: usize,
+    /// Nobody knows whether there are newer rules.
+    pub unreachable: bool,
     pub silent: Vec<String>,
     pub folded: u64,
     /// The store did not answer, and what failed.
@@ -103,6 +105,7 @@ impl Trust {
             late: snapshot.events_late,
             revision: snapshot.rules.revision.clone(),
             refused: snapshot.rules_refused.len(),
+            unreachable: snapshot.rules_unreachable.is_some(),
             silent: snapshot.silent_apps.clone(),
             folded: snapshot.folded,
             failed: None,
@@ -251,6 +254,9 @@ impl Frame {
                     @if trust.refused > 0 {
                         span { a href="/rules" { (flag(Tone::Ticket, "newer rules refused")) } }
                     }
+                    @if trust.unreachable {
+                        span { a href="/rules" { (flag(Tone::Ticket, "rules not reachable")) } }
+                    }
                     @if !trust.silent.is_empty() {
                         span {
                             a href="/health" {
@@ -338,9 +344,10 @@ impl Reader {
     }
 }
 
-/// The first seven characters of a revision, which is a hash.
+/// The first seven characters of a revision, which is a hash, and whether the files are not those of the commit.
 pub fn short_revision(revision: &str) -> String {
-    plain(revision).chars().take(7).collect()
+    let dirty = if revision.contains("+dirty") { "+dirty" } else { "" };
+    plain(revision).chars().take(7).chain(dirty.chars()).collect()
 }
 
 fn keys() -> Markup {

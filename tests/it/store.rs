@@ -348,6 +348,9 @@ on_both! {
         assert_eq!(incidents::open_by_key(&mut tx, "service=shop").await.unwrap(), None);
         incidents::insert(&mut tx, &second).await.unwrap();
         assert_eq!(incidents::get(&mut tx, "i1").await.unwrap(), Some(first.clone()));
+        assert_eq!(incidents::resolved_since(&mut tx, at(9), 10).await.unwrap(), [first.clone()]);
+        assert_eq!(incidents::resolved_since(&mut tx, at(10), 10).await.unwrap(), []);
+        assert_eq!(incidents::resolved_since(&mut tx, at(0), 0).await.unwrap(), []);
         assert_eq!(incidents::get_for_update(&mut tx, "i1").await.unwrap(), Some(first));
         assert_eq!(incidents::get_for_update(&mut tx, "i\0").await.unwrap(), None);
         assert_eq!(incidents::latest_by_key(&mut tx, "service=shop").await.unwrap(), Some(second.clone()));

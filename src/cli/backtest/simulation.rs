@@ -47,7 +47,7 @@ pub struct Plan<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
     pub rule: String,
-    /// Index in the SLO's `alert` list; `None` for a free-form rule.
+    /// Index in the SLO's `alert` list; `None` for a free-form rule and for missing data.
     pub tier: Option<usize>,
     pub labels: Labels,
     pub severity: Severity,
@@ -212,7 +212,7 @@ impl Simulation<'_> {
                     self.running.insert(key, self.runs.len());
                     self.runs.push(Run {
                         rule: event.rule.clone(),
-                        tier: self.plan.rules.slo(&event.rule).map(|_| tier.tier),
+                        tier: self.plan.rules.slo(&event.rule).filter(|slo| tier.tier < slo.tiers.len()).map(|_| tier.tier),
                         labels,
                         severity: tier.severity,
                         pending_at,
@@ -342,8 +342,7 @@ impl Simulation<'_> {
         told.incident = incident.clone();
         if incident.status == Status::Resolved {
             self.cases.remove(&incident.id);
-            let app = incident.members.iter().find_map(|member| findings::app_of(&self.plan.rules, &member.rule));
-            self.left_out.push(LeftOut { app, from: incident.window_start, to: incident.resolved_at.unwrap_or(t) });
+            self.left_out.extend(findings::past(&self.plan.rules, incident));
         }
     }
 

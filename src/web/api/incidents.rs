@@ -134,6 +134,7 @@ pub async fn apply(
         Input::Note { .. } => ("note", json!({})),
         Input::AlertOpened(_)
         | Input::AlertMoved { .. }
+        | Input::AlertUnconfirmed { .. }
         | Input::AlertEnded { .. }
         | Input::AlertRefreshed { .. }
         | Input::Explained { .. }

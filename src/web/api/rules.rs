@@ -22,6 +22,9 @@ pub async fn rules(Take(state): Take<Arc<State>>) -> Answer {
         "revision": set.revision,
         "since": snapshot.rules_since,
         "refused": snapshot.rules_refused,
+        "refused_revision": snapshot.rules_refused_revision,
+        "source": snapshot.rules_source,
+        "error": snapshot.rules_refused.first().or(snapshot.rules_unreachable.as_ref()),
         "slos": set.slos.iter().map(|slo| json!({
             "name": slo.name, "place": slo.place.to_string(), "owner": slo.owner, "service": slo.service, "objective": slo.objective_percent(),
             "window": slo.window.to_string(), "by": slo.by, "tiers": slo.tiers.len(), "enabled": slo.enabled,

@@ -124,6 +124,9 @@ pub struct Rules<'a> {
     pub set: &'a RuleSet,
     pub since: Option<Timestamp>,
     pub refused: &'a [String],
+    pub refused_revision: Option<&'a str>,
+    pub source: &'a str,
+    pub unreachable: Option<&'a str>,
     pub alerts: &'a [std::sync::Arc<AlertStatus>],
     pub evaluated_at: Option<Timestamp>,
     pub took: Span,
@@ -162,6 +165,7 @@ pub fn rules(model: &Rules<'_>) -> Page {
                 @if set.revision.is_empty() { "No rule set has taken effect yet." } @else {
                     "Revision " code { (short_revision(&set.revision)) }
                     @if let Some(since) = model.since { ", in force since " (number::time(since, model.now)) }
+                    @if !model.source.is_empty() { ", from " (Plain(&clip(model.source, 120))) }
                     @if let Some(at) = model.evaluated_at { "; last evaluated " (number::ago(at, model.now)) " ago in " (number::duration(model.took)) }
                 }
             }
@@ -169,8 +173,16 @@ pub fn rules(model: &Rules<'_>) -> Page {
         @if !model.refused.is_empty() {
             div."outcome"."bad" {
                 div.any {
-                    (flag(Tone::Page, "A newer rule set was refused")) " The revision above stays in force as a whole."
+                    (flag(Tone::Page, "A newer rule set was refused")) @if let Some(revision) = model.refused_revision { " (" code { (short_revision(revision)) } ")" } " The revision above stays in force as a whole."
                     ul { @for error in model.refused.iter().take(20) { li.mono { (Plain(&clip(error, 400))) } } }
+                }
+            }
+        }
+        @if let Some(why) = model.unreachable {
+            div."outcome"."bad" {
+                div.any {
+                    (flag(Tone::Ticket, "The rules cannot be read")) " Whether there are newer ones is not known."
+                    ul { li.mono { (Plain(&clip(why, 400))) } }
                 }
             }
         }
@@ -294,7 +306,18 @@ mod tests {
         let set = RuleSet { revision: text(), slos: vec![slo], ..RuleSet::default() };
         let refused = vec![text()];
         assert_inert(&render(NOW, |_| {
-            rules(&Rules { set: &set, since: None, refused: &refused, alerts: &[], evaluated_at: None, took: Span::ZERO, now: NOW })
+            rules(&Rules {
+                set: &set,
+                since: None,
+                refused: &refused,
+                refused_revision: None,
+                source: "",
+                unreachable: None,
+                alerts: &[],
+                evaluated_at: None,
+                took: Span::ZERO,
+                now: NOW,
+            })
         }));
         assert_inert(&render(NOW, |_| source(HOSTILE, HOSTILE, Some(1))));
         assert_inert(&render(NOW, |_| health(&[Fact { name: "apps", tone: Tone::Ticket, word: "Silent", figure: text(), means: text() }])));
@@ -305,7 +328,18 @@ mod tests {
         let set = RuleSet { revision: "4f2c1a9bc".into(), ..RuleSet::default() };
         let refused = vec!["shop.rhai:3:1: error: no such metric".to_owned()];
         let text = render(NOW, |_| {
-            rules(&Rules { set: &set, since: Some(NOW), refused: &refused, alerts: &[], evaluated_at: None, took: Span::ZERO, now: NOW })
+            rules(&Rules {
+                set: &set,
+                since: Some(NOW),
+                refused: &refused,
+                refused_revision: None,
+                source: "",
+                unreachable: None,
+                alerts: &[],
+                evaluated_at: None,
+                took: Span::ZERO,
+                now: NOW,
+            })
         });
         assert!(text.contains("shop.rhai:3:1") && text.contains("4f2c1a9") && text.contains("stays in force"));
     }

@@ -1,0 +1,115 @@
+//! Stale data: evaluation follows the watermark, and when that stands still every alert keeps its state in silence. A
+//! person hears of it from an incident of its own (SEMANTICS 5).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use super::operator::{self, Trouble};
+use super::watch::PROGRESS;
+use crate::clock::SharedClock;
+use crate::domain::desk::Desk;
+use crate::domain::time::{Span, Timestamp};
+use crate::store::{self, Store, StoreError};
+
+/// How often it is looked at.
+const EVERY: Duration = Duration::from_secs(15);
+/// How far evaluation may fall behind the moment at which it was due.
+const STALE_AFTER: Span = Span::minutes(5);
+
+/// What the job is set up with.
+pub struct Stale {
+    pub store: Store,
+    pub desk: Arc<ArcSwap<Desk>>,
+    /// From the end of a bucket to its evaluation, when all is well: the bucket's length and its grace.
+    pub due_after: Span,
+    /// Nothing is stale before this process had its chance.
+    pub started: Timestamp,
+    pub public_url: String,
+    pub new_id: fn() -> String,
+}
+
+impl Stale {
+    /// Compares the last evaluation with the clock, and opens or closes the incident. Says how many notifications were queued.
+    ///
+    /// What counts is what is stored: another replica may be the one that evaluates.
+    pub async fn check(&self, now: Timestamp) -> Result<usize, StoreError> {
+        let mut tx = self.store.read().await?;
+        let evaluated = store::progress::get(&mut tx, PROGRESS).await?.map(|progress| progress.at);
+        drop(tx);
+        let since = evaluated.unwrap_or(self.started).max(self.started);
+        let summary = (now - since > self.due_after + STALE_AFTER).then(|| match evaluated {
+            Some(at) => format!("nothing was evaluated after {at}: alerts keep their state, and new faults are not noticed"),
+            None => "nothing was evaluated since the start: faults are not noticed".to_owned(),
+        });
+        if let Some(summary) = &summary {
+            warn!("{summary}");
+        }
+        operator::report(&self.store, &self.desk.load_full(), Trouble::StaleData, summary, now, &self.public_url, self.new_id).await
+    }
+
+    /// Checks until it is told to stop.
+    pub async fn run(self, clock: SharedClock, deliver: Arc<Notify>, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(EVERY) => {}
+                () = stop.cancelled() => return,
+            }
+            match self.check(clock.now()).await {
+                Ok(0) => {}
+                Ok(_) => deliver.notify_one(),
+                Err(error) => error!(error = %error, "whether data is stale could not be found out"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::transition;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_watermark_that_stands_still_is_one_incident_until_it_moves() {
+        let folder = tempfile::tempdir().unwrap();
+        let start = Timestamp(1_790_000_040_000);
+        let store = Store::open(&format!("sqlite://{}/b.db", folder.path().display()), start).await.unwrap();
+        let stale = Stale {
+            store: store.clone(),
+            desk: Arc::new(ArcSwap::from_pointee(Desk::new(Arc::default()))),
+            due_after: Span::seconds(90),
+            started: start,
+            public_url: String::new(),
+            new_id: crate::chance::id,
+        };
+        let open = async || transition::load_open(&mut store.read().await.unwrap()).await.unwrap();
+        let evaluated = async |at: Timestamp| {
+            let mut tx = store.write().await.unwrap();
+            store::progress::set(&mut tx, PROGRESS, at, "{}").await.unwrap();
+            tx.commit().await.unwrap();
+        };
+        // What an earlier process left behind is old, and no fault of this one.
+        evaluated(start - Span::days(3)).await;
+        stale.check(start + Span::minutes(6)).await.unwrap();
+        assert!(open().await.is_empty());
+        evaluated(start + Span::minutes(5)).await;
+        stale.check(start + Span::minutes(11)).await.unwrap();
+        assert!(open().await.is_empty());
+        for minutes in [12, 13] {
+            stale.check(start + Span::minutes(minutes)).await.unwrap();
+            let open = open().await;
+            assert_eq!(open.len(), 1);
+            let incident = open.values().next().unwrap();
+            let at = start + Span::minutes(5);
+            assert!(incident.title.contains(&at.to_string()), "{}", incident.title);
+            assert_eq!(incident.members[0].labels["kind"], "operator");
+        }
+        evaluated(start + Span::minutes(12)).await;
+        stale.check(start + Span::minutes(14)).await.unwrap();
+        assert!(open().await.is_empty());
+    }
+}
