@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::report::rough;
-use super::simulation::{Found, Told};
+use crate::simulation::{Found, Told};
 use crate::cli::exit::{Failure, Outcome};
 use crate::cli::output::{self, Table};
 use crate::domain::rule::Severity;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Number, Value, json};
 
-use super::simulation::{Budget, Found, Run, Told};
+use crate::simulation::{Budget, Found, Run, Told};
 use crate::cli::exit::Outcome;
 use crate::cli::output::{self, Table};
 use crate::domain::burn;
