@@ -34,8 +34,9 @@ const USERS_MAX: u64 = 1_000_000;
 /// Most times that people are counted for one step.
 const COUNTED_MAX: i64 = 20_000_000;
 
-const METHODS: [&str; 16] = [
+const METHODS: [&str; 15] = [
     "traffic",
+    "history",
     "late",
     "wait",
     "gap",
@@ -49,8 +50,6 @@ const METHODS: [&str; 16] = [
     "expect_notified",
     "expect_not_notified",
     "expect_budget",
-    "to_string",
-    "to_debug",
 ];
 
 /// One test as it is written.
@@ -73,6 +72,8 @@ pub enum Step {
         traffic: Box<Traffic>,
         late: Span,
     },
+    /// Events that happened before simulated time begins: they fill windows and baselines, and nothing is evaluated.
+    History(Box<Traffic>),
     Wait(Span),
     /// Nothing of an app arrives; `*`: the intake is down.
     Gap {
@@ -231,6 +232,7 @@ fn usage(signature: &str) -> String {
     let takes = match name {
         "traffic" => "t.traffic(metric, where, #{ per_minute, bad, value, lasts, … })",
         "late" => "t.late(\"30m\", metric, where, #{ per_minute, lasts, … })",
+        "history" => "t.history(metric, where, #{ per_minute, lasts, … })",
         "wait" => "t.wait(\"10m\")",
         "gap" => "t.gap(app, \"10m\")",
         "deploy" => "t.deploy(#{ app, release })",
@@ -316,13 +318,23 @@ fn add(engine: &mut Engine) {
             });
         };
     }
-    method!("traffic", |at, metric, filter, options| traffic(&mut at, Span::ZERO, [metric, filter, options], 0));
+    method!("traffic", |at, metric, filter, options| {
+        let step = traffic(&mut at, [metric, filter, options], 0).map(|traffic| Step::Traffic { traffic, late: Span::ZERO });
+        at.step(step)
+    });
     method!("late", |at, late, metric, filter, options| {
-        let late = at.arg(late, "how late it is", 0);
-        match late.length(&mut at.recording.problems) {
-            Some(late) => traffic(&mut at, late, [metric, filter, options], 1),
-            None => Ok(()),
+        let late = at.arg(late, "how late it is", 0).length(&mut at.recording.problems);
+        let traffic = traffic(&mut at, [metric, filter, options], 1);
+        at.step(traffic.zip(late).map(|(traffic, late)| Step::Traffic { traffic, late }))
+    });
+    method!("history", |at, metric, filter, options| {
+        let place = at.place();
+        let step = traffic(&mut at, [metric, filter, options], 0).map(Step::History);
+        let same = |have: &Step| matches!((have, &step), (Step::History(have), Some(Step::History(new))) if have.series == new.series);
+        if at.recording.steps.iter().any(same) {
+            at.recording.problems.error(&place, "the history of the same metric and place is given twice");
         }
+        at.step(step)
     });
     method!("wait", |at, span| {
         let span = at.arg(span, "the wait", 0);
@@ -403,7 +415,8 @@ fn named<'a>(value: &Value, kind: &str, known: impl Iterator<Item = &'a String> 
     None
 }
 
-fn traffic(at: &mut At<'_, '_>, late: Span, [metric_, filter, options]: [Dynamic; 3], first: usize) -> Outcome<()> {
+/// What `t.traffic`, `t.late` and `t.history` have in common; the arguments begin at `first`.
+fn traffic(at: &mut At<'_, '_>, [metric_, filter, options]: [Dynamic; 3], first: usize) -> Option<Box<Traffic>> {
     let metric_ = at.arg(metric_, "the metric", first);
     let filter = at.arg(filter, "the place", first + 1);
     let options = at.arg(options, "the traffic", first + 2);
@@ -419,7 +432,7 @@ fn traffic(at: &mut At<'_, '_>, late: Span, [metric_, filter, options]: [Dynamic
     }
     let keys = ["per_minute", "bad", "value", "quantiles", "lasts", "users", "bad_users", "sample_rate"];
     let fields = options.fields(&mut at.recording.problems, &keys);
-    let (Some(metric), Some(mut fields)) = (metric, fields) else { return Ok(()) };
+    let (metric, mut fields) = metric.zip(fields)?;
     let per_minute = per_minute(&mut fields, &mut at.recording.problems);
     let lasts = match fields.take("lasts") {
         Some(value) => at.stretch(&value),
@@ -442,17 +455,14 @@ fn traffic(at: &mut At<'_, '_>, late: Span, [metric_, filter, options]: [Dynamic
     let values = values(&mut fields, &metric, problems);
     let users = people(&mut fields, "users", problems);
     let bad_users = people(&mut fields, "bad_users", problems);
-    let (Some(per_minute), Some(lasts), Some(bad_ppm), Some(kept_ppm), Some(values)) = (per_minute, lasts, bad_ppm, kept_ppm, values) else {
-        return Ok(());
-    };
+    let (per_minute, lasts, bad_ppm, kept_ppm, values) = (per_minute?, lasts?, bad_ppm?, kept_ppm?, values?);
     let busiest = per_minute.iter().copied().max().unwrap_or(0) / 1_000_000;
     if users.unwrap_or(0).min(busiest as u64) as i64 * (lasts.0 / Span::MINUTE.0) > COUNTED_MAX {
         at.recording.problems.error(&options.at, "these are too many people to count over so long a time; give fewer `users`");
-        return Ok(());
+        return None;
     }
     let series = Series::new(metric, dims);
-    let traffic = Traffic { series, per_minute, bad_ppm, values, users, bad_users, kept_ppm, lasts };
-    at.step(Some(Step::Traffic { traffic: Box::new(traffic), late }))
+    Some(Box::new(Traffic { series, per_minute, bad_ppm, values, users, bad_users, kept_ppm, lasts }))
 }
 
 fn per_minute(fields: &mut Fields, problems: &mut Problems) -> Option<Vec<i64>> {

@@ -121,7 +121,7 @@ fn rehearse(test: &Test, rules: &Arc<RuleSet>, loaded: &Loaded, deadline: Instan
         return outcome;
     }
     let score = Score::of(test);
-    if score.end - score.start > LENGTH_MAX {
+    if score.end - score.first > LENGTH_MAX {
         fail(format!("the test is longer than {LENGTH_MAX}"));
         return outcome;
     }
@@ -158,6 +158,8 @@ fn fail_rule(outcome: &mut Outcome, test: &Test, rule: &str, error: &str) {
 
 /// A test laid out in time.
 pub(super) struct Score<'a> {
+    /// The first that is remembered.
+    first: Timestamp,
     pub(super) start: Timestamp,
     pub(super) end: Timestamp,
     pub(super) traffic: Vec<Part<'a>>,
@@ -194,6 +196,7 @@ impl<'a> Score<'a> {
     fn of(test: &'a Test) -> Score<'a> {
         let start = test.steps.iter().find_map(|step| if let Step::Starts(at) = step { Some(*at) } else { None }).unwrap_or(START);
         let mut score = Score {
+            first: start,
             start,
             end: start,
             traffic: Vec::new(),
@@ -219,6 +222,11 @@ impl<'a> Score<'a> {
                     score.end = now.max(at + traffic.lasts);
                     score.traffic.push(Part { at, traffic, late: *late });
                     since = at;
+                }
+                Step::History(traffic) => {
+                    let at = start - traffic.lasts;
+                    score.first = score.first.min(at);
+                    score.traffic.push(Part { at, traffic, late: Span::ZERO });
                 }
                 Step::Wait(span) => {
                     base = now + *span;
@@ -296,7 +304,7 @@ fn play(score: &Score<'_>, rules: &Arc<RuleSet>, loaded: &Loaded, deadline: Inst
         bucket,
         from: score.start,
         to: score.end,
-        start: score.start,
+        start: score.first,
         up: &|at| !score.outages.iter().any(|(from, to)| *from <= at && at < *to),
     };
     let mut simulation = Simulation::new(&plan);

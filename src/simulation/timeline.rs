@@ -2,7 +2,6 @@
 
 use super::Found;
 use super::rehearsal::{Act, Score};
-use crate::domain::rule::Severity;
 use crate::domain::time::{Span, Timestamp};
 use crate::domain::traffic::{Traffic, Values};
 
@@ -30,7 +29,8 @@ pub(super) fn entries(score: &Score<'_>, found: &Found) -> Vec<Entry> {
     let mut add = |at: Timestamp, rank: u8, text: String| all.push((at, rank, text));
     for part in &score.traffic {
         let late = if part.late == Span::ZERO { String::new() } else { format!(", which arrives {} late", part.late) };
-        add(part.at, 9, format!("traffic: {}{late}", described(part.traffic)));
+        let (at, what) = if part.at < score.start { (score.start, "before that") } else { (part.at, "traffic") };
+        add(at, 6, format!("{what}: {}{late}", described(part.traffic)));
     }
     for change in &score.changes {
         let release = change.release.as_ref().map(|release| format!(" {release}")).unwrap_or_default();
@@ -55,7 +55,7 @@ pub(super) fn entries(score: &Score<'_>, found: &Found) -> Vec<Entry> {
             _ => String::new(),
         };
         let tier = run.tier.map(|tier| format!(", tier {tier}")).unwrap_or_default();
-        let what = format!("alert {}{group} ({}{tier})", run.rule, word(run.severity));
+        let what = format!("alert {}{group} ({}{tier})", run.rule, run.severity.name());
         if run.pending_at < run.started_at {
             add(run.pending_at, 0, format!("{what} is pending"));
         }
@@ -87,10 +87,6 @@ pub(super) fn entries(score: &Score<'_>, found: &Found) -> Vec<Entry> {
 
 /// Labels that every alert has.
 const OWN: [&str; 5] = ["slo", "rule", "service", "owner", "severity"];
-
-fn word(severity: Severity) -> &'static str {
-    severity.name()
-}
 
 fn described(traffic: &Traffic) -> String {
     let rate = match traffic.per_minute.as_slice() {
