@@ -29,7 +29,6 @@ use crate::rules::{self, Level, Loaded, Program};
 use crate::simulation::{self, Found, Plan};
 use plot::Samples;
 
-
 /// `backtest`
 #[derive(Debug, Args)]
 #[command(after_help = "Evaluates at each t with from < t <= to, in simulated time; nothing is sent and nothing is stored. Data before\n\

@@ -57,7 +57,11 @@ pub fn run(args: &Test, context: &Context) -> Outcome {
     });
     drop(progress);
     said?;
-    if args.json { output::say(&as_json(&report).to_string())? } else { summary(&report, &shown) }
+    if args.json {
+        output::say(&as_json(&report).to_string())?
+    } else {
+        summary(&report, &shown)
+    }
     if report.outcomes.is_empty()
         && let Some(part) = &args.filter
     {
@@ -101,8 +105,11 @@ fn as_json(report: &Report) -> Value {
         .iter()
         .map(|outcome| {
             let failures: Vec<Value> = outcome.failures.iter().map(|failure| place(&failure.place, &failure.message)).collect();
-            let timeline: Vec<Value> =
-                outcome.timeline.iter().map(|entry| json!({ "at": entry.at, "after_s": entry.after.0 / 1000, "text": entry.text })).collect();
+            let timeline: Vec<Value> = outcome
+                .timeline
+                .iter()
+                .map(|entry| json!({ "at": entry.at, "after_s": entry.after.0 / 1000, "text": entry.text }))
+                .collect();
             json!({
                 "name": outcome.name, "path": outcome.place.path, "line": outcome.place.line, "column": outcome.place.column,
                 "ok": outcome.passed(), "seconds": outcome.took.as_secs_f64(), "simulated_s": outcome.simulated.0 / 1000,

@@ -11,8 +11,8 @@ use rhai::{AST, Dynamic, Engine, EvalAltResult, FnPtr, Position};
 
 use super::draft::Closures;
 use super::engine::{AT_EVALUATION, describe, innermost, message_of, within_budget};
-use super::query::{Asked, NothingMeasured, Query, Surroundings};
 use super::problem::Problem;
+use super::query::{Asked, NothingMeasured, Query, Surroundings};
 use super::script::{self, Test};
 use super::shape::Shapes;
 use super::source::place;

@@ -535,7 +535,8 @@ fn read_quantiles(value: &Value, metric: &Metric, problems: &mut Problems) -> Op
     let mut points: Vec<(f64, f64)> = Vec::new();
     if value.it.is_map() {
         for (key, (place, item)) in value.entries(problems)? {
-            let share = key.strip_prefix('p').map_or_else(|| key.parse().ok(), |text| text.parse::<f64>().ok().map(|percent| percent / 100.0));
+            let share =
+                key.strip_prefix('p').map_or_else(|| key.parse().ok(), |text| text.parse::<f64>().ok().map(|percent| percent / 100.0));
             let Some(share) = share.filter(|share| *share > 0.0 && *share < 1.0) else {
                 problems.error(&place, format!("`{key}` is no quantile; write p50, p95, or \"p99.9\""));
                 return None;

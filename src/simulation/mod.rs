@@ -237,7 +237,8 @@ impl<'a> Simulation<'a> {
 
     /// A person acknowledges everything that is open; gives how many incidents that were.
     pub fn acknowledge(&mut self, by: &str, now: Timestamp) -> usize {
-        let open: Vec<String> = self.open.values().filter(|incident| incident.status == Status::Open).map(|incident| incident.id.clone()).collect();
+        let open: Vec<String> =
+            self.open.values().filter(|incident| incident.status == Status::Open).map(|incident| incident.id.clone()).collect();
         for id in &open {
             let outcome = self.book(now, |book| book.input(id, Input::Acknowledge { by: by.to_owned() }));
             outcome.iter().for_each(|outcome| self.keep(outcome, now));

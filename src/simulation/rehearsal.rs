@@ -380,7 +380,12 @@ fn judge(expected: &Expected<'_>, seen: &Seen, found: &Found, score: &Score<'_>)
         }
         Expectation::NotNotified(receiver) => {
             let said = found.said.iter().find(|said| said.receiver == *receiver && said.at <= expected.at)?;
-            Some(format!("expected `{receiver}` not to be notified, but it got {} after {}: {}", said.kind.name(), at(said.at), said.reason))
+            Some(format!(
+                "expected `{receiver}` not to be notified, but it got {} after {}: {}",
+                said.kind.name(),
+                at(said.at),
+                said.reason
+            ))
         }
         Expectation::Budget { slo, above, below, .. } => {
             let Some(remaining) = seen.remaining else { return Some(format!("`{slo}` has no budget: nothing of it was measured")) };
@@ -409,9 +414,7 @@ fn meant(wanted: &Wanted, rule: &str, labels: &Labels) -> bool {
 
 fn incident(expected: &Expected<'_>, wanted: &Wanted, seen: &Seen, found: &Found, score: &Score<'_>) -> Option<String> {
     let came: Vec<&Move> = moves(wanted, found).filter(|moved| moved.at <= expected.at).collect();
-    let in_time = |moved: &&&Move| {
-        wanted.within.is_none_or(|within| moved.at > expected.since && moved.at - expected.since <= within)
-    };
+    let in_time = |moved: &&&Move| wanted.within.is_none_or(|within| moved.at > expected.since && moved.at - expected.since <= within);
     if came.iter().any(|moved| in_time(&moved)) {
         return None;
     }
@@ -463,7 +466,9 @@ fn resolved(expected: &Expected<'_>, wanted: &Wanted, found: &Found, score: &Sco
         };
         if let Some(within) = wanted.within.filter(|within| at - expected.since > *within) {
             let took = after(at - expected.since);
-            return Some(format!("expected the incident{with} to be resolved within {within}, but it took {took} from the last traffic on"));
+            return Some(format!(
+                "expected the incident{with} to be resolved within {within}, but it took {took} from the last traffic on"
+            ));
         }
     }
     (!any).then(|| format!("expected the incident{with} to be resolved, but there was none within {}", after(expected.at - score.start)))

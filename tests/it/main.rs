@@ -4,4 +4,5 @@ mod backtest;
 mod backtest_oracle;
 mod backtest_stored;
 mod postgres;
+mod scenarios;
 mod store;

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::simulation::Found;
 use crate::domain::burn;
 use crate::domain::evaluate::Evaluator;
 use crate::domain::rule::{Labels, Severity};
 use crate::domain::time::{Span, Timestamp};
+use crate::simulation::Found;
 
 /// Points of a line, and lanes of a picture.
 const POINTS: i64 = 720;
