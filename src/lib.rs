@@ -10,6 +10,7 @@ pub mod intake;
 pub mod jobs;
 pub mod notify;
 pub mod rules;
+pub mod simulation;
 pub mod sink;
 pub mod store;
 pub mod web;

@@ -4,12 +4,11 @@ mod against;
 mod data;
 mod plot;
 mod report;
-mod simulation;
 mod stored;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use clap::Args;
 
@@ -27,8 +26,8 @@ use crate::domain::rows::Reader;
 use crate::domain::rule::{RuleSet, Sli};
 use crate::domain::time::{Span, Timestamp};
 use crate::rules::{self, Level, Loaded, Program};
+use crate::simulation::{self, Found, Plan};
 use plot::Samples;
-use simulation::{Found, Plan};
 
 /// `backtest`
 #[derive(Debug, Args)]
@@ -65,7 +64,7 @@ pub struct Backtest {
 
 /// History to run over.
 struct History {
-    archive: Arc<MemoryArchive>,
+    archive: Arc<RwLock<MemoryArchive>>,
     /// The run, and where to begin to read.
     from: Timestamp,
     to: Timestamp,
@@ -226,7 +225,7 @@ fn file(args: &Backtest, path: &Path, config: &Config, sets: &[Arc<RuleSet>]) ->
         from: at(args.from, start),
         to: at(args.to, end),
         start,
-        archive: Arc::new(data.archive),
+        archive: Arc::new(RwLock::new(data.archive)),
         // A bucket was measured where there is a row for it.
         up: Box::new(|_| false),
         shown,

@@ -24,6 +24,7 @@ pub mod route;
 pub mod run;
 pub mod silence;
 pub mod slo;
+pub mod test;
 pub mod when;
 
 use std::fmt::Write as _;
@@ -77,6 +78,8 @@ enum Command {
     Backup(backup::Backup),
     /// Load a rules folder as the daemon would and print every problem
     Check(check::Check),
+    /// Run the rules' own tests, in simulated time
+    Test(test::Test),
     /// Write the SLOs or routes of another tool as a rules folder, and say what became of every field
     Import(import::ImportArgs),
     /// Print the SLOs of a rules folder in another tool's form
@@ -161,6 +164,7 @@ fn run(command: &Command, context: &Context) -> Outcome {
         Command::Run(args) => run::run(args, context),
         Command::Demo(args) => demo::run(args, context),
         Command::Check(args) => check::run(args, context),
+        Command::Test(args) => test::run(args, context),
         Command::Aggregates(command) => aggregates::run(command, context),
         Command::Backup(args) => backup::run(args, context),
         Command::Import(args) => ended(import::run(args)),
@@ -212,6 +216,7 @@ fn ask_daemon(command: &Command, context: &Context) -> Outcome {
             | Command::Backup(_)
             | Command::Demo(_)
             | Command::Check(_)
+            | Command::Test(_)
             | Command::Backtest(_)
             | Command::Import(_)
             | Command::Export(_)

@@ -155,13 +155,19 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Progress {
     /// Leaves the line empty for what comes next.
-    fn drop(&mut self) {
-        if self.shown {
+    pub fn clear(&mut self) {
+        if std::mem::take(&mut self.shown) {
             let mut out = io::stderr().lock();
             let _ = write!(out, "\r\u{1b}[K").and_then(|()| out.flush());
         }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 

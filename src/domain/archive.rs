@@ -5,6 +5,8 @@
 
 mod memory;
 
+use std::sync::{PoisonError, RwLock};
+
 use super::cell::Cell;
 use super::filter::{Filter, Match};
 use super::metric::Metric;
@@ -43,6 +45,21 @@ pub trait Archive: Send + Sync {
 
     /// Annotations with `from <= at < to`, oldest first; `app` narrows to one app.
     fn changes(&self, from: Timestamp, to: Timestamp, app: Option<&str>) -> Result<Vec<Change>, String>;
+}
+
+/// An archive that grows between questions.
+impl<A: Archive> Archive for RwLock<A> {
+    fn cells(&self, ask: &Ask<'_>, visit: &mut dyn FnMut(&Series, Timestamp, &Cell)) -> Result<(), String> {
+        self.read().unwrap_or_else(PoisonError::into_inner).cells(ask, visit)
+    }
+
+    fn measured(&self, apps: Option<&Match>, from: Timestamp, to: Timestamp) -> Result<bool, String> {
+        self.read().unwrap_or_else(PoisonError::into_inner).measured(apps, from, to)
+    }
+
+    fn changes(&self, from: Timestamp, to: Timestamp, app: Option<&str>) -> Result<Vec<Change>, String> {
+        self.read().unwrap_or_else(PoisonError::into_inner).changes(from, to, app)
+    }
 }
 
 /// Reads `[from, to)` in as few cells as possible: rollups where they lie inside, fine slices at the edges.

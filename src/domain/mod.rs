@@ -35,6 +35,7 @@ pub mod series;
 pub mod sketch;
 pub mod snapshot;
 pub mod time;
+pub mod traffic;
 pub mod users;
 pub mod varint;
 pub mod window;

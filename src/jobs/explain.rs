@@ -7,18 +7,16 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tracing::warn;
 
-use crate::domain::alert::{AlertChange, AlertState, Patience};
+use crate::domain::alert::AlertState;
 use crate::domain::desk::{Desk, Findings};
-use crate::domain::evaluate::{AlertEvent, Evaluator, TierEvent, unconfirmed};
+use crate::domain::evaluate::{AlertEvent, Evaluator};
 use crate::domain::findings::{self, Around};
 use crate::domain::incident::{Incident, Input};
 use crate::domain::lookup::{LeftOut, Lookup, exclusions};
-use crate::domain::notification::Figures;
 use crate::domain::route::canonical;
-use crate::domain::rule::{FreeRule, Labels, RuleSet, Severity};
-use crate::domain::snapshot::TierVerdict;
+use crate::domain::rule::{FreeRule, Labels, RuleSet};
 use crate::domain::time::{Span, Timestamp};
-use crate::rules::{Program, Verdict};
+use crate::rules::{Program, Verdict, settle};
 use crate::store::history::History;
 use crate::store::{StoreError, incidents, transition};
 
@@ -209,75 +207,6 @@ impl Explainer {
                 warn!("an incident was not explained in time and is looked at again");
                 None
             }
-        }
-    }
-}
-
-/// Moves the alert of a free-form rule and group on by one verdict; `None`: nothing changed.
-pub fn settle(
-    rule: &FreeRule,
-    group: Labels,
-    key: String,
-    state: Option<AlertState>,
-    verdict: Verdict,
-    at: Timestamp,
-) -> Option<AlertEvent> {
-    let mut state = state.filter(|state| state.tiers.len() == 1).unwrap_or_else(|| AlertState::new(1));
-    let before = state.clone();
-    let (verdict, severity, summary) = match verdict {
-        Verdict::Unknown(_) => (TierVerdict::Unknown, None, String::new()),
-        Verdict::Clear => (TierVerdict::Clear, None, String::new()),
-        Verdict::Holds { severity, summary } => (TierVerdict::Holds, Some(severity), summary),
-    };
-    let last = at - period(rule, at);
-    let patience = Patience { pending: rule.pending, keep_firing: rule.keep_firing };
-    let (tier, change) = state.tiers[0].step(verdict, at, last, patience);
-    state.tiers[0] = tier;
-    state.unknown_since = match verdict {
-        TierVerdict::Unknown => Some(state.unknown_since.unwrap_or(at)),
-        TierVerdict::Holds | TierVerdict::Clear => None,
-    };
-    let loud: Severity = severity.or(before.severity).unwrap_or(rule.severity);
-    let alert_change = state.settle([loud], at);
-    let alert_change = state.confirm(verdict != TierVerdict::Unknown, alert_change, at);
-    if change.is_none() && alert_change.is_none() && state == before {
-        return None;
-    }
-    let mut labels = rule.labels.clone();
-    labels.insert("rule".into(), rule.name.clone());
-    for (name, value) in [("service", &rule.service), ("owner", &rule.owner)] {
-        if !value.is_empty() {
-            labels.insert(name.into(), value.clone());
-        }
-    }
-    labels.extend(group);
-    let text = [&summary, &rule.summary, &rule.description].into_iter().find(|text| !text.is_empty()).cloned();
-    Some(AlertEvent {
-        at,
-        rule: rule.name.clone(),
-        group: key,
-        labels,
-        change: alert_change,
-        tiers: change.map(|change| TierEvent { tier: 0, severity: loud, change, figures: Figures::default() }).into_iter().collect(),
-        figures: Figures::default(),
-        summary: text.unwrap_or_else(|| format!("{} holds", rule.name)),
-        reason: match alert_change {
-            Some(AlertChange::Unconfirmed) => unconfirmed(),
-            Some(AlertChange::Opened { .. } | AlertChange::Raised { .. } | AlertChange::Lowered { .. } | AlertChange::Ended) | None => {
-                "the rule no longer holds".into()
-            }
-        },
-        state,
-    })
-}
-
-/// The distance of two evaluations of a rule: how long an unknown verdict stands for.
-fn period(rule: &FreeRule, at: Timestamp) -> Span {
-    match &rule.schedule {
-        crate::domain::rule::Schedule::Every(span) => *span,
-        crate::domain::rule::Schedule::Cron { .. } => {
-            let timer = crate::domain::schedule::Timer::new(&rule.schedule).ok();
-            timer.and_then(|timer| timer.next_after(at)).map_or(Span::MINUTE, |next| next - at)
         }
     }
 }

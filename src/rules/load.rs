@@ -145,7 +145,7 @@ fn finish(
     let slos = draft.set.slos.iter().map(|slo| (slo.name.clone(), slo.by.clone())).collect();
     let around = Surroundings::new(draft.dimensions.clone(), draft.bucket, slos);
     let mut set = std::mem::take(&mut draft.set);
-    let program = Program::new(engine, &set, std::mem::take(&mut draft.closures), &asts, around, libraries);
+    let program = Program::new(engine, &set, std::mem::take(&mut draft.closures), &asts, &draft.shapes, around, libraries);
     let asked = dry_run::rehearse(&program, &set.alerts, draft);
     references::name(&mut set, named, &asked);
     set.revision = content_hash(files);

@@ -19,6 +19,8 @@ mod query;
 mod receiver;
 mod references;
 mod route;
+mod script;
+mod settle;
 mod shape;
 mod sli;
 mod slo;
@@ -31,7 +33,9 @@ mod value;
 pub use folder::{DEPTH_MAX, FILE_BYTES_MAX, FILES_MAX, FOLDER_BYTES_MAX, content_hash, read_folder};
 pub use load::{Env, Loaded, load};
 pub use problem::{Level, Problem, report};
-pub use program::{Program, RuleError, TestScript, Verdict};
+pub use program::{Program, RuleError, Verdict};
+pub use script::{Expectation, Step, Test, Wanted};
+pub use settle::settle;
 
 /// The pack that a start without a rules folder uses.
 pub fn built_in() -> std::collections::BTreeMap<String, String> {

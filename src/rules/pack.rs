@@ -1,7 +1,7 @@
 //! The built-in rule pack: every file of `rules/`, inside the program.
 
 /// Path inside the folder, and text.
-pub(super) const FILES: [(&str, &str); 23] = [
+pub(super) const FILES: [(&str, &str); 24] = [
     ("api.rhai", include_str!("../../rules/api.rhai")),
     ("api_test.rhai", include_str!("../../rules/api_test.rhai")),
     ("crashes.rhai", include_str!("../../rules/crashes.rhai")),
@@ -21,6 +21,7 @@ pub(super) const FILES: [(&str, &str); 23] = [
     ("replay.rhai", include_str!("../../rules/replay.rhai")),
     ("replay_test.rhai", include_str!("../../rules/replay_test.rhai")),
     ("telemetry.rhai", include_str!("../../rules/telemetry.rhai")),
+    ("telemetry_test.rhai", include_str!("../../rules/telemetry_test.rhai")),
     ("third-party.rhai", include_str!("../../rules/third-party.rhai")),
     ("third-party_test.rhai", include_str!("../../rules/third-party_test.rhai")),
     ("vitals.rhai", include_str!("../../rules/vitals.rhai")),

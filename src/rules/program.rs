@@ -3,7 +3,7 @@
 //! A rule that fails, loops or panics costs only itself. The same history gives the same verdicts:
 //! closures get what they captured at load, and what they change of it is gone after each run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
@@ -11,11 +11,15 @@ use rhai::{AST, Dynamic, Engine, EvalAltResult, FnPtr, Position};
 
 use super::draft::Closures;
 use super::engine::{AT_EVALUATION, describe, innermost, message_of, within_budget};
+use super::problem::Problem;
 use super::query::{Asked, NothingMeasured, Query, Surroundings};
+use super::script::{self, Test};
+use super::shape::Shapes;
 use super::source::place;
 use super::value::Broken;
 use crate::domain::measure::Measure;
 use crate::domain::rule::{Labels, Place, RuleSet, Severity};
+use crate::domain::time::Span;
 
 /// What a rule found at one evaluation, for one group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,9 +42,11 @@ pub struct RuleError {
 
 /// A file of tests: parsed, not run.
 #[derive(Clone, Debug)]
-pub struct TestScript {
-    pub path: String,
-    pub ast: Arc<AST>,
+pub(super) struct TestScript {
+    pub(super) path: String,
+    pub(super) ast: Arc<AST>,
+    /// Where everything in it stands.
+    pub(super) shapes: Arc<Shapes>,
 }
 
 struct Rule {
@@ -72,6 +78,7 @@ impl Program {
         set: &RuleSet,
         closures: BTreeMap<String, Closures>,
         asts: &BTreeMap<String, Arc<AST>>,
+        shapes: &HashMap<String, Arc<Shapes>>,
         around: Surroundings,
         libraries: Vec<(String, rhai::Shared<rhai::Module>)>,
     ) -> Program {
@@ -85,7 +92,11 @@ impl Program {
         let tests = asts
             .iter()
             .filter(|(path, _)| path.ends_with("_test.rhai"))
-            .map(|(path, ast)| TestScript { path: path.clone(), ast: Arc::clone(ast) })
+            .map(|(path, ast)| TestScript {
+                path: path.clone(),
+                ast: Arc::clone(ast),
+                shapes: shapes.get(path).cloned().unwrap_or_default(),
+            })
             .collect();
         Program { engine: Some(Arc::new(engine)), rules, around: Arc::new(around), tests, libraries }
     }
@@ -222,25 +233,24 @@ impl Program {
         place(path, at)
     }
 
-    /// The files of tests, in path order.
-    pub fn tests(&self) -> &[TestScript] {
-        &self.tests
+    /// The tests of the rule set, written down but not run, and what is wrong with their files.
+    ///
+    /// They run under the limits of loading, on an engine that knows the `lib` modules and nothing else of the rules.
+    pub fn tests(&self, set: &RuleSet) -> (Vec<Test>, Vec<Problem>) {
+        script::tests(&self.tests, self.test_engine(), set, &self.around.dimensions, self.around.bucket)
     }
 
-    /// An engine with every limit and the rule set's `lib` modules, and nothing else: tests register their own words on it.
-    ///
-    /// Run what it evaluates within [`Program::test_budget`].
-    pub fn test_engine(&self) -> Engine {
+    /// How long a bucket is where these rules run.
+    pub fn bucket(&self) -> Span {
+        self.around.bucket
+    }
+
+    fn test_engine(&self) -> Engine {
         let mut engine = super::engine::bare();
         for (name, module) in &self.libraries {
             engine.register_static_module(name, rhai::Shared::clone(module));
         }
         engine
-    }
-
-    /// Runs one test's script under the limits on operations and time that loading has.
-    pub fn test_budget<T>(run: impl FnOnce() -> T) -> T {
-        within_budget(super::engine::AT_LOAD, run)
     }
 }
 

@@ -743,9 +743,10 @@ fn test_files_are_parsed_and_kept_apart() {
     let test = "test(\"x\", |t| { t.traffic(\"request\", #{}, #{ per_minute: 5 }); t.expect_no_incident(); });";
     let loaded = load_all(&[("a.rhai", &slo_with("")), ("a_test.rhai", test), ("lib/x.rhai", "fn one() { 1 }")]);
     assert_eq!(report(&loaded.problems), "");
-    assert_eq!(loaded.program.tests().len(), 1);
-    assert_eq!(loaded.program.tests()[0].path, "a_test.rhai");
-    assert_eq!(loaded.program.test_engine().eval::<i64>("x::one()").unwrap(), 1);
+    let (tests, problems) = loaded.program.tests(&loaded.set.unwrap());
+    assert_eq!(problems, []);
+    assert_eq!(tests.len(), 1);
+    assert_eq!((tests[0].name.as_str(), tests[0].place.to_string().as_str()), ("x", "a_test.rhai:1:1"));
     let bad = load_all(&[("a_test.rhai", "test(\"x\", |t| { t.traffic( });")]);
     assert!(report(&bad.problems).starts_with("a_test.rhai:1:"));
 }

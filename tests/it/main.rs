@@ -7,4 +7,5 @@ mod daemon;
 mod git;
 mod killed;
 mod postgres;
+mod scenarios;
 mod store;

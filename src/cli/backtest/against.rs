@@ -5,11 +5,11 @@ use std::path::Path;
 use std::process::Command;
 
 use super::report::rough;
-use super::simulation::{Found, Told};
 use crate::cli::exit::{Failure, Outcome};
 use crate::cli::output::{self, Table};
 use crate::domain::rule::Severity;
 use crate::domain::time::Timestamp;
+use crate::simulation::{Found, Told};
 
 /// Bounds of a rules folder, as on disk.
 const FILES_MAX: usize = 10_000;

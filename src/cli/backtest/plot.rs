@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::simulation::Found;
 use crate::domain::burn;
 use crate::domain::evaluate::Evaluator;
 use crate::domain::rule::{Labels, Severity};
 use crate::domain::time::{Span, Timestamp};
+use crate::simulation::Found;
 
 /// Points of a line, and lanes of a picture.
 const POINTS: i64 = 720;
@@ -87,7 +87,7 @@ impl Samples {
         let line: Vec<String> = points.iter().map(|(t, remaining)| format!("{:.1},{:.1}", x(*t), y(*remaining))).collect();
         let _ = writeln!(svg, "<polyline class=\"b\" points=\"{}\"/>", line.join(" "));
         let mine =
-            |run: &&super::simulation::Run| run.rule == slo && labels.iter().all(|(name, value)| run.labels.get(name) == Some(value));
+            |run: &&crate::simulation::Run| run.rule == slo && labels.iter().all(|(name, value)| run.labels.get(name) == Some(value));
         for run in found.runs.iter().filter(mine) {
             let (start, end) = (x(run.started_at), x(run.ended_at.unwrap_or(found.to)));
             let (class, row) = match run.severity {

@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 
 use serde_json::{Number, Value, json};
 
-use super::simulation::{Budget, Found, Run, Told};
 use crate::cli::exit::Outcome;
 use crate::cli::output::{self, Table};
 use crate::domain::burn;
 use crate::domain::cell::UNIT;
 use crate::domain::rule::Labels;
 use crate::domain::time::{Span, Timestamp};
+use crate::simulation::{Budget, Found, Run, Told};
 
 /// One object with everything.
 pub fn json(found: &Found) -> Value {

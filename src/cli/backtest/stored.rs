@@ -1,6 +1,6 @@
 //! The configured database as an archive: fine buckets as long as they are kept, rollups before.
 
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use super::{Backtest, History, limits};
 use crate::cli::aggregates::store_failure;
@@ -50,7 +50,7 @@ pub fn read(args: &Backtest, context: &Context, config: &Config, sets: &[Arc<Rul
         archive.seal();
         // Without any history there is nothing to run over, but nothing is wrong either.
         let shown = format!("{} cells of {place}, in {} series", archive.cells_added(), archive.series().len());
-        Ok(History { archive: Arc::new(archive), from, to, start, up: Box::new(move |at| uptime.covers(at, bucket)), shown })
+        Ok(History { archive: Arc::new(RwLock::new(archive)), from, to, start, up: Box::new(move |at| uptime.covers(at, bucket)), shown })
     })
 }
 

@@ -1,25 +1,31 @@
 //! A run through history in simulated time: the evaluator, free-form rules, incidents and what would have been said
 //! to whom, exactly as the daemon does it, with nothing sent and nothing stored.
+//!
+//! `backtest` runs over what was stored or read from a file, [`rehearsal`] over what a rule test makes up.
+
+pub mod rehearsal;
+mod timeline;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::domain::alert::{AlertChange, AlertState, TierChange};
 use crate::domain::archive::{MemoryArchive, Place};
-use crate::domain::desk::{Book, Desk, Findings, Outcome, parcels};
+use crate::domain::cell::Cell;
+use crate::domain::desk::{Book, Desk, Findings, Outcome, Silence, parcels};
 use crate::domain::evaluate::{AlertEvent, Evaluator, Settings};
 use crate::domain::explain;
 use crate::domain::findings::{self, Around, Case, explained};
-use crate::domain::incident::Incident;
+use crate::domain::incident::{Effect, Incident, Input};
 use crate::domain::lookup::{LeftOut, Lookup, exclusions};
 use crate::domain::notification::{Figures, Kind, Status};
 use crate::domain::route::canonical;
 use crate::domain::rule::{FreeRule, Labels, RuleSet, Severity};
 use crate::domain::schedule::Timer;
-use crate::domain::series::SeriesId;
+use crate::domain::segment::Slice;
+use crate::domain::series::{Series, SeriesId};
 use crate::domain::time::{Span, Timestamp};
-use crate::jobs::explain::settle;
-use crate::rules::{Program, Verdict};
+use crate::rules::{Program, Verdict, settle};
 
 /// Groups of one free-form rule.
 const GROUPS_MAX: usize = 500;
@@ -32,7 +38,8 @@ pub struct Plan<'a> {
     pub program: &'a Program,
     /// The one rule whose alerts count; others are there because it is made of them.
     pub only: Option<&'a str>,
-    pub archive: Arc<MemoryArchive>,
+    /// What was measured. It may hold more than is known yet: nothing is read beyond the time of an evaluation.
+    pub archive: Arc<RwLock<MemoryArchive>>,
     pub bucket: Span,
     /// Evaluations at each t with `from < t <= to`.
     pub from: Timestamp,
@@ -75,6 +82,31 @@ pub struct Said {
     pub kind: Kind,
     /// Key of the incident.
     pub incident: String,
+    pub reason: String,
+}
+
+/// A change of an alert that reached an incident, or was too late for one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Move {
+    pub at: Timestamp,
+    /// Names the alert: rule and group.
+    pub alert: String,
+    pub rule: String,
+    /// Without `severity`.
+    pub labels: Labels,
+    pub change: AlertChange,
+    /// Id of the incident that took it in.
+    pub incident: Option<String>,
+}
+
+/// An entry of an incident's history.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Noted {
+    pub at: Timestamp,
+    /// Key of the incident.
+    pub incident: String,
+    pub kind: &'static str,
+    pub text: String,
 }
 
 /// A budget at one point in time.
@@ -97,6 +129,8 @@ pub struct Found {
     pub runs: Vec<Run>,
     pub incidents: Vec<Told>,
     pub said: Vec<Said>,
+    pub moves: Vec<Move>,
+    pub noted: Vec<Noted>,
     pub budgets: Vec<Budget>,
     /// Free-form rules that failed, with their first message.
     pub failures: BTreeMap<String, String>,
@@ -104,49 +138,20 @@ pub struct Found {
 
 /// Runs a plan. `watch` is called after every evaluation.
 pub fn run(plan: &Plan<'_>, watch: &mut dyn FnMut(Timestamp, &Evaluator)) -> Found {
-    let settings = Settings { bucket: plan.bucket, delays: BTreeMap::new() };
-    let start = plan.start.min(plan.from).floor(plan.bucket);
-    let evaluator = Evaluator::new(plan.rules.clone(), settings, start, start);
-    let desk = Desk::new(plan.rules.clone());
-    let mut simulation = Simulation {
-        plan,
-        desk: &desk,
-        evaluator: Arc::new(RwLock::new(evaluator)),
-        place: Place::default(),
-        free: FreeRules::new(plan),
-        incident_of: HashMap::new(),
-        open: BTreeMap::new(),
-        cases: HashMap::new(),
-        left_out: exclusions(&plan.rules, start - Span::days(29), plan.to),
-        runs: Vec::new(),
-        running: HashMap::new(),
-        incidents: Vec::new(),
-        said: Vec::new(),
-    };
-    let mut evaluations = 0;
-    let mut slice = start.0 / plan.bucket.0;
-    loop {
-        let begins = Timestamp(slice * plan.bucket.0);
-        let t = begins + plan.bucket;
-        if t > plan.to {
-            break;
-        }
-        simulation.feed(slice);
-        slice += 1;
-        if t <= plan.from {
-            simulation.write().replay((plan.up)(begins));
-            continue;
-        }
-        evaluations += 1;
-        simulation.evaluate(t, (plan.up)(begins));
-        watch(t, &simulation.read());
+    let mut simulation = Simulation::new(plan);
+    while let Some(t) = simulation.step() {
+        watch(t, &simulation.evaluator());
     }
-    simulation.finish(evaluations)
+    simulation.finish()
 }
 
-struct Simulation<'a> {
+/// A run under way: between two evaluations people can act.
+pub struct Simulation<'a> {
     plan: &'a Plan<'a>,
-    desk: &'a Desk,
+    desk: Arc<Desk>,
+    /// The next slice to read.
+    slice: Slice,
+    evaluations: u64,
     evaluator: Arc<RwLock<Evaluator>>,
     place: Place,
     free: FreeRules,
@@ -161,9 +166,91 @@ struct Simulation<'a> {
     running: HashMap<(String, usize), usize>,
     incidents: Vec<Told>,
     said: Vec<Said>,
+    moves: Vec<Move>,
+    noted: Vec<Noted>,
+    silences: Vec<Silence>,
+    /// What is still on its way, by the time at which it arrives.
+    late: BTreeMap<Timestamp, Vec<(Series, Slice, Cell)>>,
 }
 
-impl Simulation<'_> {
+impl<'a> Simulation<'a> {
+    /// Before the first slice is read.
+    pub fn new(plan: &'a Plan<'a>) -> Simulation<'a> {
+        let settings = Settings { bucket: plan.bucket, delays: BTreeMap::new() };
+        let start = plan.start.min(plan.from).floor(plan.bucket);
+        let evaluator = Evaluator::new(plan.rules.clone(), settings, start, start);
+        Simulation {
+            plan,
+            desk: Arc::new(Desk::new(plan.rules.clone())),
+            slice: start.0.div_euclid(plan.bucket.0),
+            evaluations: 0,
+            evaluator: Arc::new(RwLock::new(evaluator)),
+            place: Place::default(),
+            free: FreeRules::new(plan),
+            incident_of: HashMap::new(),
+            open: BTreeMap::new(),
+            cases: HashMap::new(),
+            left_out: exclusions(&plan.rules, start - Span::days(29), plan.to),
+            runs: Vec::new(),
+            running: HashMap::new(),
+            incidents: Vec::new(),
+            said: Vec::new(),
+            moves: Vec::new(),
+            noted: Vec::new(),
+            silences: Vec::new(),
+            late: BTreeMap::new(),
+        }
+    }
+
+    /// Reads on to the next evaluation and makes it; gives its time, or `None` at the end of the plan.
+    pub fn step(&mut self) -> Option<Timestamp> {
+        let bucket = self.plan.bucket;
+        loop {
+            let begins = Timestamp(self.slice * bucket.0);
+            let t = begins + bucket;
+            if t > self.plan.to {
+                return None;
+            }
+            self.feed(self.slice);
+            self.feed_late(t);
+            self.slice += 1;
+            let up = (self.plan.up)(begins);
+            if t <= self.plan.from {
+                self.write().replay(up);
+                continue;
+            }
+            self.evaluations += 1;
+            self.evaluate(t, up);
+            return Some(t);
+        }
+    }
+
+    /// The evaluator as the last evaluation left it.
+    pub fn evaluator(&self) -> RwLockReadGuard<'_, Evaluator> {
+        self.read()
+    }
+
+    /// Cells that become known at `at` only, whatever slice they belong to.
+    pub fn expect_late(&mut self, at: Timestamp, series: Series, slice: Slice, cell: Cell) {
+        self.late.entry(at).or_default().push((series, slice, cell));
+    }
+
+    /// A person acknowledges everything that is open; gives how many incidents that were.
+    pub fn acknowledge(&mut self, by: &str, now: Timestamp) -> usize {
+        let open: Vec<String> =
+            self.open.values().filter(|incident| incident.status == Status::Open).map(|incident| incident.id.clone()).collect();
+        for id in &open {
+            let outcome = self.book(now, |book| book.input(id, Input::Acknowledge { by: by.to_owned() }));
+            outcome.iter().for_each(|outcome| self.keep(outcome, now));
+        }
+        open.len()
+    }
+
+    /// A person sets a silence.
+    pub fn silence(&mut self, silence: Silence) {
+        self.silences.push(silence);
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Evaluator> {
         self.evaluator.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -174,7 +261,7 @@ impl Simulation<'_> {
 
     /// Gives the evaluator the cells of one slice.
     fn feed(&mut self, slice: i64) {
-        let archive = &self.plan.archive;
+        let archive = self.plan.archive.read().unwrap_or_else(PoisonError::into_inner);
         let mut evaluator = self.evaluator.write().unwrap_or_else(PoisonError::into_inner);
         let free = &mut self.free;
         archive.slice(&mut self.place, slice, |id: SeriesId, brief| {
@@ -185,6 +272,29 @@ impl Simulation<'_> {
             }
             evaluator.add(id, slice, brief);
         });
+    }
+
+    /// Gives the evaluator, and the archive, what arrived late and by `t`.
+    fn feed_late(&mut self, t: Timestamp) {
+        let later = self.late.split_off(&(t + Span(1)));
+        let arrived = std::mem::replace(&mut self.late, later);
+        if arrived.is_empty() {
+            return;
+        }
+        let mut archive = self.plan.archive.write().unwrap_or_else(PoisonError::into_inner);
+        let mut evaluator = self.evaluator.write().unwrap_or_else(PoisonError::into_inner);
+        for (series, slice, cell) in arrived.into_values().flatten() {
+            let id = archive.intern(&series);
+            if !evaluator.knows(id) {
+                evaluator.add_series(id, &series);
+                self.free.meet(&series);
+            }
+            evaluator.add_with(id, slice, cell.counts, cell.pushed, |limit| cell.against(limit));
+            archive.add(id, slice, &cell);
+        }
+        archive.seal();
+        // Sealing moved the cells of the hour that is being read.
+        self.place = Place::default();
     }
 
     fn evaluate(&mut self, t: Timestamp, up: bool) {
@@ -235,16 +345,15 @@ impl Simulation<'_> {
         let known = self.incidents.len();
         let mut new_id = |_: &str, _: Timestamp| format!("bt-{}", known + 1);
         let open = std::mem::take(&mut self.open);
-        let mut book = Book { desk: self.desk, now: t, silences: &[], open, new_id: &mut new_id };
+        let desk = self.desk.clone();
+        let mut book = Book { desk: &desk, now: t, silences: &self.silences, open, new_id: &mut new_id };
         let done = act(&mut book);
         self.open = book.open;
         done
     }
 
     fn take(&mut self, event: &AlertEvent, t: Timestamp) {
-        if event.change.is_none() {
-            return;
-        }
+        let Some(change) = event.change else { return };
         let alert = event.alert();
         let incident = self.incident_of.get(&alert).cloned();
         let found = match (event.change, &incident) {
@@ -252,6 +361,14 @@ impl Simulation<'_> {
             _ => (Findings::default(), None),
         };
         let outcome = self.book(t, |book| book.alert(event, incident.as_deref(), found.0));
+        self.moves.push(Move {
+            at: t,
+            alert: alert.clone(),
+            rule: event.rule.clone(),
+            labels: event.labels.clone(),
+            change,
+            incident: outcome.as_ref().map(|outcome| outcome.incident.id.clone()),
+        });
         match (&outcome, event.change) {
             (_, Some(AlertChange::Ended)) => {
                 self.incident_of.remove(&alert);
@@ -294,7 +411,7 @@ impl Simulation<'_> {
         (found.unwrap_or_default(), case)
     }
 
-    fn around<'a>(&'a self, evaluator: &'a Evaluator, now: Timestamp) -> Around<'a> {
+    fn around<'e>(&'e self, evaluator: &'e Evaluator, now: Timestamp) -> Around<'e> {
         Around { rules: &self.plan.rules, evaluator, archive: &*self.plan.archive, bucket: self.plan.bucket, now, left_out: &self.left_out }
     }
 
@@ -328,7 +445,13 @@ impl Simulation<'_> {
     fn keep(&mut self, outcome: &Outcome, t: Timestamp) {
         let incident = &outcome.incident;
         for parcel in parcels(outcome, t, "") {
-            self.said.push(Said { at: t, receiver: parcel.receiver, kind: parcel.kind, incident: incident.key.clone() });
+            let (incident, reason) = (incident.key.clone(), parcel.notification.reason);
+            self.said.push(Said { at: t, receiver: parcel.receiver, kind: parcel.kind, incident, reason });
+        }
+        for effect in &outcome.effects {
+            if let Effect::History { kind, text, .. } = effect {
+                self.noted.push(Noted { at: t, incident: incident.key.clone(), kind, text: text.clone() });
+            }
         }
         if outcome.new {
             self.incidents.push(Told { incident: incident.clone(), severity: incident.severity, severities: BTreeMap::new() });
@@ -346,7 +469,8 @@ impl Simulation<'_> {
         }
     }
 
-    fn finish(self, evaluations: u64) -> Found {
+    /// Everything that was found.
+    pub fn finish(self) -> Found {
         let mut budgets = Vec::new();
         self.read().budgets(|slo, labels, counts| {
             if self.plan.only.is_some_and(|only| slo.name != only) {
@@ -363,8 +487,8 @@ impl Simulation<'_> {
         });
         // Groups come in the order in which their series were met.
         budgets.sort_by(|a, b| (&a.slo, &a.labels).cmp(&(&b.slo, &b.labels)));
-        let Simulation { plan, runs, incidents, said, free, .. } = self;
-        Found { from: plan.from, to: plan.to, evaluations, runs, incidents, said, budgets, failures: free.failures }
+        let Simulation { plan, evaluations, runs, incidents, said, moves, noted, free, .. } = self;
+        Found { from: plan.from, to: plan.to, evaluations, runs, incidents, said, moves, noted, budgets, failures: free.failures }
     }
 }
 
@@ -372,6 +496,8 @@ impl Simulation<'_> {
 struct FreeRules {
     rules: Vec<(FreeRule, Timer, BTreeSet<Labels>)>,
     alerts: HashMap<(String, String), AlertState>,
+    /// What each rule and group said last.
+    verdicts: HashMap<(String, String), Verdict>,
     failures: BTreeMap<String, String>,
 }
 
@@ -380,11 +506,11 @@ impl FreeRules {
         let enabled = plan.rules.alerts.iter().filter(|rule| rule.enabled);
         let groups = |rule: &FreeRule| if rule.by.is_empty() { BTreeSet::from([Labels::new()]) } else { BTreeSet::new() };
         let rules = enabled.filter_map(|rule| Some((rule.clone(), Timer::new(&rule.schedule).ok()?, groups(rule))));
-        FreeRules { rules: rules.collect(), alerts: HashMap::new(), failures: BTreeMap::new() }
+        FreeRules { rules: rules.collect(), alerts: HashMap::new(), verdicts: HashMap::new(), failures: BTreeMap::new() }
     }
 
     /// A series comes for the first time: it may bring a group.
-    fn meet(&mut self, series: &crate::domain::series::Series) {
+    fn meet(&mut self, series: &Series) {
         for (rule, _, groups) in self.rules.iter_mut().filter(|(rule, ..)| !rule.by.is_empty()) {
             if groups.len() < GROUPS_MAX && rule.by.iter().any(|name| !series.get(name).is_empty()) {
                 groups.insert(rule.by.iter().map(|name| (name.clone(), series.get(name).to_owned())).collect());
@@ -422,6 +548,7 @@ impl FreeRules {
                 let key = if group.is_empty() { String::new() } else { canonical(group) };
                 let name = (rule.name.clone(), key.clone());
                 let state = self.alerts.get(&name).cloned();
+                self.verdicts.insert(name.clone(), verdict.clone());
                 if let Some(event) = settle(rule, group.clone(), key, state, verdict, t) {
                     self.alerts.insert(name, event.state.clone());
                     events.push(event);
