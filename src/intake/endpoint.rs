@@ -10,9 +10,10 @@ use http_body_util::Full;
 use serde::Serialize;
 
 use super::enrich::Enrichment;
+use super::memory::Memory;
 use super::reading::Decoded;
 use super::reason::{Reason, Refusal};
-use super::{Settings, rum};
+use super::{Settings, faro, rum};
 use crate::domain::time::Timestamp;
 
 /// How many rejected events an answer lists.
@@ -24,6 +25,7 @@ const OVERLOAD_PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Endpoint {
     Rum,
+    Faro,
 }
 
 /// What the daemon does with a protocol's posts while it cannot keep up.
@@ -39,9 +41,20 @@ pub(super) enum Overload {
 pub(super) struct Post<'a> {
     pub settings: &'a Settings,
     pub from: &'a Enrichment,
+    pub headers: &'a HeaderMap,
     /// After decompression.
     pub body: &'a [u8],
+    /// Keyed hash of body and source.
+    pub whole: u64,
     pub now: Timestamp,
+    pub memory: &'a Memory,
+}
+
+impl<'a> Post<'a> {
+    /// What the client says that this post is, however often it is sent.
+    pub fn idempotency_key(&self) -> Option<&'a [u8]> {
+        self.headers.get("idempotency-key").map(|key| key.as_bytes()).filter(|key| !key.is_empty())
+    }
 }
 
 /// What became of a body's events.
@@ -54,7 +67,7 @@ pub(super) struct Outcome<'a> {
 impl Endpoint {
     /// The endpoint of a path, and what follows it there: for most an app key.
     pub fn of(path: &str) -> Option<(Endpoint, Option<&str>)> {
-        let (endpoint, rest) = [("/v1/rum", Endpoint::Rum)]
+        let (endpoint, rest) = [("/v1/rum", Endpoint::Rum), ("/collect", Endpoint::Faro)]
             .into_iter()
             .find_map(|(prefix, endpoint)| Some((endpoint, path.strip_prefix(prefix)?)).filter(|(_, rest)| starts_segment(rest)))?;
         match rest.strip_prefix('/') {
@@ -68,6 +81,7 @@ impl Endpoint {
     pub const fn protocol(self) -> &'static str {
         match self {
             Endpoint::Rum => "rum",
+            Endpoint::Faro => "faro",
         }
     }
 
@@ -75,27 +89,28 @@ impl Endpoint {
     pub fn key<'a>(self, part: Option<&'a str>, query: &'a str, headers: &'a HeaderMap) -> Option<&'a str> {
         let header = || headers.get("x-api-key").and_then(|key| key.to_str().ok());
         match self {
-            Endpoint::Rum => part.or_else(header).or_else(|| parameter(query, "key")),
+            Endpoint::Rum | Endpoint::Faro => part.or_else(header).or_else(|| parameter(query, "key")),
         }
     }
 
     /// How large a body may be after decompression.
     pub fn bytes_max(self, settings: &Settings) -> usize {
         match self {
-            Endpoint::Rum => settings.body_bytes_max,
+            Endpoint::Rum | Endpoint::Faro => settings.body_bytes_max,
         }
     }
 
     pub const fn overload(self) -> Overload {
         match self {
             Endpoint::Rum => Overload::Sample,
+            Endpoint::Faro => Overload::Refuse,
         }
     }
 
     /// What decides whether a body is kept while only some are.
     pub fn lot(self, body: &[u8]) -> &[u8] {
         match self {
-            Endpoint::Rum => body,
+            Endpoint::Rum | Endpoint::Faro => body,
         }
     }
 
@@ -103,6 +118,7 @@ impl Endpoint {
     pub fn estimate(self, body: &[u8]) -> usize {
         let mark: &[u8] = match self {
             Endpoint::Rum => b"\"kind\"",
+            Endpoint::Faro => b"\"timestamp\"",
         };
         body.windows(mark.len()).filter(|window| *window == mark).count()
     }
@@ -110,20 +126,21 @@ impl Endpoint {
     pub fn decode<'a>(self, post: &Post<'a>) -> Result<Decoded<'a>, Refusal> {
         match self {
             Endpoint::Rum => rum::decode(post.body, post.settings, post.from, post.now),
+            Endpoint::Faro => faro::decode(post, post.memory),
         }
     }
 
     /// The answer to a body that was read.
     pub fn accept(self, outcome: &Outcome<'_>) -> Response<Full<Bytes>> {
         match self {
-            Endpoint::Rum => accepted(outcome),
+            Endpoint::Rum | Endpoint::Faro => accepted(outcome),
         }
     }
 
     /// The answer to a request that was refused. `headers` are the request's.
     pub fn refuse(self, refusal: &Refusal, _headers: &HeaderMap) -> Response<Full<Bytes>> {
         match self {
-            Endpoint::Rum => problem(refusal),
+            Endpoint::Rum | Endpoint::Faro => problem(refusal),
         }
     }
 }

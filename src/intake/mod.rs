@@ -5,10 +5,14 @@
 //! counted, and is never answered with a server error. Cookies and addresses are neither logged nor kept.
 
 mod body;
+#[cfg(test)]
+mod captures;
 mod cors;
 mod endpoint;
 pub mod enrich;
+mod faro;
 mod limits;
+mod memory;
 pub mod reading;
 pub mod reason;
 pub mod rum;
@@ -41,6 +45,7 @@ use cors::Origins;
 use endpoint::{Endpoint, Outcome, Overload, Post, parameter};
 use enrich::Enrichment;
 use limits::{Limits, Source};
+use memory::Memory;
 use reason::{Reason, Refusal};
 
 /// How long a head, and then a body, may take to arrive.
@@ -106,6 +111,7 @@ pub struct Intake {
     clock: SharedClock,
     limits: Limits,
     origins: Origins,
+    memory: Memory,
     /// Of so many beacons one is kept, with that weight; 1 unless the daemon is overloaded.
     thinning: AtomicU64,
     /// How long a head, and then a body, may take to arrive.
@@ -116,7 +122,7 @@ impl Intake {
     /// Everything that handling a request takes.
     pub fn new(settings: Settings, sink: Arc<Sink>, clock: SharedClock) -> Intake {
         let (limits, origins) = (Limits::new(settings.rate_per_source), Origins::new(&settings.allowed_origins));
-        Intake { settings, sink, clock, limits, origins, thinning: AtomicU64::new(1), patience: PATIENCE }
+        Intake { settings, sink, clock, limits, origins, memory: Memory::new(), thinning: AtomicU64::new(1), patience: PATIENCE }
     }
 
     /// Answers one request.
@@ -227,16 +233,17 @@ impl Intake {
             counter!("burnwatch_intake_events_total", "protocol" => protocol, "outcome" => "sampled").increment(events as u64);
             return Ok((endpoint.accept(&Outcome { accepted: events, duplicate: 0, rejected: &[] }), None));
         }
-        let now = self.clock.now();
+        let (whole, now) = (hash(body), self.clock.now());
         let from = Enrichment::of(headers);
-        let mut decoded = endpoint.decode(&Post { settings: &self.settings, from: &from, body, now })?;
+        let mut decoded =
+            endpoint.decode(&Post { settings: &self.settings, from: &from, headers, body, whole, now, memory: &self.memory })?;
         charge(decoded.events);
         if thinning > 1 {
             for event in decoded.batches.iter_mut().flat_map(|batch| &mut batch.events) {
                 event.weight = event.weight.saturating_mul(thinning as i64);
             }
         }
-        let done = self.sink.submit(Some(hash(body)), &decoded.batches, now);
+        let done = self.sink.submit(Some(whole), &decoded.batches, now);
         decoded.rejected.extend(done.refused.into_iter().map(|index| (index, Reason::TooManyApps)));
         decoded.rejected.sort_by_key(|(index, _)| *index);
         let outcomes = [("accepted", done.accepted), ("duplicate", done.duplicate), ("rejected", decoded.rejected.len())];
