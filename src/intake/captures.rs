@@ -19,11 +19,10 @@ use crate::sink::Sink;
 
 pub(super) const DIMENSIONS: [&str; 10] = ["app", "environment", "route", "region", "device", "browser", "os", "release", "cohort", "sdk"];
 
-/// An intake, its sink, and a clock that stands still.
+/// An intake with a clock that stands still, and its sink.
 pub(super) struct Bench {
     pub intake: Intake,
     pub sink: Arc<Sink>,
-    pub clock: Arc<FixedClock>,
     /// Everything that was counted, by metric and dimensions.
     pub cells: BTreeMap<(String, BTreeMap<String, String>), Cell>,
 }
@@ -31,7 +30,6 @@ pub(super) struct Bench {
 /// A client's post as it was captured.
 pub(super) struct Capture {
     pub name: String,
-    pub run: String,
     pub path: String,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
@@ -54,7 +52,7 @@ pub(super) fn captures(client: &str) -> Vec<Capture> {
         let body = ["gzip", "envelope", "json"].iter().find_map(|end| std::fs::read(folder.join(format!("{name}.{end}"))).ok()).unwrap();
         let headers = meta["headers"].as_object().unwrap().iter();
         let headers = headers.map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned())).collect();
-        found.push(Capture { name, run: text(["run", "run"]), path: text(["path", "url"]), headers, body });
+        found.push(Capture { name, path: text(["path", "url"]), headers, body });
     }
     found
 }
@@ -73,8 +71,8 @@ impl Bench {
             remember: Span::days(8),
         })));
         let clock = Arc::new(FixedClock::new(Timestamp(1_795_362_400_000)));
-        let intake = Intake::new(settings, sink.clone(), clock.clone());
-        Bench { intake, sink, clock, cells: BTreeMap::new() }
+        let intake = Intake::new(settings, sink.clone(), clock);
+        Bench { intake, sink, cells: BTreeMap::new() }
     }
 
     /// Status, headers and body of the answer to a post.

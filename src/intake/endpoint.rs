@@ -13,7 +13,7 @@ use super::enrich::Enrichment;
 use super::memory::Memory;
 use super::reading::Decoded;
 use super::reason::{Reason, Refusal};
-use super::{Settings, faro, rum};
+use super::{Settings, faro, reports, rum, sentry};
 use crate::domain::time::Timestamp;
 
 /// How many rejected events an answer lists.
@@ -26,6 +26,8 @@ const OVERLOAD_PATIENCE: Duration = Duration::from_secs(1);
 pub(super) enum Endpoint {
     Rum,
     Faro,
+    Reports,
+    Sentry,
 }
 
 /// What the daemon does with a protocol's posts while it cannot keep up.
@@ -42,6 +44,9 @@ pub(super) struct Post<'a> {
     pub settings: &'a Settings,
     pub from: &'a Enrichment,
     pub headers: &'a HeaderMap,
+    /// What followed the endpoint in the path.
+    pub part: Option<&'a str>,
+    pub query: &'a str,
     /// After decompression.
     pub body: &'a [u8],
     /// Keyed hash of body and source.
@@ -62,14 +67,21 @@ pub(super) struct Outcome<'a> {
     pub accepted: usize,
     pub duplicate: usize,
     pub rejected: &'a [(usize, Reason)],
+    /// Id by which the client knows what it sent.
+    pub id: Option<&'a str>,
 }
 
 impl Endpoint {
-    /// The endpoint of a path, and what follows it there: for most an app key.
+    /// The endpoint of a path, and what else stands in it: for most an app key.
     pub fn of(path: &str) -> Option<(Endpoint, Option<&str>)> {
-        let (endpoint, rest) = [("/v1/rum", Endpoint::Rum), ("/collect", Endpoint::Faro)]
-            .into_iter()
-            .find_map(|(prefix, endpoint)| Some((endpoint, path.strip_prefix(prefix)?)).filter(|(_, rest)| starts_segment(rest)))?;
+        if let Some(rest) = path.strip_prefix("/api/") {
+            let project = rest.strip_suffix('/').unwrap_or(rest).strip_suffix("/envelope")?;
+            return (!project.is_empty() && !project.contains('/')).then_some((Endpoint::Sentry, Some(project)));
+        }
+        let (endpoint, rest) =
+            [("/v1/rum", Endpoint::Rum), ("/collect", Endpoint::Faro), ("/v1/reports", Endpoint::Reports)]
+                .into_iter()
+                .find_map(|(prefix, endpoint)| Some((endpoint, path.strip_prefix(prefix)?)).filter(|(_, rest)| starts_segment(rest)))?;
         match rest.strip_prefix('/') {
             None | Some("") => Some((endpoint, None)),
             Some(part) if !part.contains('/') => Some((endpoint, Some(part))),
@@ -82,6 +94,8 @@ impl Endpoint {
         match self {
             Endpoint::Rum => "rum",
             Endpoint::Faro => "faro",
+            Endpoint::Reports => "reports",
+            Endpoint::Sentry => "sentry",
         }
     }
 
@@ -89,20 +103,21 @@ impl Endpoint {
     pub fn key<'a>(self, part: Option<&'a str>, query: &'a str, headers: &'a HeaderMap) -> Option<&'a str> {
         let header = || headers.get("x-api-key").and_then(|key| key.to_str().ok());
         match self {
-            Endpoint::Rum | Endpoint::Faro => part.or_else(header).or_else(|| parameter(query, "key")),
+            Endpoint::Rum | Endpoint::Faro | Endpoint::Reports => part.or_else(header).or_else(|| parameter(query, "key")),
+            Endpoint::Sentry => parameter(query, "sentry_key").or_else(|| sentry::key_of(headers)),
         }
     }
 
     /// How large a body may be after decompression.
     pub fn bytes_max(self, settings: &Settings) -> usize {
         match self {
-            Endpoint::Rum | Endpoint::Faro => settings.body_bytes_max,
+            Endpoint::Rum | Endpoint::Faro | Endpoint::Reports | Endpoint::Sentry => settings.body_bytes_max,
         }
     }
 
     pub const fn overload(self) -> Overload {
         match self {
-            Endpoint::Rum => Overload::Sample,
+            Endpoint::Rum | Endpoint::Reports | Endpoint::Sentry => Overload::Sample,
             Endpoint::Faro => Overload::Refuse,
         }
     }
@@ -110,7 +125,8 @@ impl Endpoint {
     /// What decides whether a body is kept while only some are.
     pub fn lot(self, body: &[u8]) -> &[u8] {
         match self {
-            Endpoint::Rum | Endpoint::Faro => body,
+            Endpoint::Rum | Endpoint::Faro | Endpoint::Reports => body,
+            Endpoint::Sentry => sentry::lot(body),
         }
     }
 
@@ -119,6 +135,8 @@ impl Endpoint {
         let mark: &[u8] = match self {
             Endpoint::Rum => b"\"kind\"",
             Endpoint::Faro => b"\"timestamp\"",
+            Endpoint::Reports => b"\"type\"",
+            Endpoint::Sentry => b"timestamp\"",
         };
         body.windows(mark.len()).filter(|window| *window == mark).count()
     }
@@ -127,20 +145,23 @@ impl Endpoint {
         match self {
             Endpoint::Rum => rum::decode(post.body, post.settings, post.from, post.now),
             Endpoint::Faro => faro::decode(post, post.memory),
+            Endpoint::Reports => reports::decode(post),
+            Endpoint::Sentry => sentry::decode(post, post.memory),
         }
     }
 
     /// The answer to a body that was read.
     pub fn accept(self, outcome: &Outcome<'_>) -> Response<Full<Bytes>> {
         match self {
-            Endpoint::Rum | Endpoint::Faro => accepted(outcome),
+            Endpoint::Rum | Endpoint::Faro | Endpoint::Reports => accepted(outcome),
+            Endpoint::Sentry => sentry::accepted(outcome.id),
         }
     }
 
     /// The answer to a request that was refused. `headers` are the request's.
     pub fn refuse(self, refusal: &Refusal, _headers: &HeaderMap) -> Response<Full<Bytes>> {
         match self {
-            Endpoint::Rum | Endpoint::Faro => problem(refusal),
+            Endpoint::Rum | Endpoint::Faro | Endpoint::Reports | Endpoint::Sentry => problem(refusal),
         }
     }
 }

@@ -28,7 +28,6 @@ use super::reading::{
     piece, pieces, status_class, trace_id, within,
 };
 use super::reason::{Reason, Refusal};
-use crate::domain::agent::{Agent, Hints};
 use crate::domain::event::{Batch, Event, Source, event_time};
 use crate::domain::fingerprint::fingerprint;
 use crate::domain::json::Text;
@@ -136,8 +135,7 @@ impl<'a> Reading<'a, '_> {
         let [device, browser, os] =
             self.machine(meta.browser.0.unwrap_or_default(), meta.os.0.unwrap_or_default(), meta.device.0.unwrap_or_default());
         let release = self.clean("release", text(app.release).or(text(app.version)));
-        let here = || (!self.from.region.is_empty()).then_some(Cow::Borrowed(self.from.region.as_str()));
-        let region = text(geo.country_iso).or(text(geo.country_iso_code)).map(lower).or_else(here);
+        let region = text(geo.country_iso).or(text(geo.country_iso_code)).map(lower).or_else(|| self.region());
         let sdk = match (text(sdk.name), text(sdk.version)) {
             (Some(name), Some(version)) => Some(Cow::Owned(format!("{name}/{version}"))),
             (name, _) => name,
@@ -159,15 +157,13 @@ impl<'a> Reading<'a, '_> {
 
     /// Device, browser and system: what the client says of itself, else what its user agent does.
     fn machine(&self, browser: MetaBrowser<'a>, os: MetaOs<'a>, device: MetaDevice<'a>) -> [Cow<'a, str>; 3] {
-        let of_request = self.from.agent;
-        let of_payload = text(browser.user_agent).map(|agent| Agent::read(&agent, Hints::default())).unwrap_or_default();
-        let agent = if of_payload == Agent::default() { of_request } else { of_payload };
+        let agent = self.agent(text(browser.user_agent).as_deref());
         let name = text(browser.name);
         let headless = name.as_ref().is_some_and(|name| name.contains("Headless"));
         let mobile = text(browser.mobile);
         let class = match (text(device.kind).map_or("", |kind| device_class(&kind)), mobile.as_deref()) {
             // A bot stays one, whatever its script says of the window.
-            _ if headless || of_request.device == "bot" || of_payload.device == "bot" => "bot",
+            _ if headless || agent.device == "bot" => "bot",
             ("", Some("true")) if agent.device != "tablet" => "phone",
             ("", Some("false")) if agent.device.is_empty() => "desktop",
             ("", Some(_) | None) => agent.device,

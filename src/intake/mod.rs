@@ -1,4 +1,4 @@
-//! The public listener: beacons from anyone on the internet, and no other route.
+//! The public listener: what clients report from anywhere on the internet, and no other route.
 //!
 //! A request is let in (origin, key, limits), read and inflated within bounds, decoded into
 //! normalised events, and handed to the [`Sink`]. Whatever is wrong with it has a reason, is
@@ -15,7 +15,9 @@ mod limits;
 mod memory;
 pub mod reading;
 pub mod reason;
+mod reports;
 pub mod rum;
+mod sentry;
 mod serve;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -98,8 +100,8 @@ impl Settings {
             remember: config.retention.bucket,
             hash,
             redactor: Redactor::new(privacy.redact, &privacy.redact_patterns).expect("the configuration was checked with the same limits"),
-            templates: Templates::default(),
-            cohort_flags: Vec::new(),
+            templates: Templates::new(&intake.route_templates),
+            cohort_flags: intake.cohort_flags.clone(),
         }
     }
 }
@@ -178,7 +180,7 @@ impl Intake {
         if self.thinning.load(Ordering::Relaxed) > 1 && endpoint.overload() == Overload::Refuse {
             return Err(Refusal::Overloaded);
         }
-        Ok(Entry::Beacon(Beacon { endpoint, key, source, durable: parameter(query, "ack") == Some("durable") }))
+        Ok(Entry::Beacon(Beacon { endpoint, part, query, key, source, durable: parameter(query, "ack") == Some("durable") }))
     }
 
     async fn beacon<B>(&self, beacon: Beacon<'_>, headers: &HeaderMap, body: B) -> Result<Response<Full<Bytes>>, Refusal>
@@ -231,12 +233,13 @@ impl Intake {
             let events = endpoint.estimate(body);
             charge(events);
             counter!("burnwatch_intake_events_total", "protocol" => protocol, "outcome" => "sampled").increment(events as u64);
-            return Ok((endpoint.accept(&Outcome { accepted: events, duplicate: 0, rejected: &[] }), None));
+            return Ok((endpoint.accept(&Outcome { accepted: events, duplicate: 0, rejected: &[], id: None }), None));
         }
         let (whole, now) = (hash(body), self.clock.now());
         let from = Enrichment::of(headers);
-        let mut decoded =
-            endpoint.decode(&Post { settings: &self.settings, from: &from, headers, body, whole, now, memory: &self.memory })?;
+        let (part, query) = (beacon.part, beacon.query);
+        let post = Post { settings: &self.settings, from: &from, headers, part, query, body, whole, now, memory: &self.memory };
+        let mut decoded = endpoint.decode(&post)?;
         charge(decoded.events);
         if thinning > 1 {
             for event in decoded.batches.iter_mut().flat_map(|batch| &mut batch.events) {
@@ -253,10 +256,14 @@ impl Intake {
         for (_, reason) in &decoded.rejected {
             counter!("burnwatch_intake_rejected_total", "reason" => reason.label()).increment(1);
         }
+        for (reason, category, count) in &decoded.lost {
+            counter!("burnwatch_intake_client_lost_total", "reason" => *reason, "category" => *category).increment(*count);
+        }
         for field in &decoded.redacted {
             counter!("burnwatch_intake_redacted_total", "field" => *field).increment(1);
         }
-        let outcome = Outcome { accepted: done.accepted, duplicate: done.duplicate, rejected: &decoded.rejected };
+        let outcome =
+            Outcome { accepted: done.accepted, duplicate: done.duplicate, rejected: &decoded.rejected, id: decoded.id.as_deref() };
         Ok((endpoint.accept(&outcome), Some(done.flush)))
     }
 }
@@ -269,6 +276,9 @@ enum Entry<'a> {
 
 struct Beacon<'a> {
     endpoint: Endpoint,
+    /// What else stands in the path.
+    part: Option<&'a str>,
+    query: &'a str,
     key: Option<&'a str>,
     source: Source,
     durable: bool,

@@ -2,7 +2,10 @@
 //! routes instead of URLs, keyed hashes instead of ids, and one meaning of "failed" for all protocols.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
 
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
@@ -11,6 +14,7 @@ use super::Settings;
 use super::enrich::Enrichment;
 use super::reason::Reason;
 use crate::config::OptOut;
+use crate::domain::agent::{Agent, Hints};
 use crate::domain::event::{Batch, Event, Repeat, weight_of};
 use crate::domain::json::Text;
 use crate::domain::keyed::Purpose;
@@ -32,6 +36,10 @@ pub struct Decoded<'a> {
     pub events: usize,
     /// Fields out of which something personal was taken, one entry each time.
     pub redacted: SmallVec<[&'static str; 4]>,
+    /// Id by which the client knows what it sent, for the answer.
+    pub id: Option<Cow<'a, str>>,
+    /// What the client says that it threw away itself: why, what, and how many.
+    pub lost: Vec<(&'static str, &'static str, u64)>,
 }
 
 /// A field that counts as absent when it has the wrong type.
@@ -57,23 +65,50 @@ pub(super) struct Attributes<'a>(pub Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Attributes<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Attributes<'a>, D::Error> {
-        struct Members<'a>(std::marker::PhantomData<&'a ()>);
-        impl<'de: 'a, 'a> serde::de::Visitor<'de> for Members<'a> {
-            type Value = Attributes<'a>;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Attributes<'a>, A::Error> {
-                let mut members = Vec::with_capacity(8);
-                while let Some(name) = map.next_key::<Text<'a>>()? {
-                    if let Loose(Some(value)) = map.next_value::<Loose<Text<'a>>>()? {
-                        members.push((name.0, value.0));
-                    }
-                }
-                Ok(Attributes(members))
+        deserializer.deserialize_map(Members::<Text<'de>>(PhantomData)).map(Attributes)
+    }
+}
+
+/// Reads the members of an object of which something can be made.
+struct Members<V>(PhantomData<V>);
+
+impl<'de, V: Deserialize<'de> + Into<Option<Text<'de>>>> Visitor<'de> for Members<V> {
+    type Value = Vec<(Cow<'de, str>, Cow<'de, str>)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::with_capacity(8);
+        while let Some(name) = map.next_key::<Text<'de>>()? {
+            if let Some(value) = map.next_value::<Loose<V>>()?.0.and_then(Into::into) {
+                members.push((name.0, value.0));
             }
         }
-        deserializer.deserialize_map(Members(std::marker::PhantomData))
+        Ok(members)
+    }
+}
+
+/// Attributes of which each is an object with its `value`, as newer Sentry spans have them.
+#[derive(Default)]
+pub(super) struct Valued<'a>(pub Attributes<'a>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Valued<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Valued<'a>, D::Error> {
+        deserializer.deserialize_map(Members::<WithValue<'de>>(PhantomData)).map(|members| Valued(Attributes(members)))
+    }
+}
+
+#[derive(Deserialize)]
+struct WithValue<'a> {
+    #[serde(borrow, default)]
+    value: Loose<Text<'a>>,
+}
+
+impl<'a> From<WithValue<'a>> for Option<Text<'a>> {
+    fn from(with: WithValue<'a>) -> Option<Text<'a>> {
+        with.value.0
     }
 }
 
@@ -221,6 +256,22 @@ impl<'a, 's> Reading<'a, 's> {
             }
         }
         Ok(keep)
+    }
+
+    /// What a user agent in the body says of the machine, else what the request's does.
+    pub fn agent(&self, user_agent: Option<&str>) -> Agent {
+        let of_request = self.from.agent;
+        match user_agent.map(|agent| Agent::read(agent, Hints::default())) {
+            // Whoever says anywhere that it is a bot is one.
+            Some(agent) if agent != Agent::default() && of_request.device == "bot" => Agent { device: "bot", ..agent },
+            Some(agent) if agent != Agent::default() => agent,
+            Some(_) | None => of_request,
+        }
+    }
+
+    /// The region that the request itself tells.
+    pub fn region(&self) -> Option<Cow<'a, str>> {
+        (!self.from.region.is_empty()).then_some(Cow::Borrowed(self.from.region.as_str()))
     }
 
     /// `flag=variant` of the flags that are configured as cohorts, in that order.

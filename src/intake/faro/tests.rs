@@ -1,7 +1,7 @@
+use super::super::Settings;
 use super::super::captures::{Bench, captures};
 use super::super::endpoint::{Endpoint, Overload};
 use super::super::tests::settings;
-use super::super::Settings;
 use std::sync::atomic::Ordering;
 
 fn payload(session: &str, url: &str, items: &str) -> String {
