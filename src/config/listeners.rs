@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use super::section::{Section, short, within};
 use super::tree::{Node, Value};
 use super::*;
+use crate::domain::redact::VALUE_MAX;
 
 /// Bodies above this are no configuration but a mistake: they are held in memory.
 const BYTES_MAX: i64 = 1 << 30;
@@ -125,6 +126,10 @@ fn token(section: &mut Section<'_>, place: &Place) -> Option<Token> {
     }
 }
 
+/// How many flags make a cohort, and how many routes are tried for every event.
+const COHORT_FLAGS_MAX: usize = 8;
+const ROUTE_TEMPLATES_MAX: usize = 500;
+
 pub(super) fn intake(section: &mut Section<'_>, purpose: Purpose) -> Intake {
     let listen = address(section, 9321);
     let mut keys = section.texts("keys").unwrap_or_default();
@@ -165,7 +170,74 @@ pub(super) fn intake(section: &mut Section<'_>, purpose: Purpose) -> Intake {
         sample_rates.insert(app, rate);
     }
     let rate_per_source = section.integer("rate_per_source", 1000, 0..=i64::from(u32::MAX));
-    Intake { listen, keys, allowed_origins, body_bytes_max, otlp_bytes_max, sample_rates, sample_rate_min, rate_per_source }
+    let cohort_flags = cohort_flags(section);
+    let route_templates = route_templates(section);
+    Intake {
+        listen,
+        keys,
+        allowed_origins,
+        body_bytes_max,
+        otlp_bytes_max,
+        sample_rates,
+        sample_rate_min,
+        rate_per_source,
+        cohort_flags,
+        route_templates,
+    }
+}
+
+/// Names of flags; a cohort is written `flag=variant,flag=variant`.
+fn cohort_flags(section: &mut Section<'_>) -> Vec<String> {
+    let given = section.texts("cohort_flags").unwrap_or_default();
+    let place = section.place("cohort_flags");
+    if given.len() > COHORT_FLAGS_MAX {
+        section.problem(&place, "cohort_flags", format_args!("at most {COHORT_FLAGS_MAX} flags: every one multiplies the series"));
+    }
+    let mut flags: Vec<String> = Vec::new();
+    for (flag, place) in given {
+        let fine =
+            (1..=64).contains(&flag.len()) && !flag.contains(['=', ',']) && !flag.chars().any(|c| c.is_control() || c.is_whitespace());
+        if !fine {
+            let message = format!("`{}` is no name of a flag: 1 to 64 bytes without spaces, `=` and `,`", short(&flag));
+            section.problem(&place, "cohort_flags", message);
+        } else if flags.contains(&flag) {
+            section.problem(&place, "cohort_flags", format_args!("`{flag}` is given twice"));
+        } else {
+            flags.push(flag);
+        }
+    }
+    flags
+}
+
+fn route_templates(section: &mut Section<'_>) -> Vec<String> {
+    let given = section.texts("route_templates").unwrap_or_default();
+    let place = section.place("route_templates");
+    if given.len() > ROUTE_TEMPLATES_MAX {
+        section.problem(
+            &place,
+            "route_templates",
+            format_args!("at most {ROUTE_TEMPLATES_MAX} templates: every event is held against them"),
+        );
+    }
+    let mut templates = Vec::new();
+    for (template, place) in given {
+        let body = template.strip_suffix("/*").unwrap_or(&template);
+        let fine = template.starts_with('/')
+            && template.len() <= VALUE_MAX
+            && !body.contains(['?', '#', '*'])
+            && !template.chars().any(|c| c.is_control() || c.is_whitespace())
+            && !body.split('/').any(|segment| segment == ":");
+        if fine {
+            templates.push(template);
+        } else {
+            let message = format!(
+                "`{}` is no route; write it like \"/product/:sku/reviews\" or \"/docs/*\", at most {VALUE_MAX} bytes",
+                short(&template)
+            );
+            section.problem(&place, "route_templates", message);
+        }
+    }
+    templates
 }
 
 /// App keys from a file, one a line.

@@ -124,6 +124,10 @@ pub struct Intake {
     pub sample_rate_min: f64,
     /// Events per second and source address; 0 = no limit.
     pub rate_per_source: u32,
+    /// Flags whose variants become the dimension `cohort`.
+    pub cohort_flags: Vec<String>,
+    /// Routes that are tried in this order before the general rule: `/product/:sku`, `/docs/*`.
+    pub route_templates: Vec<String>,
 }
 
 impl fmt::Debug for Intake {
@@ -138,6 +142,8 @@ impl fmt::Debug for Intake {
             .field("sample_rates", &self.sample_rates)
             .field("sample_rate_min", &self.sample_rate_min)
             .field("rate_per_source", &self.rate_per_source)
+            .field("cohort_flags", &self.cohort_flags)
+            .field("route_templates", &self.route_templates)
             .finish()
     }
 }

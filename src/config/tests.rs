@@ -33,6 +33,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(config.intake.allowed_origins, ["*"]);
     assert_eq!((config.intake.body_bytes_max, config.intake.otlp_bytes_max), (1_048_576, 8_388_608));
     assert_eq!((config.intake.sample_rate_min, config.intake.rate_per_source), (0.001, 1000));
+    assert!(config.intake.cohort_flags.is_empty() && config.intake.route_templates.is_empty());
     assert_eq!(config.database.url, "sqlite://burnwatch-data/burnwatch.db");
     assert_eq!((config.aggregation.bucket, config.aggregation.settle), (Span::MINUTE, Span::seconds(30)));
     assert_eq!(
@@ -47,6 +48,26 @@ fn the_defaults_are_those_of_the_contract() {
     assert!(config.delivery.allow_private.is_empty() && config.delivery.fallback.is_none() && config.delivery.heartbeat.is_none());
     assert_eq!((config.privacy.redact, config.privacy.consent), (true, OptOut::Anonymous));
     assert!(config.warnings.is_empty());
+}
+
+#[test]
+fn flags_and_routes_are_checked_one_by_one() {
+    let given = |flags: &str, routes: &str| {
+        let pairs = [("BURNWATCH_INTAKE__COHORT_FLAGS", flags), ("BURNWATCH_INTAKE__ROUTE_TEMPLATES", routes)];
+        Config::from_text(None, "", &env(&pairs), Purpose::Serve)
+    };
+    let config = given(r#"["new_checkout", "b"]"#, r#"["/product/:sku/reviews", "/docs/*", "/"]"#).unwrap();
+    assert_eq!(config.intake.cohort_flags, ["new_checkout", "b"]);
+    assert_eq!(config.intake.route_templates, ["/product/:sku/reviews", "/docs/*", "/"]);
+    for flag in ["", "a=b", "a,b", "a b"] {
+        assert!(problems(given(&format!("[\"{flag}\"]"), "[]")).contains("is no name of a flag"), "{flag}");
+    }
+    assert!(problems(given(r#"["a", "a"]"#, "[]")).contains("given twice"));
+    for route in ["", "product", "/a?b", "/a#b", "/*/b", "/a*", "/a b", "/a/:"] {
+        assert!(problems(given("[]", &format!("[\"{route}\"]"))).contains("is no route"), "{route}");
+    }
+    let many = vec!["\"/x\""; 501].join(",");
+    assert!(problems(given("[]", &format!("[{many}]"))).contains("at most 500"));
 }
 
 #[test]

@@ -1,16 +1,23 @@
-//! The public listener: beacons from anyone on the internet, and no other route.
+//! The public listener: what clients report from anywhere on the internet, and no other route.
 //!
 //! A request is let in (origin, key, limits), read and inflated within bounds, decoded into
 //! normalised events, and handed to the [`Sink`]. Whatever is wrong with it has a reason, is
 //! counted, and is never answered with a server error. Cookies and addresses are neither logged nor kept.
 
 mod body;
+#[cfg(test)]
+mod captures;
 mod cors;
+mod endpoint;
 pub mod enrich;
+mod faro;
 mod limits;
+mod memory;
 pub mod reading;
 pub mod reason;
+mod reports;
 pub mod rum;
+mod sentry;
 mod serve;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,12 +27,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::header::ALLOW;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Body;
 use metrics::counter;
-use serde::Serialize;
 use tokio::time::Instant;
 
 pub use serve::serve;
@@ -38,16 +44,16 @@ use crate::domain::route_template::Templates;
 use crate::domain::time::Span;
 use crate::sink::Sink;
 use cors::Origins;
+use endpoint::{Endpoint, Outcome, Overload, Post, parameter};
 use enrich::Enrichment;
 use limits::{Limits, Source};
+use memory::Memory;
 use reason::{Reason, Refusal};
 
 /// How long a head, and then a body, may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(12);
 /// The longest wait of `?ack=durable`.
 const ACK_PATIENCE: Duration = Duration::from_secs(10);
-/// How many rejected events an answer lists.
-const REJECTED_MAX: usize = 1_000;
 /// Bytes of a body that cost as much as one event.
 const BYTES_PER_EVENT: usize = 1_024;
 /// While the daemon is overloaded, at least one in so many beacons is kept.
@@ -94,8 +100,8 @@ impl Settings {
             remember: config.retention.bucket,
             hash,
             redactor: Redactor::new(privacy.redact, &privacy.redact_patterns).expect("the configuration was checked with the same limits"),
-            templates: Templates::default(),
-            cohort_flags: Vec::new(),
+            templates: Templates::new(&intake.route_templates),
+            cohort_flags: intake.cohort_flags.clone(),
         }
     }
 }
@@ -107,63 +113,18 @@ pub struct Intake {
     clock: SharedClock,
     limits: Limits,
     origins: Origins,
+    memory: Memory,
     /// Of so many beacons one is kept, with that weight; 1 unless the daemon is overloaded.
     thinning: AtomicU64,
     /// How long a head, and then a body, may take to arrive.
     patience: Duration,
 }
 
-/// What a path means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Endpoint {
-    Rum,
-}
-
-impl Endpoint {
-    /// The endpoint of a path, and the app key in it.
-    fn of(path: &str) -> Option<(Endpoint, Option<&str>)> {
-        let rest = path.strip_prefix("/v1/rum")?;
-        match rest.strip_prefix('/') {
-            None if rest.is_empty() => Some((Endpoint::Rum, None)),
-            Some("") => Some((Endpoint::Rum, None)),
-            Some(key) if !key.contains('/') => Some((Endpoint::Rum, Some(key))),
-            _ => None,
-        }
-    }
-
-    const fn protocol(self) -> &'static str {
-        match self {
-            Endpoint::Rum => "rum",
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct Accepted<'a> {
-    accepted: usize,
-    rejected: &'a [Rejected],
-    #[serde(skip_serializing_if = "is_zero")]
-    duplicate: usize,
-    /// How many more were rejected than are listed.
-    #[serde(skip_serializing_if = "is_zero")]
-    rejected_more: usize,
-}
-
-#[derive(Serialize)]
-struct Rejected {
-    index: usize,
-    reason: String,
-}
-
-fn is_zero(number: &usize) -> bool {
-    *number == 0
-}
-
 impl Intake {
     /// Everything that handling a request takes.
     pub fn new(settings: Settings, sink: Arc<Sink>, clock: SharedClock) -> Intake {
         let (limits, origins) = (Limits::new(settings.rate_per_source), Origins::new(&settings.allowed_origins));
-        Intake { settings, sink, clock, limits, origins, thinning: AtomicU64::new(1), patience: PATIENCE }
+        Intake { settings, sink, clock, limits, origins, memory: Memory::new(), thinning: AtomicU64::new(1), patience: PATIENCE }
     }
 
     /// Answers one request.
@@ -188,14 +149,14 @@ impl Intake {
                 Err(refusal)
             }
         };
-        let mut answer = outcome.unwrap_or_else(refuse);
+        let mut answer = outcome.unwrap_or_else(|refusal| refuse(&refusal, &head));
         cors::allow(answer.headers_mut(), origin.unwrap_or_default());
         answer
     }
 
     /// Decides whether a request may come in, before anything of its body is looked at.
     fn enter<'a>(&self, peer: IpAddr, head: &'a http::request::Parts, origin_allowed: bool) -> Result<Entry<'a>, Refusal> {
-        let (endpoint, key) = Endpoint::of(head.uri.path()).ok_or(Refusal::NotFound)?;
+        let (endpoint, part) = Endpoint::of(head.uri.path()).ok_or(Refusal::NotFound)?;
         if head.method != Method::POST && head.method != Method::OPTIONS {
             return Err(Refusal::Method("POST, OPTIONS"));
         }
@@ -206,10 +167,8 @@ impl Intake {
             return Ok(Entry::Preflight);
         }
         let query = head.uri.query().unwrap_or("");
-        let header = || head.headers.get("x-api-key").and_then(|key| key.to_str().ok());
-        let key = key.or_else(header).or_else(|| parameter(query, "key"));
         // Without keys the listener is open, and a key says nothing.
-        let key = key.filter(|_| !self.settings.keys.is_empty());
+        let key = endpoint.key(part, query, &head.headers).filter(|_| !self.settings.keys.is_empty());
         if !self.settings.keys.is_empty() && !key.is_some_and(|key| self.settings.keys.contains(key)) {
             return Err(Refusal::Key);
         }
@@ -218,14 +177,17 @@ impl Intake {
         if self.sink.is_failing() {
             return Err(Refusal::Unavailable);
         }
-        Ok(Entry::Beacon(Beacon { endpoint, key, source, durable: parameter(query, "ack") == Some("durable") }))
+        if self.thinning.load(Ordering::Relaxed) > 1 && endpoint.overload() == Overload::Refuse {
+            return Err(Refusal::Overloaded);
+        }
+        Ok(Entry::Beacon(Beacon { endpoint, part, query, key, source, durable: parameter(query, "ack") == Some("durable") }))
     }
 
     async fn beacon<B>(&self, beacon: Beacon<'_>, headers: &HeaderMap, body: B) -> Result<Response<Full<Bytes>>, Refusal>
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let max = self.settings.body_bytes_max;
+        let max = beacon.endpoint.bytes_max(&self.settings);
         let encoding = match body::Encoding::of(headers) {
             Ok(encoding) => encoding,
             Err(refusal) => {
@@ -262,21 +224,22 @@ impl Intake {
         body: &[u8],
         charge: impl Fn(usize),
     ) -> Result<(Response<Full<Bytes>>, Option<u64>), Refusal> {
-        let protocol = beacon.endpoint.protocol();
-        let whole = self.settings.hash.of(Purpose::Body, &[&beacon.source.octets(), body]);
+        let endpoint = beacon.endpoint;
+        let protocol = endpoint.protocol();
+        let hash = |bytes: &[u8]| self.settings.hash.of(Purpose::Body, &[&beacon.source.octets(), bytes]);
         let thinning = self.thinning.load(Ordering::Relaxed);
-        if thinning > 1 && !whole.is_multiple_of(thinning) {
+        if thinning > 1 && !hash(endpoint.lot(body)).is_multiple_of(thinning) {
             // Not decoded, which is the point; what an event looks like is known well enough to count them.
-            let events = body.windows(6).filter(|window| window == b"\"kind\"").count();
+            let events = endpoint.estimate(body);
             charge(events);
             counter!("burnwatch_intake_events_total", "protocol" => protocol, "outcome" => "sampled").increment(events as u64);
-            return Ok((accepted(events, &[], 0), None));
+            return Ok((endpoint.accept(&Outcome { accepted: events, duplicate: 0, rejected: &[], id: None }), None));
         }
-        let now = self.clock.now();
+        let (whole, now) = (hash(body), self.clock.now());
         let from = Enrichment::of(headers);
-        let mut decoded = match beacon.endpoint {
-            Endpoint::Rum => rum::decode(body, &self.settings, &from, now)?,
-        };
+        let (part, query) = (beacon.part, beacon.query);
+        let post = Post { settings: &self.settings, from: &from, headers, part, query, body, whole, now, memory: &self.memory };
+        let mut decoded = endpoint.decode(&post)?;
         charge(decoded.events);
         if thinning > 1 {
             for event in decoded.batches.iter_mut().flat_map(|batch| &mut batch.events) {
@@ -293,10 +256,15 @@ impl Intake {
         for (_, reason) in &decoded.rejected {
             counter!("burnwatch_intake_rejected_total", "reason" => reason.label()).increment(1);
         }
+        for (reason, category, count) in &decoded.lost {
+            counter!("burnwatch_intake_client_lost_total", "reason" => *reason, "category" => *category).increment(*count);
+        }
         for field in &decoded.redacted {
             counter!("burnwatch_intake_redacted_total", "field" => *field).increment(1);
         }
-        Ok((accepted(done.accepted, &decoded.rejected, done.duplicate), Some(done.flush)))
+        let outcome =
+            Outcome { accepted: done.accepted, duplicate: done.duplicate, rejected: &decoded.rejected, id: decoded.id.as_deref() };
+        Ok((endpoint.accept(&outcome), Some(done.flush)))
     }
 }
 
@@ -308,6 +276,9 @@ enum Entry<'a> {
 
 struct Beacon<'a> {
     endpoint: Endpoint,
+    /// What else stands in the path.
+    part: Option<&'a str>,
+    query: &'a str,
     key: Option<&'a str>,
     source: Source,
     durable: bool,
@@ -320,39 +291,14 @@ fn source_of(peer: IpAddr, headers: &HeaderMap) -> Source {
     if source.is_spared() { forwarded().map_or(source, Source::of) } else { source }
 }
 
-fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
-    query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
-}
-
-fn accepted(accepted: usize, rejected: &[(usize, Reason)], duplicate: usize) -> Response<Full<Bytes>> {
-    let listed: Vec<Rejected> =
-        rejected.iter().take(REJECTED_MAX).map(|(index, reason)| Rejected { index: *index, reason: reason.to_string() }).collect();
-    let body = Accepted { accepted, rejected: &listed, duplicate, rejected_more: rejected.len() - listed.len() };
-    json(StatusCode::ACCEPTED, &body)
-}
-
-fn refuse(refusal: Refusal) -> Response<Full<Bytes>> {
+/// Counts a refusal and says it in the words of the protocol that was spoken, if any was.
+fn refuse(refusal: &Refusal, head: &http::request::Parts) -> Response<Full<Bytes>> {
     counter!("burnwatch_intake_rejected_total", "reason" => refusal.label()).increment(1);
-    let status = StatusCode::from_u16(refusal.status()).expect("a valid status");
-    let mut answer =
-        json(status, &serde_json::json!({ "title": status.canonical_reason(), "status": status.as_u16(), "detail": refusal.to_string() }));
-    let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    match refusal {
-        Refusal::Method(allowed) => drop(headers.insert(ALLOW, HeaderValue::from_static(allowed))),
-        Refusal::Limited { retry_after } => drop(headers.insert(RETRY_AFTER, retry_after.into())),
-        Refusal::Unavailable => drop(headers.insert(RETRY_AFTER, HeaderValue::from_static("5"))),
-        _ => {}
+    let Some((endpoint, _)) = Endpoint::of(head.uri.path()) else { return endpoint::problem(refusal) };
+    if matches!(refusal, Refusal::Limited { .. } | Refusal::Overloaded) {
+        counter!("burnwatch_intake_events_total", "protocol" => endpoint.protocol(), "outcome" => "limited").increment(1);
     }
-    answer
-}
-
-fn json(status: StatusCode, body: &impl Serialize) -> Response<Full<Bytes>> {
-    let bytes = serde_json::to_vec(body).expect("numbers and texts always serialise");
-    let mut answer = Response::new(Full::new(bytes.into()));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    answer
+    endpoint.refuse(refusal, &head.headers)
 }
 
 #[cfg(test)]

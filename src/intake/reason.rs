@@ -66,6 +66,8 @@ pub enum Refusal {
     },
     #[error("nothing can be stored at the moment; try again later")]
     Unavailable,
+    #[error("there is too much to do at the moment; try again soon")]
+    Overloaded,
     #[error("the body is larger than {0} bytes")]
     TooLarge(usize),
     #[error("the body did not arrive in time")]
@@ -91,7 +93,7 @@ impl Refusal {
             Refusal::Origin => 403,
             Refusal::Key => 401,
             Refusal::Limited { .. } => 429,
-            Refusal::Unavailable => 503,
+            Refusal::Unavailable | Refusal::Overloaded => 503,
             Refusal::TooLarge(_) => 413,
             Refusal::Slow => 408,
             Refusal::Encoding => 415,
@@ -108,6 +110,7 @@ impl Refusal {
             Refusal::Key => "key",
             Refusal::Limited { .. } => "rate_limit",
             Refusal::Unavailable => "unavailable",
+            Refusal::Overloaded => "overload",
             Refusal::TooLarge(_) => "too_large",
             Refusal::Slow => "timeout",
             Refusal::Broken => "broken_body",

@@ -43,7 +43,7 @@ fn sink() -> Arc<Sink> {
     })))
 }
 
-fn settings() -> Settings {
+pub(super) fn settings() -> Settings {
     Settings {
         keys: BTreeSet::new(),
         allowed_origins: vec!["*".into()],
