@@ -48,6 +48,7 @@ fn main() {
         keys: Default::default(),
         allowed_origins: vec!["*".into()],
         body_bytes_max: 1 << 20,
+        otlp_bytes_max: 8 << 20,
         sample_rates: Default::default(),
         sample_rate_min: 0.001,
         rate_per_source: 1000,

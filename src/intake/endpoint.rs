@@ -1,6 +1,7 @@
 //! The protocols of the public listener. Every question that is answered differently for each of
 //! them is one function here with one arm a protocol; what they have in common is in `intake`.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use http_body_util::Full;
 use serde::Serialize;
 
 use super::enrich::Enrichment;
+use super::otlp::{self, Encoding, Memory, Signal};
 use super::reading::Decoded;
 use super::reason::{Reason, Refusal};
 use super::{Settings, rum};
@@ -24,6 +26,7 @@ const OVERLOAD_PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Endpoint {
     Rum,
+    Otlp(Signal),
 }
 
 /// What the daemon does with a protocol's posts while it cannot keep up.
@@ -39,6 +42,9 @@ pub(super) enum Overload {
 pub(super) struct Post<'a> {
     pub settings: &'a Settings,
     pub from: &'a Enrichment,
+    pub memory: &'a Memory,
+    /// What the request says of it, often wrongly.
+    pub content_type: &'a str,
     /// After decompression.
     pub body: &'a [u8],
     pub now: Timestamp,
@@ -54,7 +60,13 @@ pub(super) struct Outcome<'a> {
 impl Endpoint {
     /// The endpoint of a path, and what follows it there: for most an app key.
     pub fn of(path: &str) -> Option<(Endpoint, Option<&str>)> {
-        let (endpoint, rest) = [("/v1/rum", Endpoint::Rum)]
+        let endpoints = [
+            ("/v1/rum", Endpoint::Rum),
+            ("/v1/logs", Endpoint::Otlp(Signal::Logs)),
+            ("/v1/traces", Endpoint::Otlp(Signal::Traces)),
+            ("/v1/metrics", Endpoint::Otlp(Signal::Metrics)),
+        ];
+        let (endpoint, rest) = endpoints
             .into_iter()
             .find_map(|(prefix, endpoint)| Some((endpoint, path.strip_prefix(prefix)?)).filter(|(_, rest)| starts_segment(rest)))?;
         match rest.strip_prefix('/') {
@@ -68,6 +80,7 @@ impl Endpoint {
     pub const fn protocol(self) -> &'static str {
         match self {
             Endpoint::Rum => "rum",
+            Endpoint::Otlp(_) => "otlp",
         }
     }
 
@@ -75,7 +88,7 @@ impl Endpoint {
     pub fn key<'a>(self, part: Option<&'a str>, query: &'a str, headers: &'a HeaderMap) -> Option<&'a str> {
         let header = || headers.get("x-api-key").and_then(|key| key.to_str().ok());
         match self {
-            Endpoint::Rum => part.or_else(header).or_else(|| parameter(query, "key")),
+            Endpoint::Rum | Endpoint::Otlp(_) => part.or_else(header).or_else(|| parameter(query, "key")),
         }
     }
 
@@ -83,19 +96,21 @@ impl Endpoint {
     pub fn bytes_max(self, settings: &Settings) -> usize {
         match self {
             Endpoint::Rum => settings.body_bytes_max,
+            Endpoint::Otlp(_) => settings.otlp_bytes_max,
         }
     }
 
     pub const fn overload(self) -> Overload {
         match self {
             Endpoint::Rum => Overload::Sample,
+            Endpoint::Otlp(_) => Overload::Refuse,
         }
     }
 
     /// What decides whether a body is kept while only some are.
     pub fn lot(self, body: &[u8]) -> &[u8] {
         match self {
-            Endpoint::Rum => body,
+            Endpoint::Rum | Endpoint::Otlp(_) => body,
         }
     }
 
@@ -103,6 +118,9 @@ impl Endpoint {
     pub fn estimate(self, body: &[u8]) -> usize {
         let mark: &[u8] = match self {
             Endpoint::Rum => b"\"kind\"",
+            Endpoint::Otlp(Signal::Logs) => b"observedTimeUnixNano",
+            Endpoint::Otlp(Signal::Traces) => b"endTimeUnixNano",
+            Endpoint::Otlp(Signal::Metrics) => b"startTimeUnixNano",
         };
         body.windows(mark.len()).filter(|window| *window == mark).count()
     }
@@ -110,20 +128,31 @@ impl Endpoint {
     pub fn decode<'a>(self, post: &Post<'a>) -> Result<Decoded<'a>, Refusal> {
         match self {
             Endpoint::Rum => rum::decode(post.body, post.settings, post.from, post.now),
+            Endpoint::Otlp(signal) => otlp::decode(signal, post.content_type, post.body, post.settings, post.from, post.memory, post.now),
+        }
+    }
+
+    /// The body as it can be read.
+    pub fn mended<'a>(self, content_type: &str, body: &'a [u8]) -> Cow<'a, [u8]> {
+        match self {
+            Endpoint::Rum => Cow::Borrowed(body),
+            Endpoint::Otlp(_) => otlp::mended(content_type, body),
         }
     }
 
     /// The answer to a body that was read.
-    pub fn accept(self, outcome: &Outcome<'_>) -> Response<Full<Bytes>> {
+    pub fn accept(self, content_type: &str, body: &[u8], outcome: &Outcome<'_>) -> Response<Full<Bytes>> {
         match self {
             Endpoint::Rum => accepted(outcome),
+            Endpoint::Otlp(signal) => otlp::accept(signal, Encoding::of(content_type, body), outcome.rejected),
         }
     }
 
     /// The answer to a request that was refused. `headers` are the request's.
-    pub fn refuse(self, refusal: &Refusal, _headers: &HeaderMap) -> Response<Full<Bytes>> {
+    pub fn refuse(self, refusal: &Refusal, headers: &HeaderMap) -> Response<Full<Bytes>> {
         match self {
             Endpoint::Rum => problem(refusal),
+            Endpoint::Otlp(_) => otlp::refuse(refusal, headers),
         }
     }
 }

@@ -9,6 +9,7 @@ mod cors;
 mod endpoint;
 pub mod enrich;
 mod limits;
+pub mod otlp;
 pub mod reading;
 pub mod reason;
 pub mod rum;
@@ -21,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::ALLOW;
+use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Body;
@@ -41,6 +42,7 @@ use cors::Origins;
 use endpoint::{Endpoint, Outcome, Overload, Post, parameter};
 use enrich::Enrichment;
 use limits::{Limits, Source};
+use otlp::Memory;
 use reason::{Reason, Refusal};
 
 /// How long a head, and then a body, may take to arrive.
@@ -59,6 +61,7 @@ pub struct Settings {
     pub keys: BTreeSet<String>,
     pub allowed_origins: Vec<String>,
     pub body_bytes_max: usize,
+    pub otlp_bytes_max: usize,
     /// Per app, for senders that do not say.
     pub sample_rates: BTreeMap<String, f64>,
     pub sample_rate_min: f64,
@@ -85,6 +88,7 @@ impl Settings {
             keys: intake.keys.iter().cloned().collect(),
             allowed_origins: intake.allowed_origins.clone(),
             body_bytes_max: intake.body_bytes_max,
+            otlp_bytes_max: intake.otlp_bytes_max,
             sample_rates: intake.sample_rates.clone(),
             sample_rate_min: intake.sample_rate_min,
             rate_per_source: intake.rate_per_source,
@@ -106,6 +110,7 @@ pub struct Intake {
     clock: SharedClock,
     limits: Limits,
     origins: Origins,
+    memory: Memory,
     /// Of so many beacons one is kept, with that weight; 1 unless the daemon is overloaded.
     thinning: AtomicU64,
     /// How long a head, and then a body, may take to arrive.
@@ -116,7 +121,8 @@ impl Intake {
     /// Everything that handling a request takes.
     pub fn new(settings: Settings, sink: Arc<Sink>, clock: SharedClock) -> Intake {
         let (limits, origins) = (Limits::new(settings.rate_per_source), Origins::new(&settings.allowed_origins));
-        Intake { settings, sink, clock, limits, origins, thinning: AtomicU64::new(1), patience: PATIENCE }
+        let memory = Memory::new(clock.now());
+        Intake { settings, sink, clock, limits, origins, memory, thinning: AtomicU64::new(1), patience: PATIENCE }
     }
 
     /// Answers one request.
@@ -218,6 +224,8 @@ impl Intake {
     ) -> Result<(Response<Full<Bytes>>, Option<u64>), Refusal> {
         let endpoint = beacon.endpoint;
         let protocol = endpoint.protocol();
+        let content_type = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
+        let body = &*endpoint.mended(content_type, body);
         let hash = |bytes: &[u8]| self.settings.hash.of(Purpose::Body, &[&beacon.source.octets(), bytes]);
         let thinning = self.thinning.load(Ordering::Relaxed);
         if thinning > 1 && !hash(endpoint.lot(body)).is_multiple_of(thinning) {
@@ -225,18 +233,29 @@ impl Intake {
             let events = endpoint.estimate(body);
             charge(events);
             counter!("burnwatch_intake_events_total", "protocol" => protocol, "outcome" => "sampled").increment(events as u64);
-            return Ok((endpoint.accept(&Outcome { accepted: events, duplicate: 0, rejected: &[] }), None));
+            let outcome = Outcome { accepted: events, duplicate: 0, rejected: &[] };
+            return Ok((endpoint.accept(content_type, body, &outcome), None));
         }
         let now = self.clock.now();
         let from = Enrichment::of(headers);
-        let mut decoded = endpoint.decode(&Post { settings: &self.settings, from: &from, body, now })?;
+        let mut decoded =
+            endpoint.decode(&Post { settings: &self.settings, from: &from, memory: &self.memory, content_type, body, now })?;
         charge(decoded.events);
         if thinning > 1 {
             for event in decoded.batches.iter_mut().flat_map(|batch| &mut batch.events) {
                 event.weight = event.weight.saturating_mul(thinning as i64);
             }
         }
-        let done = self.sink.submit(Some(hash(body)), &decoded.batches, now);
+        let mut done = self.sink.submit(Some(hash(body)), &decoded.batches, now);
+        if !decoded.rows.is_empty() {
+            // By a hash of their own: the body as a whole has just been noted.
+            let whole = self.settings.hash.of(Purpose::Body, &[b"rows", &beacon.source.octets(), body]);
+            let rows = self.sink.submit_summed(whole, std::mem::take(&mut decoded.rows), now);
+            done.accepted += rows.accepted;
+            done.duplicate += rows.duplicate;
+            done.refused.extend(rows.refused);
+            done.flush = rows.flush;
+        }
         decoded.rejected.extend(done.refused.into_iter().map(|index| (index, Reason::TooManyApps)));
         decoded.rejected.sort_by_key(|(index, _)| *index);
         let outcomes = [("accepted", done.accepted), ("duplicate", done.duplicate), ("rejected", decoded.rejected.len())];
@@ -250,7 +269,7 @@ impl Intake {
             counter!("burnwatch_intake_redacted_total", "field" => *field).increment(1);
         }
         let outcome = Outcome { accepted: done.accepted, duplicate: done.duplicate, rejected: &decoded.rejected };
-        Ok((endpoint.accept(&outcome), Some(done.flush)))
+        Ok((endpoint.accept(content_type, body, &outcome), Some(done.flush)))
     }
 }
 

@@ -48,6 +48,7 @@ fn settings() -> Settings {
         keys: BTreeSet::new(),
         allowed_origins: vec!["*".into()],
         body_bytes_max: 10_000,
+        otlp_bytes_max: 8 << 20,
         sample_rates: BTreeMap::new(),
         sample_rate_min: 0.001,
         rate_per_source: 10,
