@@ -26,6 +26,9 @@ pub(super) fn resources(body: &[u8], signal: Signal) -> Result<Vec<&[u8]>, Refus
         #[serde(borrow, default, rename = "resourceMetrics", alias = "resource_metrics")]
         metrics: Option<Pieces<'a>>,
     }
+    if !is_object(body) && serde_json::from_slice::<IgnoredAny>(body).is_ok() {
+        return Err(Refusal::Shape("the body is no OTLP request".into()));
+    }
     let request: Request<'_> = serde_json::from_slice(body).map_err(|error| {
         if error.is_data() { Refusal::Shape("the body is no OTLP request".into()) } else { Refusal::Json(error.to_string()) }
     })?;
@@ -44,9 +47,17 @@ pub(super) fn resources(body: &[u8], signal: Signal) -> Result<Vec<&[u8]>, Refus
     }
 }
 
-/// Reads one record or point.
-pub(super) fn read<'a, T: Deserialize<'a>>(piece: &'a [u8]) -> Result<T, Reason> {
+/// Reads one resource, scope, record or point.
+fn read<'a, T: Deserialize<'a>>(piece: &'a [u8]) -> Result<T, Reason> {
+    if !is_object(piece) {
+        return Err(Reason::Malformed("it is no JSON object".into()));
+    }
     serde_json::from_slice(piece).map_err(|error| Reason::Malformed(error.to_string().chars().take(160).collect()))
+}
+
+/// A list could be read as the members of an object one after the other, which nobody means.
+fn is_object(piece: &[u8]) -> bool {
+    piece.trim_ascii_start().starts_with(b"{")
 }
 
 /// A resource and the pieces of its scopes.
