@@ -11,10 +11,11 @@ use http_body_util::Full;
 use serde::Serialize;
 
 use super::enrich::Enrichment;
-use super::otlp::{self, Encoding, Memory, Signal};
+use super::memory::Memory;
+use super::otlp::{self, Encoding, Signal};
 use super::reading::Decoded;
 use super::reason::{Reason, Refusal};
-use super::{Settings, rum};
+use super::{Settings, faro, rum};
 use crate::domain::time::Timestamp;
 
 /// How many rejected events an answer lists.
@@ -26,6 +27,7 @@ const OVERLOAD_PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Endpoint {
     Rum,
+    Faro,
     Otlp(Signal),
 }
 
@@ -42,12 +44,21 @@ pub(super) enum Overload {
 pub(super) struct Post<'a> {
     pub settings: &'a Settings,
     pub from: &'a Enrichment,
-    pub memory: &'a Memory,
-    /// What the request says of it, often wrongly.
-    pub content_type: &'a str,
+    pub headers: &'a HeaderMap,
     /// After decompression.
     pub body: &'a [u8],
+    /// Keyed hash of body and source.
+    pub whole: u64,
     pub now: Timestamp,
+    pub memory: &'a Memory,
+    pub otlp: &'a otlp::Memory,
+}
+
+impl<'a> Post<'a> {
+    /// What the client says that this post is, however often it is sent.
+    pub fn idempotency_key(&self) -> Option<&'a [u8]> {
+        self.headers.get("idempotency-key").map(|key| key.as_bytes()).filter(|key| !key.is_empty())
+    }
 }
 
 /// What became of a body's events.
@@ -62,6 +73,7 @@ impl Endpoint {
     pub fn of(path: &str) -> Option<(Endpoint, Option<&str>)> {
         let endpoints = [
             ("/v1/rum", Endpoint::Rum),
+            ("/collect", Endpoint::Faro),
             ("/v1/logs", Endpoint::Otlp(Signal::Logs)),
             ("/v1/traces", Endpoint::Otlp(Signal::Traces)),
             ("/v1/metrics", Endpoint::Otlp(Signal::Metrics)),
@@ -80,6 +92,7 @@ impl Endpoint {
     pub const fn protocol(self) -> &'static str {
         match self {
             Endpoint::Rum => "rum",
+            Endpoint::Faro => "faro",
             Endpoint::Otlp(_) => "otlp",
         }
     }
@@ -88,14 +101,14 @@ impl Endpoint {
     pub fn key<'a>(self, part: Option<&'a str>, query: &'a str, headers: &'a HeaderMap) -> Option<&'a str> {
         let header = || headers.get("x-api-key").and_then(|key| key.to_str().ok());
         match self {
-            Endpoint::Rum | Endpoint::Otlp(_) => part.or_else(header).or_else(|| parameter(query, "key")),
+            Endpoint::Rum | Endpoint::Faro | Endpoint::Otlp(_) => part.or_else(header).or_else(|| parameter(query, "key")),
         }
     }
 
     /// How large a body may be after decompression.
     pub fn bytes_max(self, settings: &Settings) -> usize {
         match self {
-            Endpoint::Rum => settings.body_bytes_max,
+            Endpoint::Rum | Endpoint::Faro => settings.body_bytes_max,
             Endpoint::Otlp(_) => settings.otlp_bytes_max,
         }
     }
@@ -103,14 +116,14 @@ impl Endpoint {
     pub const fn overload(self) -> Overload {
         match self {
             Endpoint::Rum => Overload::Sample,
-            Endpoint::Otlp(_) => Overload::Refuse,
+            Endpoint::Faro | Endpoint::Otlp(_) => Overload::Refuse,
         }
     }
 
     /// What decides whether a body is kept while only some are.
     pub fn lot(self, body: &[u8]) -> &[u8] {
         match self {
-            Endpoint::Rum | Endpoint::Otlp(_) => body,
+            Endpoint::Rum | Endpoint::Faro | Endpoint::Otlp(_) => body,
         }
     }
 
@@ -118,6 +131,7 @@ impl Endpoint {
     pub fn estimate(self, body: &[u8]) -> usize {
         let mark: &[u8] = match self {
             Endpoint::Rum => b"\"kind\"",
+            Endpoint::Faro => b"\"timestamp\"",
             Endpoint::Otlp(Signal::Logs) => b"observedTimeUnixNano",
             Endpoint::Otlp(Signal::Traces) => b"endTimeUnixNano",
             Endpoint::Otlp(Signal::Metrics) => b"startTimeUnixNano",
@@ -128,33 +142,39 @@ impl Endpoint {
     pub fn decode<'a>(self, post: &Post<'a>) -> Result<Decoded<'a>, Refusal> {
         match self {
             Endpoint::Rum => rum::decode(post.body, post.settings, post.from, post.now),
-            Endpoint::Otlp(signal) => otlp::decode(signal, post.content_type, post.body, post.settings, post.from, post.memory, post.now),
+            Endpoint::Faro => faro::decode(post, post.memory),
+            Endpoint::Otlp(signal) => otlp::decode(signal, post),
         }
     }
 
-    /// The body as it can be read.
-    pub fn mended<'a>(self, content_type: &str, body: &'a [u8]) -> Cow<'a, [u8]> {
+    /// The body as it can be read. `headers` are the request's, here and in all that follow.
+    pub fn mended<'a>(self, headers: &HeaderMap, body: &'a [u8]) -> Cow<'a, [u8]> {
         match self {
-            Endpoint::Rum => Cow::Borrowed(body),
-            Endpoint::Otlp(_) => otlp::mended(content_type, body),
+            Endpoint::Rum | Endpoint::Faro => Cow::Borrowed(body),
+            Endpoint::Otlp(_) => otlp::mended(content_type(headers), body),
         }
     }
 
     /// The answer to a body that was read.
-    pub fn accept(self, content_type: &str, body: &[u8], outcome: &Outcome<'_>) -> Response<Full<Bytes>> {
+    pub fn accept(self, headers: &HeaderMap, body: &[u8], outcome: &Outcome<'_>) -> Response<Full<Bytes>> {
         match self {
-            Endpoint::Rum => accepted(outcome),
-            Endpoint::Otlp(signal) => otlp::accept(signal, Encoding::of(content_type, body), outcome.rejected),
+            Endpoint::Rum | Endpoint::Faro => accepted(outcome),
+            Endpoint::Otlp(signal) => otlp::accept(signal, Encoding::of(content_type(headers), body), outcome.rejected),
         }
     }
 
-    /// The answer to a request that was refused. `headers` are the request's.
+    /// The answer to a request that was refused.
     pub fn refuse(self, refusal: &Refusal, headers: &HeaderMap) -> Response<Full<Bytes>> {
         match self {
-            Endpoint::Rum => problem(refusal),
+            Endpoint::Rum | Endpoint::Faro => problem(refusal),
             Endpoint::Otlp(_) => otlp::refuse(refusal, headers),
         }
     }
+}
+
+/// What a request says of its body, often wrongly.
+pub(super) fn content_type(headers: &HeaderMap) -> &str {
+    headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("")
 }
 
 fn starts_segment(rest: &str) -> bool {

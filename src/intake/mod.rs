@@ -5,11 +5,15 @@
 //! counted, and is never answered with a server error. Cookies and addresses are neither logged nor kept.
 
 mod body;
+#[cfg(test)]
+mod captures;
 mod cors;
 mod endpoint;
 pub mod enrich;
+mod faro;
 mod limits;
-pub mod otlp;
+mod memory;
+mod otlp;
 pub mod reading;
 pub mod reason;
 pub mod rum;
@@ -22,7 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE};
+use http::header::ALLOW;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Body;
@@ -42,7 +46,7 @@ use cors::Origins;
 use endpoint::{Endpoint, Outcome, Overload, Post, parameter};
 use enrich::Enrichment;
 use limits::{Limits, Source};
-use otlp::Memory;
+use memory::Memory;
 use reason::{Reason, Refusal};
 
 /// How long a head, and then a body, may take to arrive.
@@ -111,6 +115,7 @@ pub struct Intake {
     limits: Limits,
     origins: Origins,
     memory: Memory,
+    otlp: otlp::Memory,
     /// Of so many beacons one is kept, with that weight; 1 unless the daemon is overloaded.
     thinning: AtomicU64,
     /// How long a head, and then a body, may take to arrive.
@@ -121,8 +126,8 @@ impl Intake {
     /// Everything that handling a request takes.
     pub fn new(settings: Settings, sink: Arc<Sink>, clock: SharedClock) -> Intake {
         let (limits, origins) = (Limits::new(settings.rate_per_source), Origins::new(&settings.allowed_origins));
-        let memory = Memory::new(clock.now());
-        Intake { settings, sink, clock, limits, origins, memory, thinning: AtomicU64::new(1), patience: PATIENCE }
+        let (memory, otlp) = (Memory::new(), otlp::Memory::new(clock.now()));
+        Intake { settings, sink, clock, limits, origins, memory, otlp, thinning: AtomicU64::new(1), patience: PATIENCE }
     }
 
     /// Answers one request.
@@ -224,8 +229,7 @@ impl Intake {
     ) -> Result<(Response<Full<Bytes>>, Option<u64>), Refusal> {
         let endpoint = beacon.endpoint;
         let protocol = endpoint.protocol();
-        let content_type = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
-        let body = &*endpoint.mended(content_type, body);
+        let body = &*endpoint.mended(headers, body);
         let hash = |bytes: &[u8]| self.settings.hash.of(Purpose::Body, &[&beacon.source.octets(), bytes]);
         let thinning = self.thinning.load(Ordering::Relaxed);
         if thinning > 1 && !hash(endpoint.lot(body)).is_multiple_of(thinning) {
@@ -234,22 +238,30 @@ impl Intake {
             charge(events);
             counter!("burnwatch_intake_events_total", "protocol" => protocol, "outcome" => "sampled").increment(events as u64);
             let outcome = Outcome { accepted: events, duplicate: 0, rejected: &[] };
-            return Ok((endpoint.accept(content_type, body, &outcome), None));
+            return Ok((endpoint.accept(headers, body, &outcome), None));
         }
-        let now = self.clock.now();
+        let (whole, now) = (hash(body), self.clock.now());
         let from = Enrichment::of(headers);
-        let mut decoded =
-            endpoint.decode(&Post { settings: &self.settings, from: &from, memory: &self.memory, content_type, body, now })?;
+        let mut decoded = endpoint.decode(&Post {
+            settings: &self.settings,
+            from: &from,
+            headers,
+            body,
+            whole,
+            now,
+            memory: &self.memory,
+            otlp: &self.otlp,
+        })?;
         charge(decoded.events);
         if thinning > 1 {
             for event in decoded.batches.iter_mut().flat_map(|batch| &mut batch.events) {
                 event.weight = event.weight.saturating_mul(thinning as i64);
             }
         }
-        let mut done = self.sink.submit(Some(hash(body)), &decoded.batches, now);
+        let mut done = self.sink.submit(Some(whole), &decoded.batches, now);
         if !decoded.rows.is_empty() {
             // By a hash of their own: the body as a whole has just been noted.
-            let whole = self.settings.hash.of(Purpose::Body, &[b"rows", &beacon.source.octets(), body]);
+            let whole = self.settings.hash.of(Purpose::Body, &[b"rows", &whole.to_le_bytes()]);
             let rows = self.sink.submit_summed(whole, std::mem::take(&mut decoded.rows), now);
             done.accepted += rows.accepted;
             done.duplicate += rows.duplicate;
@@ -269,7 +281,7 @@ impl Intake {
             counter!("burnwatch_intake_redacted_total", "field" => *field).increment(1);
         }
         let outcome = Outcome { accepted: done.accepted, duplicate: done.duplicate, rejected: &decoded.rejected };
-        Ok((endpoint.accept(content_type, body, &outcome), Some(done.flush)))
+        Ok((endpoint.accept(headers, body, &outcome), Some(done.flush)))
     }
 }
 

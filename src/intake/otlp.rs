@@ -19,11 +19,9 @@ use std::borrow::Cow;
 pub(super) use answer::{accept, refuse};
 pub use memory::Memory;
 
-use super::Settings;
-use super::enrich::Enrichment;
+use super::endpoint::{Post, content_type};
 use super::reading::{Decoded, Reading};
 use super::reason::{Reason, Refusal};
-use crate::domain::time::Timestamp;
 use model::{Group, Kind, LogRecord, Metric, Point, Span};
 use sender::Sender;
 use wire::Broken;
@@ -131,19 +129,12 @@ pub fn mended<'a>(content_type: &str, body: &'a [u8]) -> Cow<'a, [u8]> {
     }
 }
 
-/// Decodes a body that arrived at `now`.
-pub fn decode<'a>(
-    signal: Signal,
-    content_type: &str,
-    body: &'a [u8],
-    settings: &Settings,
-    from: &'a Enrichment,
-    memory: &Memory,
-    now: Timestamp,
-) -> Result<Decoded<'a>, Refusal> {
-    let encoding = Encoding::of(content_type, body);
-    let mut request = Request { encoding, memory, reading: Reading::new(settings, from, now), left: MEMBERS_MAX };
-    for piece in request.few(encoding.resources(body, signal)?)? {
+/// Decodes a body; its texts are [`mended`].
+pub(super) fn decode<'a>(signal: Signal, post: &Post<'a>) -> Result<Decoded<'a>, Refusal> {
+    let encoding = Encoding::of(content_type(post.headers), post.body);
+    let reading = Reading::new(post.settings, post.from, post.now);
+    let mut request = Request { encoding, memory: post.otlp, reading, left: MEMBERS_MAX };
+    for piece in request.few(encoding.resources(post.body, signal)?)? {
         request.resource(signal, piece)?;
     }
     Ok(request.reading.decoded)

@@ -3,14 +3,18 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
 use super::Settings;
 use super::enrich::Enrichment;
 use super::reason::Reason;
 use crate::config::OptOut;
-use crate::domain::event::{Batch, Repeat};
+use crate::domain::event::{Batch, Event, Repeat, weight_of};
+use crate::domain::json::Text;
 use crate::domain::keyed::Purpose;
+use crate::domain::metric::Metric;
 use crate::domain::redact::cut;
 use crate::domain::rows::Row;
 use crate::domain::time::Timestamp;
@@ -31,6 +35,165 @@ pub struct Decoded<'a> {
     pub events: usize,
     /// Fields out of which something personal was taken, one entry each time.
     pub redacted: SmallVec<[&'static str; 4]>,
+}
+
+/// A field that counts as absent when it has the wrong type.
+#[derive(Clone)]
+pub(super) struct Loose<T>(pub Option<T>);
+
+impl<T> Default for Loose<T> {
+    fn default() -> Loose<T> {
+        Loose(None)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Loose<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Loose<T>, D::Error> {
+        let raw = <&'de RawValue>::deserialize(deserializer)?;
+        Ok(Loose(serde_json::from_str(raw.get()).ok()))
+    }
+}
+
+/// An object of which only the members count that are texts, numbers or truth values.
+#[derive(Default)]
+pub(super) struct Attributes<'a>(pub Vec<(Cow<'a, str>, Cow<'a, str>)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Attributes<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Attributes<'a>, D::Error> {
+        struct Members<'a>(std::marker::PhantomData<&'a ()>);
+        impl<'de: 'a, 'a> serde::de::Visitor<'de> for Members<'a> {
+            type Value = Attributes<'a>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Attributes<'a>, A::Error> {
+                let mut members = Vec::with_capacity(8);
+                while let Some(name) = map.next_key::<Text<'a>>()? {
+                    if let Loose(Some(value)) = map.next_value::<Loose<Text<'a>>>()? {
+                        members.push((name.0, value.0));
+                    }
+                }
+                Ok(Attributes(members))
+            }
+        }
+        deserializer.deserialize_map(Members(std::marker::PhantomData))
+    }
+}
+
+impl<'a> Attributes<'a> {
+    pub fn get(&self, name: &str) -> Option<&Cow<'a, str>> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    /// The first of these names that is there.
+    pub fn any(&self, names: &[&str]) -> Option<&Cow<'a, str>> {
+        names.iter().find_map(|name| self.get(name))
+    }
+
+    /// A number, however it is written; not a number is no number.
+    pub fn number(&self, names: &[&str]) -> Option<f64> {
+        self.any(names)?.trim().parse().ok().filter(|number: &f64| number.is_finite())
+    }
+}
+
+/// One call of a stack, as Faro and Sentry write it.
+#[derive(Deserialize)]
+pub(super) struct Frame<'a> {
+    #[serde(borrow, default)]
+    function: Loose<Text<'a>>,
+    #[serde(borrow, default)]
+    filename: Loose<Text<'a>>,
+    #[serde(borrow, default)]
+    lineno: Loose<Text<'a>>,
+    #[serde(borrow, default)]
+    colno: Loose<Text<'a>>,
+}
+
+impl Frame<'_> {
+    /// As browsers write it.
+    pub fn line(self) -> String {
+        let [function, file, line, column] =
+            [self.function, self.filename, self.lineno, self.colno].map(|field| field.0.map_or(Cow::Borrowed(""), |text| cut(text.0, 512)));
+        format!("at {function} ({file}:{line}:{column})")
+    }
+}
+
+/// The pieces of a list, unread; a field that is missing or no list has none.
+pub(super) fn pieces<'a>(list: Option<&'a RawValue>) -> Vec<&'a RawValue> {
+    list.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
+}
+
+/// One piece of a list; what is wrong with it costs only itself.
+pub(super) fn piece<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Result<T, Reason> {
+    serde_json::from_str(raw.get()).map_err(|error| Reason::Malformed(error.to_string().chars().take(160).collect()))
+}
+
+/// Milliseconds of a time that is written as RFC 3339 or as seconds since 1970.
+pub(super) fn millis(text: &str) -> Option<f64> {
+    let seconds = || text.trim().parse::<f64>().ok().filter(|seconds| seconds.is_finite()).map(|seconds| seconds * 1000.0);
+    text.parse::<Timestamp>().ok().map(|at| at.millis() as f64).or_else(seconds)
+}
+
+/// An event of which only the kind and the place are known yet.
+pub(super) fn event_of<'a>(index: usize, metric: Metric, at: Timestamp, weight: i64) -> Event<'a> {
+    Event {
+        index,
+        metric,
+        at,
+        weight,
+        bad: false,
+        value: None,
+        user: None,
+        repeat: None,
+        route: Cow::Borrowed(""),
+        own: Default::default(),
+        trace: None,
+    }
+}
+
+/// Device class of what a client says of it, in the words of user agents read here; empty if it says nothing known.
+pub(super) fn device_class(text: &str) -> &'static str {
+    let text = text.trim();
+    let is = |names: &[&str]| names.iter().any(|name| text.eq_ignore_ascii_case(name));
+    if is(&["mobile", "phone", "smartphone", "handset"]) {
+        "phone"
+    } else if is(&["tablet"]) {
+        "tablet"
+    } else if is(&["desktop", "laptop", "pc"]) {
+        "desktop"
+    } else if is(&["bot"]) {
+        "bot"
+    } else {
+        ""
+    }
+}
+
+/// The family of a browser's or system's name as clients write it: "Chrome Headless", "Mobile Safari", "Mac OS X".
+pub(super) fn family(name: Cow<'_, str>) -> Cow<'_, str> {
+    const FAMILIES: [(&str, &str); 17] = [
+        ("edge", "edge"),
+        ("opera", "opera"),
+        ("samsung", "samsung"),
+        ("yandex", "yandex"),
+        ("firefox", "firefox"),
+        ("vivaldi", "vivaldi"),
+        ("chrome os", "chromeos"),
+        ("chromium os", "chromeos"),
+        ("chrome", "chrome"),
+        ("chromium", "chrome"),
+        ("safari", "safari"),
+        ("windows", "windows"),
+        ("android", "android"),
+        ("ios", "ios"),
+        ("mac", "macos"),
+        ("ubuntu", "linux"),
+        ("linux", "linux"),
+    ];
+    let name = lower(cut(name, 128));
+    match FAMILIES.iter().find(|(mark, _)| name.contains(mark)) {
+        Some((_, family)) => Cow::Borrowed(*family),
+        None => name,
+    }
 }
 
 /// One request that is being decoded.
@@ -99,6 +262,12 @@ impl<'a, 's> Reading<'a, 's> {
     pub fn required(&mut self, field: &'static str, text: Option<Cow<'a, str>>) -> Result<Cow<'a, str>, Reason> {
         let text = self.clean(field, text);
         if text.is_empty() { Err(Reason::Missing(field)) } else { Ok(text) }
+    }
+
+    /// The weight of an app's events; `given` is the rate that the client says it sampled at.
+    pub fn weight(&self, app: &str, given: Option<f64>) -> Result<i64, Reason> {
+        let rate = given.or_else(|| self.settings.sample_rates.get(app).copied()).unwrap_or(1.0);
+        weight_of(rate, self.settings.sample_rate_min).ok_or(Reason::SampleRate)
     }
 
     /// What a newer report of the same thing is known by.

@@ -9,7 +9,7 @@ use super::Settings;
 use super::enrich::Enrichment;
 use super::reading::{CUSTOM_MAX, DURATION_MAX, Decoded, Reading, hard_or_soft, lower, method_name, status_class, trace_id, within};
 use super::reason::{Reason, Refusal};
-use crate::domain::event::{Batch, Event, Source, event_time, weight_of};
+use crate::domain::event::{Batch, Event, Source, event_time};
 use crate::domain::fingerprint::fingerprint;
 use crate::domain::json::{Text, Texts};
 use crate::domain::keyed::Purpose;
@@ -158,8 +158,7 @@ impl<'a> Reading<'a, '_> {
         let app = self.clean("app", Some(app));
         let hash = &self.settings.hash;
         let keep_ids = self.keep_ids(fields.consent.as_ref().map_or("", |consent| &consent.0))?;
-        let rate = fields.sample_rate.or_else(|| self.settings.sample_rates.get(&*app).copied()).unwrap_or(1.0);
-        let weight = weight_of(rate, self.settings.sample_rate_min).ok_or(Reason::SampleRate)?;
+        let weight = self.weight(&app, fields.sample_rate)?;
         let some = |text: Option<Text<'a>>| text.map(|text| text.0).filter(|text| !text.is_empty());
         let session = some(fields.session).filter(|_| keep_ids);
         let user = some(fields.user).filter(|_| keep_ids);

@@ -1,6 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
@@ -12,7 +14,9 @@ use crate::domain::keyed::KeyedHash;
 use crate::domain::metric::Metric as Counted;
 use crate::domain::redact::Redactor;
 use crate::domain::route_template::Templates;
-use crate::domain::time::Span as Length;
+use crate::domain::time::{Span as Length, Timestamp};
+use crate::intake::Settings;
+use crate::intake::enrich::Enrichment;
 
 const NOW: Timestamp = Timestamp(1_795_362_400_000);
 
@@ -58,13 +62,27 @@ fn settings() -> Settings {
     }
 }
 
-fn memory() -> Memory {
-    Memory::new(NOW - Length::DAY)
+fn memory() -> &'static Memory {
+    Box::leak(Box::new(Memory::new(NOW - Length::DAY)))
+}
+
+fn decode<'a>(
+    signal: Signal,
+    content_type: &str,
+    body: &'a [u8],
+    settings: &'a Settings,
+    from: &'a Enrichment,
+    otlp: &'a Memory,
+    now: Timestamp,
+) -> Result<Decoded<'a>, Refusal> {
+    let headers = HeaderMap::from_iter([(CONTENT_TYPE, content_type.parse().unwrap())]);
+    let memory = Box::leak(Box::new(crate::intake::memory::Memory::new()));
+    super::decode(signal, &Post { settings, from, headers: Box::leak(Box::new(headers)), body, whole: 0, now, memory, otlp })
 }
 
 /// A daemon's memory and sums.
 struct Daemon {
-    memory: Memory,
+    memory: &'static Memory,
     sums: Aggregator,
     series: BTreeMap<aggregate::LocalSeries, crate::domain::series::Series>,
 }
@@ -79,8 +97,8 @@ impl Daemon {
 
     /// Takes a body in; what was rejected.
     fn take(&mut self, signal: Signal, body: &[u8]) -> Vec<(usize, Reason)> {
-        let from = Enrichment::default();
-        let decoded = decode(signal, "", body, &settings(), &from, &self.memory, NOW).unwrap();
+        let (from, settings) = (Enrichment::default(), settings());
+        let decoded = decode(signal, "", body, &settings, &from, self.memory, NOW).unwrap();
         for batch in &decoded.batches {
             self.sums.add(batch, NOW).unwrap();
         }
@@ -107,16 +125,16 @@ impl Daemon {
 }
 
 fn events(signal: Signal, body: &str) -> Vec<Event<'static>> {
-    let from = Box::leak(Box::new(Enrichment::default()));
+    let (from, settings) = (Box::leak(Box::new(Enrichment::default())), Box::leak(Box::new(settings())));
     let body = body.to_owned().leak().as_bytes();
-    let decoded = decode(signal, "application/json", body, &settings(), from, &memory(), NOW).unwrap();
+    let decoded = decode(signal, "application/json", body, settings, from, memory(), NOW).unwrap();
     assert_eq!(decoded.rejected, []);
     decoded.batches.into_iter().flat_map(|batch| batch.events).collect()
 }
 
 fn rejected(signal: Signal, body: &str) -> Vec<String> {
-    let from = Enrichment::default();
-    let decoded = decode(signal, "application/json", body.as_bytes(), &settings(), &from, &memory(), NOW).unwrap();
+    let (from, settings) = (Enrichment::default(), settings());
+    let decoded = decode(signal, "application/json", body.as_bytes(), &settings, &from, memory(), NOW).unwrap();
     decoded.rejected.iter().map(|(index, reason)| format!("{index}: {reason}")).collect()
 }
 
@@ -227,8 +245,8 @@ fn both_encodings_give_the_same() {
     let (settings, from) = (settings(), Enrichment::default());
     for (signal, body) in bodies {
         let packed = encoder::request(&serde_json::from_str(body).unwrap());
-        let plain = decode(signal, "application/json", body.as_bytes(), &settings, &from, &memory(), NOW).unwrap();
-        let packed = decode(signal, "application/x-protobuf", &packed, &settings, &from, &memory(), NOW).unwrap();
+        let plain = decode(signal, "application/json", body.as_bytes(), &settings, &from, memory(), NOW).unwrap();
+        let packed = decode(signal, "application/x-protobuf", &packed, &settings, &from, memory(), NOW).unwrap();
         assert!(!plain.batches.is_empty());
         assert_eq!((&plain.batches, &plain.rows), (&packed.batches, &packed.rows));
         assert_eq!((plain.events, plain.rejected), (packed.events, packed.rejected));
@@ -239,7 +257,7 @@ fn both_encodings_give_the_same() {
 fn a_source_is_what_record_span_and_resource_say_of_it() {
     let from = Enrichment { region: "de".into(), ..Enrichment::default() };
     let settings = settings();
-    let decoded = decode(Signal::Logs, "", LOGS[0].as_bytes(), &settings, &from, &memory(), NOW).unwrap();
+    let decoded = decode(Signal::Logs, "", LOGS[0].as_bytes(), &settings, &from, memory(), NOW).unwrap();
     let source = &decoded.batches[0].source;
     assert_eq!((&*source.app, &*source.release, &*source.environment, &*source.region), ("shop", "1.4.0", "production", "de"));
     assert_eq!((&*source.device, &*source.browser, &*source.os), ("bot", "chrome", "linux"));
@@ -248,7 +266,7 @@ fn a_source_is_what_record_span_and_resource_say_of_it() {
     // The app that crashed is not the one that reports it.
     let crash = log("app.crash", &[("service.version", json!("1.3.9")), ("exception.type", json!("OOM")), ("os.name", json!("Android"))]);
     let body = logs(&[log("browser.navigation", &[]), crash]);
-    let decoded = decode(Signal::Logs, "", body.as_bytes(), &settings, &from, &memory(), NOW).unwrap();
+    let decoded = decode(Signal::Logs, "", body.as_bytes(), &settings, &from, memory(), NOW).unwrap();
     let sources: Vec<_> = decoded.batches.iter().map(|batch| (&*batch.source.release, &*batch.source.os, &*batch.source.device)).collect();
     assert_eq!(sources, [("", "", ""), ("1.3.9", "android", "phone")]);
 }
@@ -406,7 +424,7 @@ fn delta_histograms_become_the_counts_of_their_buckets() {
         json!({ "name": "http.client.request.duration", "unit": "s", "histogram": { "aggregationTemporality": 1, "dataPoints": [point] } });
     let body = metrics(&[("service.name", json!("shop"))], &[histogram]);
     let (from, settings) = (Enrichment::default(), settings());
-    let decoded = decode(Signal::Metrics, "", body.as_bytes(), &settings, &from, &memory(), NOW).unwrap();
+    let decoded = decode(Signal::Metrics, "", body.as_bytes(), &settings, &from, memory(), NOW).unwrap();
     let row = &decoded.rows[0].1;
     let dims: Vec<_> = row.dims().collect();
     assert_eq!(dims, [("app", "shop"), ("host", "api.test"), ("method", "GET"), ("status", "5xx")]);
@@ -418,7 +436,7 @@ fn delta_histograms_become_the_counts_of_their_buckets() {
     let point = json!({ "count": "6", "scale": 0, "zeroCount": 2, "positive": { "offset": 0, "bucketCounts": [3, "1"] } });
     let powers = json!({ "name": "browser.web_vital.cls", "exponentialHistogram": { "aggregationTemporality": 1, "dataPoints": [point] } });
     let body = metrics(&[("service.name", json!("shop"))], &[powers]);
-    let decoded = decode(Signal::Metrics, "", body.as_bytes(), &settings, &from, &memory(), NOW).unwrap();
+    let decoded = decode(Signal::Metrics, "", body.as_bytes(), &settings, &from, memory(), NOW).unwrap();
     let over: Vec<_> = decoded.rows[0].1.cell.over.iter().map(|over| (over.limit.value, over.raw_over)).collect();
     assert_eq!(over, [(0.0, 4), (1.0, 4), (2.0, 1), (4.0, 0)]);
 }
@@ -493,7 +511,7 @@ fn the_body_says_how_it_is_written() {
 #[test]
 fn what_is_no_request_is_refused() {
     let (settings, from) = (settings(), Enrichment::default());
-    let refused = |signal, content_type, body: &[u8]| decode(signal, content_type, body, &settings, &from, &memory(), NOW).unwrap_err();
+    let refused = |signal, content_type, body: &[u8]| decode(signal, content_type, body, &settings, &from, memory(), NOW).unwrap_err();
     assert!(matches!(refused(Signal::Logs, "application/json", b"nonsense"), Refusal::Json(_)));
     assert!(matches!(refused(Signal::Logs, "application/json", b"[]"), Refusal::Shape(_)));
     assert!(matches!(refused(Signal::Logs, "application/json", b""), Refusal::Json(_)));
@@ -501,9 +519,9 @@ fn what_is_no_request_is_refused() {
     assert!(matches!(refused(Signal::Logs, "application/json", TRACES[0].as_bytes()), Refusal::Shape(_)), "at the wrong address");
     assert!(matches!(refused(Signal::Traces, "application/x-protobuf", &PROTOBUF[..1000]), Refusal::Shape(_)));
     for nothing in [&b"{}"[..], br#"{"resourceLogs":null}"#] {
-        assert_eq!(decode(Signal::Logs, "application/json", nothing, &settings, &from, &memory(), NOW).unwrap().events, 0);
+        assert_eq!(decode(Signal::Logs, "application/json", nothing, &settings, &from, memory(), NOW).unwrap().events, 0);
     }
-    assert_eq!(decode(Signal::Logs, "application/x-protobuf", b"", &settings, &from, &memory(), NOW).unwrap().events, 0);
+    assert_eq!(decode(Signal::Logs, "application/x-protobuf", b"", &settings, &from, memory(), NOW).unwrap().events, 0);
 }
 
 #[test]
@@ -540,7 +558,7 @@ fn bombs_are_refused_or_read_in_no_time() {
     for (name, body) in &bodies {
         for signal in [Signal::Logs, Signal::Traces, Signal::Metrics] {
             let start = Instant::now();
-            let counted = decode(signal, "", body, &settings, &from, &memory(), NOW).map_or(0, |decoded| decoded.batches.len());
+            let counted = decode(signal, "", body, &settings, &from, memory(), NOW).map_or(0, |decoded| decoded.batches.len());
             assert_eq!(counted, 0, "{name}");
             assert!(start.elapsed() < Duration::from_secs(5), "{name}: {:?}", start.elapsed());
         }
@@ -803,7 +821,7 @@ proptest! {
         let body = mended(content_type, &body);
         let (settings, from) = (settings(), Enrichment::default());
         let start = Instant::now();
-        let decoded = decode(if right { own } else { signal }, content_type, &body, &settings, &from, &memory(), NOW);
+        let decoded = decode(if right { own } else { signal }, content_type, &body, &settings, &from, memory(), NOW);
         prop_assert!(start.elapsed() < Duration::from_secs(2));
         if let Ok(decoded) = decoded {
             let mut last = None;

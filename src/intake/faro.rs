@@ -1,0 +1,668 @@
+//! `POST /collect`: Grafana Faro, web and mobile (RUM-CLIENTS 3.1).
+//!
+//! Of what Faro sends the following counts; everything else is left alone.
+//! - Page views: the event `faro.performance.navigation` (hard); `faro.navigation`, `route_change`,
+//!   `view_changed`, and a page address of a session that has changed without a load (soft). What
+//!   several of these say of one navigation counts once.
+//! - Web vitals: measurements of the type `web-vitals`; the same id again is an update. Their route is
+//!   that of the navigation they belong to, because the payload names the page at the time of sending;
+//!   if that is not known and the session has moved on without a load, they have no route.
+//! - Requests: `faro.tracing.*`. An app release that never sent one is counted by the resource timing
+//!   of its fetches instead. The first trace of a release may come after the resource timing of the same
+//!   fetch was counted; then the trace is left out, so that no fetch counts twice.
+//! - `exceptions`: `js_error`, or `crash` if fatal, and then the session crashed.
+//! - Sessions: `session_start` and `session_resume`; one session counts once.
+//! - Interactions: `faro.user.action`.
+//!
+//! Conventions in session attributes: `consent`, `sample_rate`, and the flags of `intake.cohort_flags`.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::endpoint::Post;
+use super::memory::{Known, Memory, key};
+use super::reading::{
+    Attributes, DURATION_MAX, Decoded, Frame, Loose, Reading, device_class, event_of, family, hard_or_soft, lower, method_name, millis,
+    piece, pieces, status_class, trace_id, within,
+};
+use super::reason::{Reason, Refusal};
+use crate::domain::agent::{Agent, Hints};
+use crate::domain::event::{Batch, Event, Source, event_time};
+use crate::domain::fingerprint::fingerprint;
+use crate::domain::json::Text;
+use crate::domain::keyed::Purpose;
+use crate::domain::metric::{Metric, Vital};
+use crate::domain::route_template::{host_of, path_of};
+use crate::domain::time::Timestamp;
+
+/// Decodes a post. `memory` is what posts before it said of the same pages.
+pub(super) fn decode<'a>(post: &Post<'a>, memory: &Memory) -> Result<Decoded<'a>, Refusal> {
+    let payload: Payload<'a> = serde_json::from_slice(post.body).map_err(|error| match error.is_data() {
+        true => Refusal::Shape("the body is no Faro payload".into()),
+        false => Refusal::Json(error.to_string()),
+    })?;
+    let mut meta = payload.meta.0.unwrap_or_default();
+    let mut app = meta.app.0.take().unwrap_or_default();
+    let name = text(std::mem::take(&mut app.name)).ok_or(Refusal::Shape("there is no `meta.app.name`".into()))?;
+    let mut reading = Reading::new(post.settings, post.from, post.now);
+    let items = Items {
+        events: pieces(payload.events).into_iter().map(piece).collect(),
+        exceptions: pieces(payload.exceptions).into_iter().map(piece).collect(),
+        measurements: pieces(payload.measurements).into_iter().map(piece).collect(),
+    };
+    let count = items.events.len() + items.exceptions.len() + items.measurements.len();
+    reading.decoded.events = count;
+    match reading.page(name, app, meta, &items) {
+        Ok((source, page)) => {
+            let id = post.idempotency_key().map(|id| post.settings.hash.of(Purpose::BodyId, &[source.app.as_bytes(), b"faro", id]));
+            let mut known = memory.lock();
+            // Also the second one is remembered, whatever the first one says.
+            let fresh = id.is_none_or(|id| known.first_time(id)) & known.first_time(post.whole);
+            let mut walk = Walk { reading: &mut reading, page, known: &mut known, fresh, batch: Batch { id, source, events: vec![] } };
+            walk.items(items);
+            let batch = walk.batch;
+            drop(known);
+            reading.decoded.batches.push(batch);
+        }
+        Err(reason) => reading.decoded.rejected.extend((0..count).map(|index| (index, reason.clone()))),
+    }
+    Ok(reading.decoded)
+}
+
+/// What is in a payload, each by itself read or not.
+struct Items<'a> {
+    events: Vec<Result<WrittenEvent<'a>, Reason>>,
+    exceptions: Vec<Result<WrittenException<'a>, Reason>>,
+    measurements: Vec<Result<Measurement<'a>, Reason>>,
+}
+
+impl<'a> Items<'a> {
+    /// The newest time in it: when the client sent it, as nearly as it says.
+    fn sent_at(&self) -> Option<f64> {
+        let events = self.events.iter().flatten().filter_map(|item| at(&item.timestamp));
+        let exceptions = self.exceptions.iter().flatten().filter_map(|item| at(&item.timestamp));
+        let measurements = self.measurements.iter().flatten().filter_map(|item| at(&item.timestamp));
+        events.chain(exceptions).chain(measurements).reduce(f64::max)
+    }
+}
+
+fn at(timestamp: &Loose<Text<'_>>) -> Option<f64> {
+    timestamp.0.as_ref().and_then(|text| millis(&text.0))
+}
+
+fn text(field: Loose<Text<'_>>) -> Option<Cow<'_, str>> {
+    field.0.map(|text| text.0).filter(|text| !text.trim().is_empty())
+}
+
+/// What all items of a payload share.
+struct Page<'a> {
+    route: Cow<'a, str>,
+    /// Whether the route is a view that the app gave a name.
+    is_view: bool,
+    /// The address as it is written.
+    url: Cow<'a, str>,
+    session: Option<Cow<'a, str>>,
+    user: Option<u64>,
+    weight: i64,
+    sent_at: Option<f64>,
+    /// What its app and release are remembered by.
+    build: u64,
+}
+
+impl<'a> Reading<'a, '_> {
+    fn page(&mut self, name: Cow<'a, str>, app: MetaApp<'a>, meta: Meta<'a>, items: &Items<'a>) -> Result<(Source<'a>, Page<'a>), Reason> {
+        let app_name = self.clean("app", Some(name));
+        let (session, user) = (meta.session.0.unwrap_or_default(), meta.user.0.unwrap_or_default());
+        let mut flags = session.attributes.0.unwrap_or_default();
+        let keep_ids = self.keep_ids(flags.get("consent").map_or("", |consent| consent))?;
+        let given = match flags.get("sample_rate") {
+            Some(rate) => Some(rate.trim().parse().map_err(|_| Reason::SampleRate)?),
+            None => None,
+        };
+        let weight = self.weight(&app_name, given)?;
+        flags.0.extend(user.attributes.0.unwrap_or_default().0);
+        let cohort = self.cohort(&flags.0);
+        let session = text(session.id).filter(|_| keep_ids);
+        let user = text(user.id).filter(|_| keep_ids);
+        // Somebody without a name is still one person as long as the session lasts.
+        let user = user.as_ref().or(session.as_ref()).map(|id| self.settings.hash.of(Purpose::User, &[id.as_bytes()]));
+        let (page, geo, sdk) = (meta.page.0.unwrap_or_default(), meta.geo.0.unwrap_or_default(), meta.sdk.0.unwrap_or_default());
+        let url = text(page.url).unwrap_or_default();
+        let view = text(meta.view.0.unwrap_or_default().name).filter(|view| !is_no_view(view));
+        let is_view = view.is_some();
+        let route = self.route("page", view.unwrap_or_else(|| url.clone()));
+        let [device, browser, os] =
+            self.machine(meta.browser.0.unwrap_or_default(), meta.os.0.unwrap_or_default(), meta.device.0.unwrap_or_default());
+        let release = self.clean("release", text(app.release).or(text(app.version)));
+        let here = || (!self.from.region.is_empty()).then_some(Cow::Borrowed(self.from.region.as_str()));
+        let region = text(geo.country_iso).or(text(geo.country_iso_code)).map(lower).or_else(here);
+        let sdk = match (text(sdk.name), text(sdk.version)) {
+            (Some(name), Some(version)) => Some(Cow::Owned(format!("{name}/{version}"))),
+            (name, _) => name,
+        };
+        let source = Source {
+            environment: self.clean("environment", text(app.environment)),
+            region: self.clean("region", region),
+            device: self.clean("device", Some(device)),
+            browser: self.clean("browser", Some(browser)),
+            os: self.clean("os", Some(os)),
+            cohort,
+            sdk: self.clean("sdk", sdk),
+            release,
+            app: app_name,
+        };
+        let build = key(&self.settings.hash, &["faro build", &source.app, &source.release]);
+        Ok((source, Page { route, is_view, url, session, user, weight, sent_at: items.sent_at(), build }))
+    }
+
+    /// Device, browser and system: what the client says of itself, else what its user agent does.
+    fn machine(&self, browser: MetaBrowser<'a>, os: MetaOs<'a>, device: MetaDevice<'a>) -> [Cow<'a, str>; 3] {
+        let of_request = self.from.agent;
+        let of_payload = text(browser.user_agent).map(|agent| Agent::read(&agent, Hints::default())).unwrap_or_default();
+        let agent = if of_payload == Agent::default() { of_request } else { of_payload };
+        let name = text(browser.name);
+        let headless = name.as_ref().is_some_and(|name| name.contains("Headless"));
+        let mobile = text(browser.mobile);
+        let class = match (text(device.kind).map_or("", |kind| device_class(&kind)), mobile.as_deref()) {
+            // A bot stays one, whatever its script says of the window.
+            _ if headless || of_request.device == "bot" || of_payload.device == "bot" => "bot",
+            ("", Some("true")) if agent.device != "tablet" => "phone",
+            ("", Some("false")) if agent.device.is_empty() => "desktop",
+            ("", Some(_) | None) => agent.device,
+            (class, Some(_) | None) => class,
+        };
+        let family_of = |read: &'static str, said: Option<Cow<'a, str>>| match read {
+            "" => family(said.unwrap_or_default()),
+            _ => Cow::Borrowed(read),
+        };
+        [class.into(), family_of(agent.browser, name), family_of(agent.os, text(os.name).or(text(browser.os)))]
+    }
+}
+
+/// Names of views that stand for none.
+fn is_no_view(view: &str) -> bool {
+    ["", "default", "unknown"].contains(&view)
+}
+
+/// A payload on its way to events.
+struct Walk<'r, 'a, 's> {
+    reading: &'r mut Reading<'a, 's>,
+    known: &'r mut Known,
+    page: Page<'a>,
+    /// Whether the post was not looked at before: only then it changes what is remembered.
+    fresh: bool,
+    batch: Batch<'a>,
+}
+
+impl<'a> Walk<'_, 'a, '_> {
+    fn items(&mut self, items: Items<'a>) {
+        let has_moved = self.look_around(&items.events);
+        let mut index = 0;
+        for item in items.events {
+            let made = item.and_then(|item| self.event(item, index));
+            self.take(index, made);
+            index += 1;
+        }
+        for item in items.exceptions {
+            let made = item.map(|item| self.exception(item, index));
+            self.take(index, made);
+            index += 1;
+        }
+        for item in items.measurements {
+            let made = item.and_then(|item| self.vitals(item, index, has_moved));
+            self.take(index, made);
+            index += 1;
+        }
+    }
+
+    fn take(&mut self, index: usize, made: Result<Vec<Event<'a>>, Reason>) {
+        match made {
+            Ok(events) => self.batch.events.extend(events),
+            Err(reason) => self.reading.decoded.rejected.push((index, reason)),
+        }
+    }
+
+    /// Remembers what the events say of pages and of who reports requests. Done before anything is
+    /// counted, because the items of a payload are not in order. Whether the session has moved on from
+    /// the page that it loaded.
+    fn look_around(&mut self, events: &[Result<WrittenEvent<'a>, Reason>]) -> bool {
+        let here = self.page_key(&self.page.url);
+        let mut loads = false;
+        let mut reported = false;
+        for event in events.iter().flatten() {
+            let name = event.name();
+            let attributes = event.attributes();
+            if let Some(navigation) = attributes.get("faroNavigationId").filter(|_| name == NAVIGATION) {
+                let url = attributes.get("name").unwrap_or(&self.page.url).clone();
+                loads |= path_of(&url) == path_of(&self.page.url);
+                let route = self.reading.route("page", url);
+                let navigation = self.navigation_key(navigation);
+                self.known.set_route(navigation, &route);
+            }
+            loads |= name == SESSION_START || name == SESSION_RESUME;
+            reported |= is_soft(name, attributes);
+            if name.starts_with(TRACED) && self.fresh {
+                self.known.set_traced(self.page.build);
+            }
+        }
+        let (Some(session), Some(sent_at)) = (self.session_key(), self.page.sent_at) else { return false };
+        let session = self.known.session(session);
+        if !self.fresh {
+            return session.has_moved();
+        }
+        if loads {
+            session.load(here, sent_at as i64);
+        } else if reported {
+            // Counted by what was reported, below.
+            session.open(here);
+        } else if !self.page.url.is_empty() && session.visit(here, sent_at as i64) {
+            let at = self.at(Some(sent_at));
+            let view = self.view(self.reading.decoded.events.saturating_sub(1), at, "soft", false, self.page.route.clone());
+            self.batch.events.push(view);
+            return true;
+        }
+        self.known.session(self.session_key().expect("asked above")).has_moved()
+    }
+
+    fn event(&mut self, event: WrittenEvent<'a>, index: usize) -> Result<Vec<Event<'a>>, Reason> {
+        let ts = at(&event.timestamp);
+        let when = self.at(ts);
+        let (name, attributes) = (event.name(), event.attributes());
+        Ok(match name {
+            NAVIGATION => {
+                let failed = attributes.number(&["responseStatus"]).is_some_and(|status| status >= 400.0);
+                // The address of the payload is that of the time of sending.
+                let loaded = attributes.get("name").filter(|_| !self.page.is_view).cloned();
+                let route = loaded.map_or_else(|| self.page.route.clone(), |url| self.reading.route("page", url));
+                vec![self.view(index, when, "hard", failed, route)]
+            }
+            _ if is_soft(name, attributes) => {
+                let again = match (self.session_key(), ts) {
+                    (Some(session), Some(ts)) if self.fresh => !self.known.session(session).soft(ts as i64),
+                    _ => false,
+                };
+                let to = attributes.any(&["toRoute", "toUrl", "toView"]).cloned();
+                let route = to.map_or_else(|| self.page.route.clone(), |to| self.reading.route("page", to));
+                if again { vec![] } else { vec![self.view(index, when, "soft", false, route)] }
+            }
+            SESSION_START | SESSION_RESUME => self.session(index, when, ts, false),
+            "faro.user.action" => {
+                let mut made = self.plain(index, Metric::Interaction, when);
+                let duration = attributes.number(&["userActionDuration"]);
+                made.value = duration.map(|duration| within(duration, DURATION_MAX)).transpose()?;
+                made.own[0] = self.reading.required("name", attributes.get("userActionName").cloned())?;
+                vec![made]
+            }
+            "faro.performance.resource" if is_fetch(attributes) => self.resource(attributes, index, when)?,
+            _ if name.starts_with(TRACED) => self.traced(&event, index, when)?,
+            _ => vec![],
+        })
+    }
+
+    /// A fetch as the browser's resource timing has it; counts only where there are no traces.
+    fn resource(&mut self, attributes: &Attributes<'a>, index: usize, when: Timestamp) -> Result<Vec<Event<'a>>, Reason> {
+        if self.known.is_traced(self.page.build) {
+            return Ok(vec![]);
+        }
+        let url = attributes.get("name").cloned().ok_or(Reason::Missing("name"))?;
+        let status = attributes.number(&["responseStatus"]).ok_or(Reason::Missing("responseStatus"))?;
+        let request = self.request_key(&url);
+        let made = self.request(index, when, url, Some(status), false, attributes.number(&["duration"]))?;
+        if self.fresh {
+            self.known.counted_untraced(request);
+        }
+        Ok(vec![made])
+    }
+
+    /// A fetch as its trace has it.
+    fn traced(&mut self, event: &WrittenEvent<'a>, index: usize, when: Timestamp) -> Result<Vec<Event<'a>>, Reason> {
+        let attributes = event.attributes();
+        let Some(method) = attributes.any(&["http.request.method", "http.method"]) else { return Ok(vec![]) };
+        let url = attributes.any(&["url.full", "http.url"]).cloned().ok_or(Reason::Missing("url.full"))?;
+        let status = attributes.number(&["http.response.status_code", "http.status_code"]);
+        let failed = attributes.get("error.type").is_some();
+        if status.is_none() && !failed {
+            return Err(Reason::Missing("http.response.status_code"));
+        }
+        let request = self.request_key(&url);
+        if self.fresh && self.known.was_counted_untraced(request) {
+            return Ok(vec![]);
+        }
+        let duration = attributes.number(&["duration_ns"]).map(|nanos| nanos / 1e6);
+        let mut made = self.request(index, when, url, status, failed, duration)?;
+        made.own[1] = Cow::Borrowed(method_name(method));
+        made.trace = event.trace.0.clone().and_then(WrittenTrace::id);
+        Ok(vec![made])
+    }
+
+    fn request(
+        &mut self,
+        index: usize,
+        when: Timestamp,
+        url: Cow<'a, str>,
+        status: Option<f64>,
+        failed: bool,
+        duration: Option<f64>,
+    ) -> Result<Event<'a>, Reason> {
+        let status = status.map(status_class).transpose()?;
+        let mut made = self.plain(index, Metric::Request, when);
+        made.bad = status.map_or(failed, |(failed, _)| failed);
+        made.value = duration.map(|duration| within(duration, DURATION_MAX)).transpose()?;
+        let host = host_of(&url).map(|host| lower(Cow::Owned(host.to_owned())));
+        made.own = [self.reading.clean("host", host), Cow::Borrowed(""), Cow::Borrowed(status.map_or("", |(_, class)| class))];
+        made.route = self.reading.route("url", url);
+        Ok(made)
+    }
+
+    fn exception(&mut self, exception: WrittenException<'a>, index: usize) -> Vec<Event<'a>> {
+        let ts = at(&exception.timestamp);
+        let when = self.at(ts);
+        let fatal = text(exception.fatal).is_some_and(|fatal| fatal.eq_ignore_ascii_case("true"));
+        let (kind, message) = (text(exception.kind).unwrap_or_default(), text(exception.value).unwrap_or_default());
+        let frame = exception.stacktrace.0.unwrap_or_default().frames.0.unwrap_or_default().into_iter().find_map(|frame| frame.0);
+        let mut made = self.plain(index, if fatal { Metric::Crash } else { Metric::JsError }, when);
+        made.bad = true;
+        made.own[0] = Cow::Owned(fingerprint(&kind, &message, &frame.map(Frame::line).unwrap_or_default()));
+        made.trace = exception.trace.0.and_then(WrittenTrace::id);
+        let mut all = vec![made];
+        if fatal {
+            all.extend(self.session(index, when, ts, true));
+        }
+        all
+    }
+
+    /// All vitals of a measurement: nearly always one, and its parts, which have other names.
+    fn vitals(&mut self, measurement: Measurement<'a>, index: usize, has_moved: bool) -> Result<Vec<Event<'a>>, Reason> {
+        if text(measurement.kind).as_deref() != Some("web-vitals") {
+            return Ok(vec![]);
+        }
+        let ts = at(&measurement.timestamp);
+        let when = self.at(ts);
+        let context = measurement.context.0.unwrap_or_default();
+        let values = measurement.values.0.unwrap_or_default();
+        let navigation = context.get("navigation_entry_id").filter(|id| !is_no_view(id)).map(|id| self.navigation_key(id));
+        let route = match navigation.and_then(|navigation| self.known.route(navigation)) {
+            Some(route) => Cow::Owned(route.to_owned()),
+            None if has_moved => Cow::Borrowed(""),
+            None => self.page.route.clone(),
+        };
+        let mut all = Vec::new();
+        for vital in Vital::ALL {
+            let Some(value) = values.get(vital.name()) else { continue };
+            let value = value.parse().map_err(|_| Reason::Range("value"))?;
+            let mut made = self.plain(index, Metric::Vital(vital), when);
+            made.value = Some(within(value, vital.value_max())?);
+            made.own[0] = hard_or_soft(context.get("navigation_type").map_or("", |nav| nav));
+            made.route = route.clone();
+            if let Some(id) = context.get("id").filter(|id| !id.is_empty()) {
+                made.repeat = Some(self.reading.repeat(&self.batch.source.app, vital.name(), id, ts));
+            }
+            all.push(made);
+        }
+        Ok(all)
+    }
+
+    /// The session of the payload, if it says which; one that crashed stays crashed.
+    fn session(&mut self, index: usize, when: Timestamp, ts: Option<f64>, crashed: bool) -> Vec<Event<'a>> {
+        let Some(session) = self.page.session.clone() else { return vec![] };
+        let mut made = self.plain(index, Metric::Session, when);
+        made.bad = crashed;
+        made.repeat = Some(self.reading.repeat(&self.batch.source.app, "session", &session, ts));
+        vec![made]
+    }
+
+    fn view(&self, index: usize, when: Timestamp, nav: &'static str, bad: bool, route: Cow<'a, str>) -> Event<'a> {
+        let mut made = self.plain(index, Metric::PageView, when);
+        (made.bad, made.route) = (bad, route);
+        made.own[0] = Cow::Borrowed(nav);
+        made
+    }
+
+    fn plain(&self, index: usize, metric: Metric, when: Timestamp) -> Event<'a> {
+        let mut made = event_of(index, metric, when, self.page.weight);
+        made.user = self.page.user;
+        made.route = self.page.route.clone();
+        made
+    }
+
+    fn at(&self, ts: Option<f64>) -> Timestamp {
+        event_time(self.reading.now, self.page.sent_at, ts, self.reading.settings.remember)
+    }
+
+    fn session_key(&self) -> Option<u64> {
+        let session = self.page.session.as_ref()?;
+        Some(self.key(&["faro session", session]))
+    }
+
+    fn navigation_key(&self, id: &str) -> u64 {
+        self.key(&["faro navigation", self.page.session.as_deref().unwrap_or(""), id])
+    }
+
+    /// Without a session any fetch of the address will do: what is counted is how many there were.
+    fn request_key(&self, url: &str) -> u64 {
+        self.key(&["faro request", self.page.session.as_deref().unwrap_or(""), host_of(url).unwrap_or(""), path_of(url)])
+    }
+
+    fn page_key(&self, url: &str) -> u64 {
+        // 0 stands for no page.
+        self.key(&["faro page", path_of(url)]).max(1)
+    }
+
+    fn key(&self, parts: &[&str]) -> u64 {
+        let mut all: Vec<&str> = vec![&self.batch.source.app];
+        all.extend(parts);
+        key(&self.reading.settings.hash, &all)
+    }
+}
+
+const NAVIGATION: &str = "faro.performance.navigation";
+const SESSION_START: &str = "session_start";
+const SESSION_RESUME: &str = "session_resume";
+const TRACED: &str = "faro.tracing.";
+
+/// Whether an event says that a page moved on without being loaded. The first view of a page is no move.
+fn is_soft(name: &str, attributes: &Attributes<'_>) -> bool {
+    match name {
+        "faro.navigation" | "route_change" => true,
+        "view_changed" => attributes.get("fromView").is_some_and(|view| !is_no_view(view)),
+        _ => false,
+    }
+}
+
+fn is_fetch(attributes: &Attributes<'_>) -> bool {
+    attributes.get("initiatorType").is_some_and(|kind| ["fetch", "xmlhttprequest"].contains(&&**kind))
+}
+
+#[derive(Deserialize)]
+struct Payload<'a> {
+    #[serde(borrow, default)]
+    meta: Loose<Meta<'a>>,
+    #[serde(borrow)]
+    events: Option<&'a RawValue>,
+    #[serde(borrow)]
+    exceptions: Option<&'a RawValue>,
+    #[serde(borrow)]
+    measurements: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Meta<'a> {
+    #[serde(borrow)]
+    sdk: Loose<MetaSdk<'a>>,
+    #[serde(borrow)]
+    app: Loose<MetaApp<'a>>,
+    #[serde(borrow)]
+    user: Loose<MetaWho<'a>>,
+    #[serde(borrow)]
+    session: Loose<MetaWho<'a>>,
+    #[serde(borrow)]
+    page: Loose<MetaPage<'a>>,
+    #[serde(borrow)]
+    view: Loose<MetaView<'a>>,
+    #[serde(borrow)]
+    browser: Loose<MetaBrowser<'a>>,
+    #[serde(borrow)]
+    os: Loose<MetaOs<'a>>,
+    #[serde(borrow)]
+    device: Loose<MetaDevice<'a>>,
+    #[serde(borrow)]
+    geo: Loose<MetaGeo<'a>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct MetaSdk<'a> {
+    #[serde(borrow)]
+    name: Loose<Text<'a>>,
+    #[serde(borrow)]
+    version: Loose<Text<'a>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct MetaApp<'a> {
+    #[serde(borrow)]
+    name: Loose<Text<'a>>,
+    #[serde(borrow)]
+    version: Loose<Text<'a>>,
+    #[serde(borrow)]
+    release: Loose<Text<'a>>,
+    #[serde(borrow)]
+    environment: Loose<Text<'a>>,
+}
+
+/// A user or a session.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct MetaWho<'a> {
+    #[serde(borrow)]
+    id: Loose<Text<'a>>,
+    #[serde(borrow)]
+    attributes: Loose<Attributes<'a>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct MetaPage<'a> {
+    #[serde(borrow)]
+    url: Loose<Text<'a>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct MetaView<'a> {
+    #[serde(borrow)]
+    name: Loose<Text<'a>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct MetaBrowser<'a> {
+    #[serde(borrow)]
+    name: Loose<Text<'a>>,
+    #[serde(borrow)]
+    os: Loose<Text<'a>>,
+    #[serde(borrow)]
+    mobile: Loose<Text<'a>>,
+    #[serde(borrow, rename = "userAgent")]
+    user_agent: Loose<Text<'a>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct MetaOs<'a> {
+    #[serde(borrow)]
+    name: Loose<Text<'a>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct MetaDevice<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Loose<Text<'a>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct MetaGeo<'a> {
+    #[serde(borrow)]
+    country_iso: Loose<Text<'a>>,
+    #[serde(borrow, rename = "countryIsoCode")]
+    country_iso_code: Loose<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct WrittenEvent<'a> {
+    #[serde(borrow, default)]
+    name: Loose<Text<'a>>,
+    #[serde(borrow, default)]
+    timestamp: Loose<Text<'a>>,
+    #[serde(borrow, default)]
+    attributes: Loose<Attributes<'a>>,
+    #[serde(borrow, default)]
+    trace: Loose<WrittenTrace<'a>>,
+}
+
+impl<'a> WrittenEvent<'a> {
+    fn name(&self) -> &str {
+        self.name.0.as_ref().map_or("", |name| &name.0)
+    }
+
+    fn attributes(&self) -> &Attributes<'a> {
+        static NONE: Attributes<'static> = Attributes(Vec::new());
+        self.attributes.0.as_ref().unwrap_or(&NONE)
+    }
+}
+
+#[derive(Clone, Deserialize)]
+struct WrittenTrace<'a> {
+    #[serde(borrow, default)]
+    trace_id: Loose<Text<'a>>,
+}
+
+impl<'a> WrittenTrace<'a> {
+    fn id(self) -> Option<Cow<'a, str>> {
+        trace_id(self.trace_id.0?.0)
+    }
+}
+
+#[derive(Deserialize)]
+struct WrittenException<'a> {
+    #[serde(borrow, default)]
+    timestamp: Loose<Text<'a>>,
+    #[serde(borrow, default, rename = "type")]
+    kind: Loose<Text<'a>>,
+    #[serde(borrow, default)]
+    value: Loose<Text<'a>>,
+    #[serde(borrow, default)]
+    fatal: Loose<Text<'a>>,
+    #[serde(borrow, default)]
+    trace: Loose<WrittenTrace<'a>>,
+    #[serde(borrow, default)]
+    stacktrace: Loose<Stack<'a>>,
+}
+
+#[derive(Default, Deserialize)]
+struct Stack<'a> {
+    /// The newest call first.
+    #[serde(borrow, default)]
+    frames: Loose<Vec<Loose<Frame<'a>>>>,
+}
+
+#[derive(Deserialize)]
+struct Measurement<'a> {
+    #[serde(borrow, default, rename = "type")]
+    kind: Loose<Text<'a>>,
+    #[serde(borrow, default)]
+    timestamp: Loose<Text<'a>>,
+    #[serde(borrow, default)]
+    values: Loose<Attributes<'a>>,
+    #[serde(borrow, default)]
+    context: Loose<Attributes<'a>>,
+}
+
+#[cfg(test)]
+mod tests;
