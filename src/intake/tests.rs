@@ -263,7 +263,7 @@ async fn otlp_is_answered_in_its_own_words_and_encoding() {
     assert_eq!((empty.status, empty.body.as_str()), (200, "{}"));
     // The sum of a metric without an owner, in protobuf: rejected_data_points = 1 and a message within partial_success.
     let metric: &[u8] =
-        b"\x0a\x2a\x0a\x18\x0a\x16\x0a\x0cservice.name\x12\x06\x0a\x04shop\x12\x0e\x12\x0c\x0a\x01n\x3a\x07\x0a\x03\x40\x00\x00\x10\x02";
+        b"\x0a9\x0a\x18\x0a\x16\x0a\x0cservice.name\x12\x06\x0a\x04shop\x12\x1d\x12\x1b\x0a\x01n:\x16\x0a\x12\x19\x01\x00\x00\x00\x00\x00\x00\x001\x03\x00\x00\x00\x00\x00\x00\x00\x10\x02";
     let answer = daemon.send("POST", "/v1/metrics", protobuf, metric).await;
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/x-protobuf")));
     assert!(answer.body.starts_with("\n") && answer.body.as_bytes()[2..5] == [8, 1, 0x12], "{:?}", answer.body);

@@ -46,6 +46,8 @@ struct Last {
     count: f64,
     sum: f64,
     counts: Box<[f64]>,
+    /// The sum of its bounds, by which other bounds are noticed.
+    bounds: f64,
 }
 
 impl Memory {
@@ -88,6 +90,7 @@ impl Memory {
             count: point.count,
             sum: point.sum.unwrap_or(0.0),
             counts: point.counts.clone().into(),
+            bounds: point.bounds.iter().sum(),
         };
         let Some(known) = inner.streams.get_mut(stream) else {
             if inner.streams.insert(stream, last) {
@@ -104,11 +107,13 @@ impl Memory {
             return None;
         }
         let before = std::mem::replace(known, last);
-        let shrank = point.count < before.count || point.value.is_some_and(|value| value < before.value);
-        let same_bounds = before.counts.len() == point.counts.len();
-        if shrank || !same_bounds {
+        if point.count < before.count || point.value.is_some_and(|value| value < before.value) {
             // It began anew and did not say so.
             return Some(point);
+        }
+        if before.counts.len() != point.counts.len() || before.bounds != known.bounds {
+            // How many there are more is known, and no longer where.
+            (point.counts, point.bounds) = (Vec::new(), Vec::new());
         }
         point.value = point.value.map(|value| value - before.value);
         point.count -= before.count;
@@ -196,6 +201,9 @@ mod tests {
         memory.growth(1, histogram(1, [1.0, 0.0], 5.0), now).unwrap();
         let grown = memory.growth(1, histogram(2, [3.0, 1.0], 65.0), now).unwrap();
         assert_eq!((grown.count, grown.sum, grown.counts), (3.0, Some(60.0), vec![2.0, 1.0]));
+        let other_bounds = Point { bounds: vec![20.0], ..histogram(3, [5.0, 1.0], 70.0) };
+        let grown = memory.growth(1, other_bounds, now).unwrap();
+        assert_eq!((grown.count, grown.sum, grown.counts), (2.0, Some(5.0), vec![]));
     }
 
     #[test]

@@ -7,10 +7,10 @@ use std::borrow::Cow;
 
 use super::Request;
 use super::memory::Instrument;
-use super::model::{CUMULATIVE, DELTA, Kind, Metric as Written, Nanos, Point, Powers, Value};
+use super::model::{CUMULATIVE, DELTA, Kind, Metric as Written, Point, Powers, Value};
 use super::sender::{Look, Sender, event};
 use crate::domain::cell::UNIT;
-use crate::domain::event::{Event, event_time};
+use crate::domain::event::Event;
 use crate::domain::keyed::Purpose;
 use crate::domain::metric::{Metric, Vital};
 use crate::domain::rows::{BINS_MAX, Row, Summed};
@@ -102,11 +102,11 @@ impl<'a> Request<'a, '_> {
         match written.temporality {
             DELTA => {}
             CUMULATIVE => {
-                let identity = sender.identity().ok_or(Reason::Cumulative)?;
+                let keeper = sender.keeper().ok_or(Reason::Cumulative)?;
                 let mut parts: Vec<Cow<'_, str>> =
                     attributes.0.iter().map(|(name, value)| format!("{name}={}", value.text().unwrap_or_default()).into()).collect();
                 parts.sort();
-                parts.extend([sender.app.clone(), identity, written.name.clone(), format!("{}", point.start.0).into()]);
+                parts.extend([sender.app.clone(), keeper.into(), written.name.clone(), format!("{}", point.start.0).into()]);
                 let bytes: Vec<&[u8]> = parts.iter().map(|part| part.as_bytes()).collect();
                 let stream = reading.settings.hash.of(Purpose::Repeat, &bytes);
                 match self.memory.growth(stream, point, reading.now) {
@@ -116,23 +116,15 @@ impl<'a> Request<'a, '_> {
             }
             _ => return Err(Reason::Summed("without a temporality cannot be added up".into())),
         }
-        let (row, time) = (self.row(sender, look, meaning, &point, person.weight)?, point.time);
-        if let Some((mut row, user)) = row.map(|row| (row, person.user)) {
-            if let Some(user) = user {
-                row.cell.users.add(user);
-                if row.cell.counts.bad > 0 {
-                    row.cell.bad_users.add(user);
-                }
+        let Some(mut row) = self.row(sender, look, meaning, &point, person.weight)? else { return Ok(()) };
+        if let Some(user) = person.user {
+            row.cell.users.add(user);
+            if row.cell.counts.bad > 0 {
+                row.cell.bad_users.add(user);
             }
-            row.at = self.at(sender, time);
-            self.reading.decoded.rows.push((index, row));
         }
+        sender.count_row(index, row, point.time);
         Ok(())
-    }
-
-    /// When a point belongs to; of its batch only what was read before is known.
-    fn at(&self, sender: &Sender<'_, 'a>, time: Nanos) -> crate::domain::time::Timestamp {
-        event_time(self.reading.now, sender.newest().millis(), time.millis(), self.reading.settings.remember)
     }
 
     /// The row of a point; none if nothing happened.

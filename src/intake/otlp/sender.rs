@@ -9,6 +9,7 @@ use crate::domain::agent::{Agent, Hints};
 use crate::domain::event::{Batch, Event, Source, event_time, weight_of};
 use crate::domain::keyed::Purpose;
 use crate::domain::metric::Metric;
+use crate::domain::rows::Row;
 use crate::intake::reading::{Reading, lower};
 use crate::intake::reason::Reason;
 
@@ -76,6 +77,8 @@ pub(super) struct Sender<'m, 'a> {
     sdk: Option<Cow<'a, str>>,
     library: Cow<'a, str>,
     lots: Vec<Lot<'a>>,
+    /// What it has summed up by itself, by index and with the client's own time.
+    rows: Vec<(usize, Row<'a>, Nanos)>,
     sessions: Vec<Cow<'a, str>>,
     /// When the last of its records was made, which is as good as when all of them were sent.
     newest: Nanos,
@@ -94,6 +97,7 @@ impl<'m, 'a> Sender<'m, 'a> {
             sdk,
             library: Cow::Borrowed(""),
             lots: Vec::new(),
+            rows: Vec::new(),
             sessions: Vec::new(),
             newest: Nanos(0),
         }
@@ -116,9 +120,10 @@ impl<'m, 'a> Sender<'m, 'a> {
         Look([Some(record), span, Some(self.resource)])
     }
 
-    /// The resource's own name for the one that sends: a session or an instance of a service.
-    pub fn identity(&self) -> Option<Cow<'a, str>> {
-        ["service.instance.id", "session.id"].into_iter().find_map(|name| self.resource.get(name)?.text())
+    /// Whose cumulative metrics these are: the resource's session or instance, and the library that keeps them.
+    pub fn keeper(&self) -> Option<String> {
+        let name = ["service.instance.id", "session.id"].into_iter().find_map(|name| self.resource.get(name)?.text())?;
+        Some(format!("{name} {}", self.library))
     }
 
     /// Whose record it is and what it weighs. A session that is new in this request is a session event.
@@ -179,9 +184,9 @@ impl<'m, 'a> Sender<'m, 'a> {
         self.newest = self.newest.max(time);
     }
 
-    /// When the newest of its records so far was made.
-    pub fn newest(&self) -> Nanos {
-        self.newest
+    /// Takes in what it has summed up by itself.
+    pub fn count_row(&mut self, index: usize, row: Row<'a>, time: Nanos) {
+        self.rows.push((index, row, time));
     }
 
     /// The source of one record.
@@ -225,13 +230,15 @@ impl<'m, 'a> Sender<'m, 'a> {
 
     /// Gives the events their times and hands them over.
     pub fn finish(self, reading: &mut Reading<'a, '_>) {
-        let sent_at = self.newest.millis();
+        let (now, longest, sent_at) = (reading.now, reading.settings.remember, self.newest.millis());
+        let at = |time: Nanos| event_time(now, sent_at, time.millis(), longest);
         for Lot { mut batch, times, .. } in self.lots {
             for (event, time) in batch.events.iter_mut().zip(times) {
-                event.at = event_time(reading.now, sent_at, time.millis(), reading.settings.remember);
+                event.at = at(time);
             }
             reading.decoded.batches.push(batch);
         }
+        reading.decoded.rows.extend(self.rows.into_iter().map(|(index, row, time)| (index, Row { at: at(time), ..row })));
     }
 }
 

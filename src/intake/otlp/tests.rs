@@ -417,6 +417,16 @@ fn cumulative_metrics_count_by_their_growth_and_only_of_somebody() {
 }
 
 #[test]
+fn sums_belong_to_their_own_time_by_the_distance_to_the_newest() {
+    let point = |seconds: u64| json!({ "asInt": 1, "timeUnixNano": seconds * 1_000_000_000 });
+    let sum = json!({ "name": "n", "sum": { "aggregationTemporality": 1, "dataPoints": [point(100), point(110), point(120)] } });
+    let body = metrics(&[("service.name", json!("shop"))], &[sum]);
+    let (from, settings) = (Enrichment::default(), settings());
+    let decoded = decode(Signal::Metrics, "", body.as_bytes(), &settings, &from, memory(), NOW).unwrap();
+    assert_eq!(decoded.rows.iter().map(|(_, row)| (NOW - row.at).millis()).collect::<Vec<_>>(), [20_000, 10_000, 0]);
+}
+
+#[test]
 fn delta_histograms_become_the_counts_of_their_buckets() {
     let point = json!({ "count": 10, "sum": 4.5, "bucketCounts": ["4", "5", "1"], "explicitBounds": [0.25, 2.5], "timeUnixNano": "1795362399000000000",
         "attributes": attributes(&[("http.request.method", json!("GET")), ("server.address", json!("API.test")), ("http.response.status_code", json!(503))]) });
