@@ -1,4 +1,5 @@
-//! How many events and requests a second `/v1/rum` takes on one core, through HTTP and into packed segments.
+//! How many events and requests a second `/v1/rum` and `/v1/logs` (OTLP in JSON) take on one core, through HTTP
+//! and into packed segments.
 //!
 //! `cargo bench --bench intake`. The server runs on a runtime with one thread that is held to one core
 //! (`taskset`, where there is one); the clients run in a process of their own on the other cores.
@@ -48,6 +49,7 @@ fn main() {
         keys: Default::default(),
         allowed_origins: vec!["*".into()],
         body_bytes_max: 1 << 20,
+        otlp_bytes_max: 8 << 20,
         sample_rates: Default::default(),
         sample_rate_min: 0.001,
         rate_per_source: 1000,
@@ -90,45 +92,61 @@ fn pin_to_first_core() {
     let _ = std::process::Command::new("taskset").args(["-pc", "0", &id]).stdout(std::process::Stdio::null()).status();
 }
 
+/// A protocol, as the clients speak it.
+#[derive(Clone, Copy)]
+struct Protocol {
+    path: &'static str,
+    content_type: &'static str,
+    /// How its answer begins when all is well.
+    fine: &'static str,
+    /// A body of so many events.
+    body: fn(usize, u64) -> String,
+}
+
+const RUM: Protocol = Protocol { path: "/v1/rum", content_type: "text/plain;charset=UTF-8", fine: "HTTP/1.1 202", body };
+const OTLP: Protocol = Protocol { path: "/v1/logs", content_type: "application/json", fine: "HTTP/1.1 200", body: otlp_body };
+
 fn client(at: SocketAddr) {
-    for per_request in [1, 20] {
+    for (protocol, per_request) in [(RUM, 1), (RUM, 20), (OTLP, 4), (OTLP, 20)] {
         let requests = Arc::new(AtomicU64::new(0));
         let end = Instant::now() + RUN;
         let threads: Vec<_> = (0..16_u64)
             .map(|thread| {
                 let requests = requests.clone();
-                std::thread::spawn(move || drive(at, thread, per_request, end, &requests))
+                std::thread::spawn(move || drive(at, protocol, thread, per_request, end, &requests))
             })
             .collect();
         threads.into_iter().for_each(|thread| thread.join().unwrap());
         let each = requests.load(Ordering::Relaxed) as f64 / RUN.as_secs_f64();
-        println!("{per_request:>3} events a request: {each:>9.0} requests/s, {:>9.0} events/s", each * per_request as f64);
+        let path = protocol.path;
+        println!("{path}, {per_request:>3} events a request: {each:>9.0} requests/s, {:>9.0} events/s", each * per_request as f64);
     }
 }
 
 /// Sends requests in batches of pipelined ones, so that the clients cost less than the server.
-fn drive(at: SocketAddr, thread: u64, per_request: usize, end: Instant, requests: &AtomicU64) {
+fn drive(at: SocketAddr, protocol: Protocol, thread: u64, per_request: usize, end: Instant, requests: &AtomicU64) {
     const BATCH: u64 = 8;
     let mut stream = TcpStream::connect(at).unwrap();
     stream.set_nodelay(true).unwrap();
     let mut answer = vec![0; 64 << 10];
     let mut sent = 0_u64;
     // Built once; each request only gets a new session and id, in place.
-    let bodies: Vec<String> = (0..BATCH).map(|n| body(per_request, thread * BATCH + n)).collect();
+    let bodies: Vec<String> = (0..BATCH).map(|n| (protocol.body)(per_request, thread * BATCH + n)).collect();
+    let Protocol { path, content_type, fine, .. } = protocol;
     let mut out = Vec::new();
     while Instant::now() < end {
         out.clear();
         for body in &bodies {
             sent += 1;
-            let body = body.replacen("SESSION0000000000", &format!("{:017}", thread << 40 | sent), 1);
-            write!(out, "POST /v1/rum HTTP/1.1\r\nhost: x\r\nuser-agent: Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36\r\norigin: https://shop.example.com\r\ncontent-type: text/plain;charset=UTF-8\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+            let body = body.replace("SESSION0000000000", &format!("{:017}", thread << 40 | sent));
+            write!(out, "POST {path} HTTP/1.1\r\nhost: x\r\nuser-agent: Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36\r\norigin: https://shop.example.com\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
         }
         stream.write_all(&out).unwrap();
         let mut done = 0;
         while done < BATCH {
             let read = stream.read(&mut answer).unwrap();
             assert!(read > 0, "the server closed the connection");
-            done += answer[..read].windows(12).filter(|window| *window == b"HTTP/1.1 202").count() as u64;
+            done += answer[..read].windows(12).filter(|window| *window == fine.as_bytes()).count() as u64;
         }
         requests.fetch_add(BATCH, Ordering::Relaxed);
     }
@@ -155,6 +173,65 @@ fn body(events: usize, seed: u64) -> String {
         seed % 3,
         ["de", "fr", "us"][seed as usize % 3],
         events.join(",")
+    )
+}
+
+/// As browser-instrumentation writes it, with the attributes that a processor of the user's own stamps on every record.
+fn otlp_body(events: usize, seed: u64) -> String {
+    let pages = ["/", "/checkout", "/product/157", "/cart", "/search"];
+    let attribute = |key: &str, kind: &str, value: &str| format!(r#"{{"key":"{key}","value":{{"{kind}":{value}}}}}"#);
+    let text = |key: &str, value: &str| attribute(key, "stringValue", &format!("\"{value}\""));
+    let vital = |name: &str, kind: &str, value: &str, n: usize| {
+        let id = text("browser.web_vital.id", &format!("v5-SESSION0000000000-{n}"));
+        let parts = [
+            text("browser.web_vital.name", name),
+            attribute("browser.web_vital.value", kind, value),
+            attribute("browser.web_vital.delta", kind, value),
+            text("browser.web_vital.rating", "good"),
+            id,
+            text("browser.web_vital.navigation_type", "navigate"),
+        ];
+        ("browser.web_vital", parts.join(","))
+    };
+    let record = |n: usize| {
+        let page = pages[(n + seed as usize) % pages.len()];
+        let (name, own) = match n % 4 {
+            0 => {
+                let parts = [
+                    text("url.full", &format!("https://shop.example.com{page}?v=1")),
+                    attribute("browser.navigation.same_document", "boolValue", "false"),
+                    attribute("browser.navigation.hash_change", "boolValue", "false"),
+                ];
+                ("browser.navigation", parts.join(","))
+            }
+            1 => vital("lcp", "doubleValue", &format!("{}.5", 900 + 37 * n), n),
+            2 => vital("inp", "intValue", &format!("{}", 16 * n), n),
+            _ => ("browser.user_action.click", [text("browser.tag_name", "BUTTON"), text("browser.css_selector", "#buy")].join(",")),
+        };
+        let at = 1_795_362_359_984_000_000_u64 + n as u64 * 1_000_000;
+        let stamped = [
+            text("session.id", "SESSION0000000000"),
+            text("user.id", &format!("user-{seed}")),
+            text("url.path", page),
+            text("feature_flag.new_checkout", "on"),
+        ];
+        format!(
+            r#"{{"timeUnixNano":"{at}","observedTimeUnixNano":"{at}","severityNumber":9,"body":{{}},"eventName":"{name}","attributes":[{own},{}],"droppedAttributesCount":0}}"#,
+            stamped.join(",")
+        )
+    };
+    let records: Vec<String> = (0..events).map(record).collect();
+    let resource = [
+        text("service.name", "shop"),
+        text("service.version", &format!("1.4.{}", seed % 3)),
+        text("deployment.environment.name", "production"),
+        text("session.id", "SESSION0000000000"),
+        attribute("browser.mobile", "boolValue", "false"),
+    ];
+    format!(
+        r#"{{"resourceLogs":[{{"resource":{{"attributes":[{}],"droppedAttributesCount":0}},"scopeLogs":[{{"scope":{{"name":"@opentelemetry/browser-instrumentation/web-vitals","version":"0.6.0"}},"logRecords":[{}]}}]}}]}}"#,
+        resource.join(","),
+        records.join(",")
     )
 }
 

@@ -55,6 +55,20 @@ pub struct SubmittedRows {
     pub flush: Flush,
 }
 
+impl State {
+    fn add_rows<'a>(&mut self, rows: impl IntoIterator<Item = (usize, Row<'a>)>, now: Timestamp) -> SubmittedRows {
+        let mut done = SubmittedRows { flush: self.next, ..SubmittedRows::default() };
+        for (line, row) in rows {
+            match self.aggregator.add_row(row, now) {
+                Ok(RowOutcome::Counted) => done.accepted += 1,
+                Ok(RowOutcome::Duplicate) => done.duplicate += 1,
+                Err(TooManyApps) => done.refused.push(line),
+            }
+        }
+        done
+    }
+}
+
 impl Sink {
     /// Around an aggregator.
     pub fn new(aggregator: Aggregator) -> Sink {
@@ -92,18 +106,19 @@ impl Sink {
         done
     }
 
+    /// Counts rows that came in one body, unless that (`whole`, as in [`Sink::submit`]) was seen before.
+    pub fn submit_summed(&self, whole: u64, rows: Vec<(usize, Row<'_>)>, now: Timestamp) -> SubmittedRows {
+        let mut state = self.lock();
+        if state.aggregator.first_time(SeenKind::Body, whole, now) {
+            state.add_rows(rows, now)
+        } else {
+            SubmittedRows { duplicate: rows.len(), flush: state.next, ..SubmittedRows::default() }
+        }
+    }
+
     /// Counts ready-made rows; each comes with its line.
     pub fn submit_rows<'a>(&self, rows: impl IntoIterator<Item = (usize, Row<'a>)>, now: Timestamp) -> SubmittedRows {
-        let mut state = self.lock();
-        let mut done = SubmittedRows { flush: state.next, ..SubmittedRows::default() };
-        for (line, row) in rows {
-            match state.aggregator.add_row(row, now) {
-                Ok(RowOutcome::Counted) => done.accepted += 1,
-                Ok(RowOutcome::Duplicate) => done.duplicate += 1,
-                Err(TooManyApps) => done.refused.push(line),
-            }
-        }
-        done
+        self.lock().add_rows(rows, now)
     }
 
     /// For the flush job: takes all that came in since the last call. Call [`Sink::committed`] with the

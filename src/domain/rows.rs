@@ -3,6 +3,7 @@
 //!
 //! Built for files of millions of lines: texts are borrowed, one line is looked at once.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
@@ -38,6 +39,14 @@ pub struct Row<'a> {
     pub cell: Cell,
     /// Keyed hash of its `id`.
     pub id: Option<u64>,
+}
+
+impl<'a> Row<'a> {
+    /// A row of parts that were checked and cleaned where they came in; dimensions without a value are left out.
+    pub fn of(at: Timestamp, metric: Metric, mut dims: Vec<(Cow<'a, str>, Cow<'a, str>)>, cell: Cell) -> Row<'a> {
+        dims.retain(|(_, value)| !value.is_empty());
+        Row { at, metric, dims: Texts(dims), cell, id: None }
+    }
 }
 
 impl Row<'_> {
@@ -210,6 +219,40 @@ impl Reader {
     }
 }
 
+/// What a client of the intake has summed up by itself. Unlike a pushed row it does not say that its bucket was measured.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Summed {
+    /// Events, weighted.
+    pub total: f64,
+    pub bad: f64,
+    /// Events that the client really saw.
+    pub raw: f64,
+    pub sum: Option<f64>,
+    /// As the `histogram` of a row.
+    pub bins: Vec<(Option<f64>, f64)>,
+}
+
+impl Summed {
+    /// The cell, under the same checks as a row's.
+    pub fn cell(&self) -> Result<Cell, RowError> {
+        let (total, bad) = (Amount::of(self.total).weight("total")?, Amount::of(self.bad).weight("bad")?);
+        let raw = whole_of(Amount::of(self.raw).weight("raw")?);
+        if bad > total {
+            return Err(RowError::BadOverTotal);
+        }
+        let raw_bad = if bad == total { raw } else { whole_of(bad).min(raw) };
+        let mut cell = Cell {
+            counts: Counts { total, bad, raw, raw_bad, sq: squares(total, raw) },
+            bad_sq: squares(bad, raw_bad),
+            sum: self.sum.unwrap_or(0.0),
+            ..Cell::default()
+        };
+        let bins: Vec<(Option<f64>, Amount)> = self.bins.iter().map(|(bound, count)| (*bound, Amount::of(*count))).collect();
+        fill(&mut cell, &bins)?;
+        Ok(cell)
+    }
+}
+
 /// The nearest whole number of events, at least one unless there are none.
 fn whole_of(weight: i64) -> i64 {
     if weight == 0 { 0 } else { ((weight + UNIT / 2) / UNIT).max(1) }
@@ -314,6 +357,10 @@ enum Amount {
 }
 
 impl Amount {
+    fn of(number: f64) -> Amount {
+        if number < 0.0 { Amount::Negative } else { Amount::Decimal(number) }
+    }
+
     /// In millionths, rounded to the nearest.
     fn weight(self, name: &'static str) -> Result<i64, RowError> {
         match self {
@@ -345,7 +392,7 @@ impl<'de> Deserialize<'de> for Amount {
                 Ok(u64::try_from(number).map_or(Amount::Negative, Amount::Whole))
             }
             fn visit_f64<E: Error>(self, number: f64) -> Result<Amount, E> {
-                Ok(if number < 0.0 { Amount::Negative } else { Amount::Decimal(number) })
+                Ok(Amount::of(number))
             }
         }
         deserializer.deserialize_any(AmountVisitor)

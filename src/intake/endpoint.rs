@@ -1,6 +1,7 @@
 //! The protocols of the public listener. Every question that is answered differently for each of
 //! them is one function here with one arm a protocol; what they have in common is in `intake`.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use serde::Serialize;
 
 use super::enrich::Enrichment;
 use super::memory::Memory;
+use super::otlp::{self, Encoding, Signal};
 use super::reading::Decoded;
 use super::reason::{Reason, Refusal};
 use super::{Settings, faro, reports, rum, sentry};
@@ -28,6 +30,7 @@ pub(super) enum Endpoint {
     Faro,
     Reports,
     Sentry,
+    Otlp(Signal),
 }
 
 /// What the daemon does with a protocol's posts while it cannot keep up.
@@ -53,6 +56,7 @@ pub(super) struct Post<'a> {
     pub whole: u64,
     pub now: Timestamp,
     pub memory: &'a Memory,
+    pub otlp: &'a otlp::Memory,
 }
 
 impl<'a> Post<'a> {
@@ -78,10 +82,17 @@ impl Endpoint {
             let project = rest.strip_suffix('/').unwrap_or(rest).strip_suffix("/envelope")?;
             return (!project.is_empty() && !project.contains('/')).then_some((Endpoint::Sentry, Some(project)));
         }
-        let (endpoint, rest) =
-            [("/v1/rum", Endpoint::Rum), ("/collect", Endpoint::Faro), ("/v1/reports", Endpoint::Reports)]
-                .into_iter()
-                .find_map(|(prefix, endpoint)| Some((endpoint, path.strip_prefix(prefix)?)).filter(|(_, rest)| starts_segment(rest)))?;
+        let endpoints = [
+            ("/v1/rum", Endpoint::Rum),
+            ("/collect", Endpoint::Faro),
+            ("/v1/reports", Endpoint::Reports),
+            ("/v1/logs", Endpoint::Otlp(Signal::Logs)),
+            ("/v1/traces", Endpoint::Otlp(Signal::Traces)),
+            ("/v1/metrics", Endpoint::Otlp(Signal::Metrics)),
+        ];
+        let (endpoint, rest) = endpoints
+            .into_iter()
+            .find_map(|(prefix, endpoint)| Some((endpoint, path.strip_prefix(prefix)?)).filter(|(_, rest)| starts_segment(rest)))?;
         match rest.strip_prefix('/') {
             None | Some("") => Some((endpoint, None)),
             Some(part) if !part.contains('/') => Some((endpoint, Some(part))),
@@ -96,6 +107,7 @@ impl Endpoint {
             Endpoint::Faro => "faro",
             Endpoint::Reports => "reports",
             Endpoint::Sentry => "sentry",
+            Endpoint::Otlp(_) => "otlp",
         }
     }
 
@@ -103,7 +115,9 @@ impl Endpoint {
     pub fn key<'a>(self, part: Option<&'a str>, query: &'a str, headers: &'a HeaderMap) -> Option<&'a str> {
         let header = || headers.get("x-api-key").and_then(|key| key.to_str().ok());
         match self {
-            Endpoint::Rum | Endpoint::Faro | Endpoint::Reports => part.or_else(header).or_else(|| parameter(query, "key")),
+            Endpoint::Rum | Endpoint::Faro | Endpoint::Reports | Endpoint::Otlp(_) => {
+                part.or_else(header).or_else(|| parameter(query, "key"))
+            }
             Endpoint::Sentry => parameter(query, "sentry_key").or_else(|| sentry::key_of(headers)),
         }
     }
@@ -112,20 +126,21 @@ impl Endpoint {
     pub fn bytes_max(self, settings: &Settings) -> usize {
         match self {
             Endpoint::Rum | Endpoint::Faro | Endpoint::Reports | Endpoint::Sentry => settings.body_bytes_max,
+            Endpoint::Otlp(_) => settings.otlp_bytes_max,
         }
     }
 
     pub const fn overload(self) -> Overload {
         match self {
             Endpoint::Rum | Endpoint::Reports | Endpoint::Sentry => Overload::Sample,
-            Endpoint::Faro => Overload::Refuse,
+            Endpoint::Faro | Endpoint::Otlp(_) => Overload::Refuse,
         }
     }
 
     /// What decides whether a body is kept while only some are.
     pub fn lot(self, body: &[u8]) -> &[u8] {
         match self {
-            Endpoint::Rum | Endpoint::Faro | Endpoint::Reports => body,
+            Endpoint::Rum | Endpoint::Faro | Endpoint::Reports | Endpoint::Otlp(_) => body,
             Endpoint::Sentry => sentry::lot(body),
         }
     }
@@ -137,6 +152,9 @@ impl Endpoint {
             Endpoint::Faro => b"\"timestamp\"",
             Endpoint::Reports => b"\"type\"",
             Endpoint::Sentry => b"timestamp\"",
+            Endpoint::Otlp(Signal::Logs) => b"observedTimeUnixNano",
+            Endpoint::Otlp(Signal::Traces) => b"endTimeUnixNano",
+            Endpoint::Otlp(Signal::Metrics) => b"startTimeUnixNano",
         };
         body.windows(mark.len()).filter(|window| *window == mark).count()
     }
@@ -147,23 +165,39 @@ impl Endpoint {
             Endpoint::Faro => faro::decode(post, post.memory),
             Endpoint::Reports => reports::decode(post),
             Endpoint::Sentry => sentry::decode(post, post.memory),
+            Endpoint::Otlp(signal) => otlp::decode(signal, post),
+        }
+    }
+
+    /// The body as it can be read. `headers` are the request's, here and in all that follow.
+    pub fn mended<'a>(self, headers: &HeaderMap, body: &'a [u8]) -> Cow<'a, [u8]> {
+        match self {
+            Endpoint::Rum | Endpoint::Faro | Endpoint::Reports | Endpoint::Sentry => Cow::Borrowed(body),
+            Endpoint::Otlp(_) => otlp::mended(content_type(headers), body),
         }
     }
 
     /// The answer to a body that was read.
-    pub fn accept(self, outcome: &Outcome<'_>) -> Response<Full<Bytes>> {
+    pub fn accept(self, headers: &HeaderMap, body: &[u8], outcome: &Outcome<'_>) -> Response<Full<Bytes>> {
         match self {
             Endpoint::Rum | Endpoint::Faro | Endpoint::Reports => accepted(outcome),
             Endpoint::Sentry => sentry::accepted(outcome.id),
+            Endpoint::Otlp(signal) => otlp::accept(signal, Encoding::of(content_type(headers), body), outcome.rejected),
         }
     }
 
-    /// The answer to a request that was refused. `headers` are the request's.
-    pub fn refuse(self, refusal: &Refusal, _headers: &HeaderMap) -> Response<Full<Bytes>> {
+    /// The answer to a request that was refused.
+    pub fn refuse(self, refusal: &Refusal, headers: &HeaderMap) -> Response<Full<Bytes>> {
         match self {
             Endpoint::Rum | Endpoint::Faro | Endpoint::Reports | Endpoint::Sentry => problem(refusal),
+            Endpoint::Otlp(_) => otlp::refuse(refusal, headers),
         }
     }
+}
+
+/// What a request says of its body, often wrongly.
+pub(super) fn content_type(headers: &HeaderMap) -> &str {
+    headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("")
 }
 
 fn starts_segment(rest: &str) -> bool {

@@ -13,6 +13,7 @@ pub mod enrich;
 mod faro;
 mod limits;
 mod memory;
+mod otlp;
 pub mod reading;
 pub mod reason;
 mod reports;
@@ -66,6 +67,7 @@ pub struct Settings {
     pub keys: BTreeSet<String>,
     pub allowed_origins: Vec<String>,
     pub body_bytes_max: usize,
+    pub otlp_bytes_max: usize,
     /// Per app, for senders that do not say.
     pub sample_rates: BTreeMap<String, f64>,
     pub sample_rate_min: f64,
@@ -92,6 +94,7 @@ impl Settings {
             keys: intake.keys.iter().cloned().collect(),
             allowed_origins: intake.allowed_origins.clone(),
             body_bytes_max: intake.body_bytes_max,
+            otlp_bytes_max: intake.otlp_bytes_max,
             sample_rates: intake.sample_rates.clone(),
             sample_rate_min: intake.sample_rate_min,
             rate_per_source: intake.rate_per_source,
@@ -114,6 +117,7 @@ pub struct Intake {
     limits: Limits,
     origins: Origins,
     memory: Memory,
+    otlp: otlp::Memory,
     /// Of so many beacons one is kept, with that weight; 1 unless the daemon is overloaded.
     thinning: AtomicU64,
     /// How long a head, and then a body, may take to arrive.
@@ -124,7 +128,8 @@ impl Intake {
     /// Everything that handling a request takes.
     pub fn new(settings: Settings, sink: Arc<Sink>, clock: SharedClock) -> Intake {
         let (limits, origins) = (Limits::new(settings.rate_per_source), Origins::new(&settings.allowed_origins));
-        Intake { settings, sink, clock, limits, origins, memory: Memory::new(), thinning: AtomicU64::new(1), patience: PATIENCE }
+        let (memory, otlp) = (Memory::new(), otlp::Memory::new(clock.now()));
+        Intake { settings, sink, clock, limits, origins, memory, otlp, thinning: AtomicU64::new(1), patience: PATIENCE }
     }
 
     /// Answers one request.
@@ -226,6 +231,7 @@ impl Intake {
     ) -> Result<(Response<Full<Bytes>>, Option<u64>), Refusal> {
         let endpoint = beacon.endpoint;
         let protocol = endpoint.protocol();
+        let body = &*endpoint.mended(headers, body);
         let hash = |bytes: &[u8]| self.settings.hash.of(Purpose::Body, &[&beacon.source.octets(), bytes]);
         let thinning = self.thinning.load(Ordering::Relaxed);
         if thinning > 1 && !hash(endpoint.lot(body)).is_multiple_of(thinning) {
@@ -233,20 +239,39 @@ impl Intake {
             let events = endpoint.estimate(body);
             charge(events);
             counter!("burnwatch_intake_events_total", "protocol" => protocol, "outcome" => "sampled").increment(events as u64);
-            return Ok((endpoint.accept(&Outcome { accepted: events, duplicate: 0, rejected: &[], id: None }), None));
+            let outcome = Outcome { accepted: events, duplicate: 0, rejected: &[], id: None };
+            return Ok((endpoint.accept(headers, body, &outcome), None));
         }
         let (whole, now) = (hash(body), self.clock.now());
         let from = Enrichment::of(headers);
-        let (part, query) = (beacon.part, beacon.query);
-        let post = Post { settings: &self.settings, from: &from, headers, part, query, body, whole, now, memory: &self.memory };
-        let mut decoded = endpoint.decode(&post)?;
+        let mut decoded = endpoint.decode(&Post {
+            settings: &self.settings,
+            from: &from,
+            headers,
+            part: beacon.part,
+            query: beacon.query,
+            body,
+            whole,
+            now,
+            memory: &self.memory,
+            otlp: &self.otlp,
+        })?;
         charge(decoded.events);
         if thinning > 1 {
             for event in decoded.batches.iter_mut().flat_map(|batch| &mut batch.events) {
                 event.weight = event.weight.saturating_mul(thinning as i64);
             }
         }
-        let done = self.sink.submit(Some(whole), &decoded.batches, now);
+        let mut done = self.sink.submit(Some(whole), &decoded.batches, now);
+        if !decoded.rows.is_empty() {
+            // By a hash of their own: the body as a whole has just been noted.
+            let whole = self.settings.hash.of(Purpose::Body, &[b"rows", &whole.to_le_bytes()]);
+            let rows = self.sink.submit_summed(whole, std::mem::take(&mut decoded.rows), now);
+            done.accepted += rows.accepted;
+            done.duplicate += rows.duplicate;
+            done.refused.extend(rows.refused);
+            done.flush = rows.flush;
+        }
         decoded.rejected.extend(done.refused.into_iter().map(|index| (index, Reason::TooManyApps)));
         decoded.rejected.sort_by_key(|(index, _)| *index);
         let outcomes = [("accepted", done.accepted), ("duplicate", done.duplicate), ("rejected", decoded.rejected.len())];
@@ -264,7 +289,7 @@ impl Intake {
         }
         let outcome =
             Outcome { accepted: done.accepted, duplicate: done.duplicate, rejected: &decoded.rejected, id: decoded.id.as_deref() };
-        Ok((endpoint.accept(&outcome), Some(done.flush)))
+        Ok((endpoint.accept(headers, body, &outcome), Some(done.flush)))
     }
 }
 

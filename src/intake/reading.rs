@@ -20,6 +20,7 @@ use crate::domain::json::Text;
 use crate::domain::keyed::Purpose;
 use crate::domain::metric::Metric;
 use crate::domain::redact::cut;
+use crate::domain::rows::Row;
 use crate::domain::time::Timestamp;
 
 /// The largest duration in milliseconds and the largest value of a custom metric that can be true.
@@ -30,6 +31,8 @@ pub(super) const CUSTOM_MAX: f64 = 1e12;
 #[derive(Debug, Default)]
 pub struct Decoded<'a> {
     pub batches: Vec<Batch<'a>>,
+    /// What clients have summed up by themselves, with its index.
+    pub rows: Vec<(usize, Row<'a>)>,
     /// Events that do not count, by index over all events of the request.
     pub rejected: Vec<(usize, Reason)>,
     /// How many events there were.

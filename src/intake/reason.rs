@@ -27,6 +27,10 @@ pub enum Reason {
     Consent,
     #[error("there are too many apps already")]
     TooManyApps,
+    #[error("what is cumulative cannot be added up without a `session.id` or `service.instance.id` of the resource; choose delta")]
+    Cumulative,
+    #[error("a point that {0}")]
+    Summed(String),
 }
 
 impl Reason {
@@ -44,6 +48,8 @@ impl Reason {
             Reason::App => "no_app",
             Reason::Consent => "no_consent",
             Reason::TooManyApps => "too_many_apps",
+            Reason::Cumulative => "cumulative",
+            Reason::Summed(_) => "bad_point",
         }
     }
 }
@@ -51,7 +57,7 @@ impl Reason {
 /// Why a whole request was refused.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Refusal {
-    #[error("there is nothing here; beacons go to /v1/rum")]
+    #[error("there is nothing here; beacons go to /v1/rum, /v1/logs, /v1/traces, /v1/metrics")]
     NotFound,
     #[error("only {0} is answered here")]
     Method(&'static str),

@@ -48,6 +48,7 @@ pub(super) fn settings() -> Settings {
         keys: BTreeSet::new(),
         allowed_origins: vec!["*".into()],
         body_bytes_max: 10_000,
+        otlp_bytes_max: 8 << 20,
         sample_rates: BTreeMap::new(),
         sample_rate_min: 0.001,
         rate_per_source: 10,
@@ -246,6 +247,61 @@ async fn an_overloaded_daemon_keeps_one_in_so_many_with_its_weight() {
     assert_eq!(accepted, 2000);
     assert!((400..600).contains(&cell.counts.raw), "{}", cell.counts.raw);
     assert_eq!(cell.counts.total, cell.counts.raw * 4_000_000);
+}
+
+const LOG: &str = r#"{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"shop"}}]},"scopeLogs":[{"logRecords":[{"eventName":"browser.navigation"},{"eventName":"browser.web_vital"}]}]}]}"#;
+
+#[tokio::test]
+async fn otlp_is_answered_in_its_own_words_and_encoding() {
+    let daemon = start(Settings { rate_per_source: 0, otlp_bytes_max: 20_000, ..settings() }).await;
+    let json = "content-type: application/json\r\n";
+    let protobuf = "content-type: application/x-protobuf\r\n";
+    let answer = daemon.send("POST", "/v1/logs", json, LOG.as_bytes()).await;
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+    assert_eq!(answer.body, r#"{"partialSuccess":{"errorMessage":"1: `browser.web_vital.name` is missing","rejectedLogRecords":"1"}}"#);
+    let empty = daemon.send("POST", "/v1/traces", json, b"{}").await;
+    assert_eq!((empty.status, empty.body.as_str()), (200, "{}"));
+    // The sum of a metric without an owner, in protobuf: rejected_data_points = 1 and a message within partial_success.
+    let metric: &[u8] =
+        b"\x0a9\x0a\x18\x0a\x16\x0a\x0cservice.name\x12\x06\x0a\x04shop\x12\x1d\x12\x1b\x0a\x01n:\x16\x0a\x12\x19\x01\x00\x00\x00\x00\x00\x00\x001\x03\x00\x00\x00\x00\x00\x00\x00\x10\x02";
+    let answer = daemon.send("POST", "/v1/metrics", protobuf, metric).await;
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/x-protobuf")));
+    assert!(answer.body.starts_with("\n") && answer.body.as_bytes()[2..5] == [8, 1, 0x12], "{:?}", answer.body);
+    let broken = daemon.send("POST", "/v1/metrics", protobuf, b"\x0a\x7f").await;
+    assert_eq!((broken.status, broken.body.as_str()), (400, "\u{8}\u{3}\u{12}\u{1b}the body is no OTLP request"));
+    let broken = daemon.send("POST", "/v1/logs", json, b"nonsense").await;
+    assert_eq!(broken.status, 400);
+    assert!(broken.body.starts_with(r#"{"code":3,"message":"the body is no JSON"#), "{}", broken.body);
+    assert_eq!(daemon.send("POST", "/v1/logs", json, &vec![b' '; 15_000]).await.status, 400, "more than a beacon may have");
+    assert_eq!(daemon.send("POST", "/v1/logs", json, &vec![b' '; 20_001]).await.status, 413);
+    assert_eq!(daemon.total(), Counts::plain(1, 0));
+    daemon.sink.failed();
+    let unavailable = daemon.send("POST", "/v1/logs", json, LOG.as_bytes()).await;
+    assert_eq!((unavailable.status, unavailable.header("retry-after")), (503, Some("5")));
+    assert!(unavailable.body.starts_with(r#"{"code":14,"#), "{}", unavailable.body);
+}
+
+#[tokio::test]
+async fn otlp_sums_count_once_however_often_they_come() {
+    let daemon = start(settings()).await;
+    let body = r#"{"resourceMetrics":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"shop"}}]},"scopeMetrics":[{"metrics":[{"name":"clicks","sum":{"aggregationTemporality":1,"dataPoints":[{"asInt":"3"},{"asDouble":-1}]}}]}]}]}"#;
+    for _ in 0..3 {
+        let answer = daemon.send("POST", "/v1/metrics", "", body.as_bytes()).await;
+        assert_eq!(answer.status, 200);
+        assert!(answer.body.contains(r#""rejectedDataPoints":"1""#), "{}", answer.body);
+    }
+    assert_eq!(daemon.total(), Counts::plain(3, 0));
+}
+
+#[tokio::test]
+async fn an_overloaded_daemon_sends_otlp_away_for_a_second() {
+    let (sink, clock) = (sink(), Arc::new(FixedClock::new(Timestamp(1_800_000_000_000))));
+    let intake = Intake::new(settings(), sink.clone(), clock as Arc<dyn Clock>);
+    intake.thinning.store(4, Ordering::Relaxed);
+    let request = Request::post("/v1/logs").body(Full::new(Bytes::from_static(LOG.as_bytes()))).unwrap();
+    let answer = intake.answer(IpAddr::from([127, 0, 0, 1]), request).await;
+    assert_eq!((answer.status().as_u16(), answer.headers().get("retry-after").unwrap().to_str().unwrap()), (503, "1"));
+    assert!(sink.drain().1.is_empty());
 }
 
 #[tokio::test]

@@ -214,8 +214,10 @@ impl Explainer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::alert::AlertChange;
     use crate::domain::desk::Book;
-    use crate::domain::rule::{Maintenance, MaintenanceBudget, MaintenanceTimes};
+    use crate::domain::notification::Figures;
+    use crate::domain::rule::{Maintenance, MaintenanceBudget, MaintenanceTimes, Severity};
     use crate::rules::{Env, load};
     use crate::store::Store;
 

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::config::{Aggregation, Retention, Secrets};
 use crate::domain::desk::Desk;
 use crate::domain::rule::{Place, RuleSet};
 use crate::domain::time::Timestamp;
 use crate::rules::{self, Env, Level, Loaded, Problem, Program};
+use crate::simulation::rehearsal;
 use crate::sink::Sink;
 use crate::store::{Store, StoreError, rule_sets};
 
@@ -215,7 +216,18 @@ impl Reload {
         store: &Store,
         now: Timestamp,
     ) -> Result<Looked, StoreError> {
-        let Tried { set, program, warnings } = match tried(self.around.load(files)) {
+        // Nothing is in force before the first set: a failing test must not leave people without any rules.
+        let replaces = !self.live.rules.load().revision.is_empty();
+        let loaded = self.around.load(files);
+        let loaded = match replaces {
+            // Tests compute for seconds, and evaluation goes on meanwhile.
+            true => tokio::task::spawn_blocking(move || tested(loaded)).await.unwrap_or_else(|error| {
+                error!(%error, "the tests of new rules ended in a panic");
+                Err(vec![refused("their tests ended in a panic; the log says more".into())])
+            }),
+            false => Ok(loaded),
+        };
+        let Tried { set, program, warnings } = match loaded.and_then(tried) {
             Ok(tried) => tried,
             Err(problems) => {
                 metrics::gauge!("burnwatch_rules_last_load_success").set(0.0);
@@ -265,6 +277,23 @@ fn tried(loaded: Loaded) -> Result<Tried, Vec<Problem>> {
     match set {
         Some(set) => Ok(Tried { set, program, warnings: problems }),
         None => Err(problems),
+    }
+}
+
+/// Runs the tests that the rules bring along; the failed ones, each with its place.
+fn tested(loaded: Loaded) -> Result<Loaded, Vec<Problem>> {
+    let report = rehearsal::run(&loaded, &|_| true, rehearsal::Limits::default(), &mut |_| {});
+    let mut problems = report.problems;
+    for outcome in report.outcomes {
+        problems.extend(outcome.failures.into_iter().map(|failure| Problem {
+            place: failure.place,
+            level: Level::Error,
+            message: format!("the test `{}` failed: {}", outcome.name, failure.message),
+        }));
+    }
+    match problems.iter().any(|problem| problem.level == Level::Error) {
+        true => Err(problems),
+        false => Ok(loaded),
     }
 }
 

@@ -18,7 +18,7 @@ use burnwatch::intake::{self, Intake};
 use burnwatch::jobs::deliver::{Deliver, Parts};
 use burnwatch::jobs::explain::Explainer;
 use burnwatch::jobs::flush::Flush;
-use burnwatch::jobs::reload::{Live, Looked, Reload, Surroundings};
+use burnwatch::jobs::reload::{Live, Looked, Reload, Source, Surroundings};
 use burnwatch::jobs::watch::{Setup, Watch};
 use burnwatch::notify::{self, Sender};
 use burnwatch::sink::Sink;
@@ -68,9 +68,9 @@ impl Stage {
         let sink = Arc::new(Sink::new(app::aggregator(&config, &store, START).await.unwrap()));
         let live = Live::new();
         let around = Surroundings { aggregation: config.aggregation.clone(), retention: config.retention, secrets: config.secrets.clone() };
-        let reload = Reload::new(config.rules.path.clone(), around, live.clone(), sink.clone());
+        let reload = Reload::new(Source::Given, around, live.clone(), sink.clone());
         let files = BTreeMap::from([("rules.rhai".to_owned(), rules.replace("HOOK", &hook))]);
-        let looked = reload.take(&files, &store, START).await.unwrap();
+        let looked = reload.take(&files, None, &store, START).await.unwrap();
         assert!(matches!(looked, Looked::Taken { .. }), "{looked:?}");
 
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

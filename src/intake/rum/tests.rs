@@ -17,6 +17,7 @@ fn settings() -> Settings {
         keys: BTreeSet::new(),
         allowed_origins: vec!["*".into()],
         body_bytes_max: 1 << 20,
+        otlp_bytes_max: 8 << 20,
         sample_rates: BTreeMap::from([("rated".to_owned(), 0.1)]),
         sample_rate_min: 0.001,
         rate_per_source: 0,
