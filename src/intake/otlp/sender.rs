@@ -238,7 +238,10 @@ impl<'m, 'a> Sender<'m, 'a> {
             }
             reading.decoded.batches.push(batch);
         }
-        reading.decoded.rows.extend(self.rows.into_iter().map(|(index, row, time)| (index, Row { at: at(time), ..row })));
+        for (index, mut row, time) in self.rows {
+            row.at = at(time);
+            reading.decoded.rows.push((index, row));
+        }
     }
 }
 
