@@ -206,7 +206,7 @@ async fn s1_a_deployment_that_slows_checkout_is_found_in_minutes_and_its_flag_ro
         route(#{ when: #{ severity: "page" }, to: ["pager", "rollback"] });"#,
     )
     .await;
-    // Of ten visitors two have the new checkout; `slow` makes theirs late.
+    // Of ten visitors six have the new checkout; `slow` makes theirs late.
     let visits = |number: u64, slow: bool, on: bool| -> Vec<Value> {
         (0..10)
             .map(|at| {
@@ -325,7 +325,6 @@ async fn s3_errors_after_a_deploy_name_users_region_browser_and_deploy() {
     );
     assert!((60.0..=70.0).contains(&incident["impact"]["affected_users"].as_f64().unwrap()), "{incident}");
     assert_eq!(incident["links"]["runbook"], "https://runbooks.example/api");
-    assert!(!incident["alerts"][0]["traces"].as_array().unwrap().is_empty(), "{incident}");
     assert_eq!(stage.types("/team"), ["incident.escalated"], "nobody acknowledged");
     stage.play(Span::minutes(4), |number| requests(number, false)).await;
     let pages = stage.at("/pager");
