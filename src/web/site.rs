@@ -1,6 +1,7 @@
 //! The pages' handlers: read, build a model, hand it to the pure page, answer with its frame.
 
 pub mod actions;
+pub mod explore;
 pub mod export;
 pub mod inbox;
 pub mod incident;
@@ -53,6 +54,7 @@ pub fn router(state: &Arc<State>) -> Router<Arc<State>> {
         .route("/rules", get(operations::rules))
         .route("/rules/file/{*path}", get(operations::source))
         .route("/health", get(operations::health))
+        .route("/query", get(explore::page))
         .route("/changes", get(lists::changes))
         .route("/notifications", get(lists::notifications))
         .route("/notifications/{id}", get(lists::notification))
