@@ -9,6 +9,7 @@ pub mod lists;
 pub mod oncall;
 pub mod operations;
 pub mod personal;
+pub mod segments;
 pub mod slos;
 
 use std::sync::Arc;
@@ -39,6 +40,7 @@ pub fn router(state: &Arc<State>) -> Router<Arc<State>> {
         .route("/incidents", get(oncall::archive))
         .route("/incidents/{id}", get(incident::page))
         .route("/incidents/{id}/timeline", get(incident::time_line))
+        .route("/incidents/{id}/segments", get(segments::page))
         .route("/incidents/{id}/snooze", get(incident::snooze).post(actions::snooze))
         .route("/incidents/{id}/resolve", get(incident::resolve).post(actions::resolve))
         .route("/incidents/{id}/ack", post(actions::acknowledge))

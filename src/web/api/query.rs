@@ -77,7 +77,7 @@ pub fn read(body: &Body, dimensions: &[String], bucket: Span, now: Timestamp) ->
             .collect::<Result<_, _>>()?,
         Some(_) => return Err(Problem::bad(format!("`quantiles` is a list of at most {QUANTILES_MAX} numbers"))),
     };
-    Ok(Ask { metric, filter, from, to, step, by, quantiles })
+    Ok(Ask { metric, filter, from, to, step, by, quantiles, limit: None })
 }
 
 fn moment(body: &Body, name: &str, now: Timestamp) -> Result<Option<Timestamp>, Problem> {

@@ -13,6 +13,8 @@ const PAGES: &[&str] = &[
     "/incidents/4127",
     "/incidents/4127?range=3d",
     "/incidents/4127/timeline",
+    "/incidents/4127/segments",
+    "/incidents/4127/segments?dimension=region",
     "/incidents/4127/snooze",
     "/incidents/4127/resolve",
     "/overview",

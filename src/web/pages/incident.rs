@@ -1,6 +1,6 @@
 //! One incident: who is hit, where, since when, what changed, what to do; then the evidence.
 
-mod answers;
+pub(super) mod answers;
 mod evidence;
 mod people;
 #[cfg(test)]

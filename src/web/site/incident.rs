@@ -104,7 +104,7 @@ pub async fn just(site: &Site, id: &str) -> Result<Incident, Problem> {
 }
 
 /// The objective that speaks for an incident: that of its loudest alert, and the group that it is about.
-fn slo_of<'a>(snapshot: &'a Snapshot, incident: &Incident) -> Option<(&'a Slo, Labels, Option<std::sync::Arc<SloStatus>>)> {
+pub fn slo_of<'a>(snapshot: &'a Snapshot, incident: &Incident) -> Option<(&'a Slo, Labels, Option<std::sync::Arc<SloStatus>>)> {
     let mut members: Vec<_> = incident.members.iter().collect();
     members.sort_by_key(|member| (std::cmp::Reverse(member.firing), std::cmp::Reverse(member.severity)));
     members.into_iter().find_map(|member| {

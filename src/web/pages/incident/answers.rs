@@ -116,6 +116,10 @@ fn suspect_change<'a>(model: &Model<'a>) -> Option<&'a Change> {
 
 fn distance(change: &Change, start: Timestamp) -> String {
     let span = start - change.at;
+    // Failures are counted by the bucket: inside of one nobody can tell which was first.
+    if span.millis().abs() < Span::MINUTE.millis() {
+        return "in the same minute as the first failure".into();
+    }
     if span.millis() >= 0 {
         format!("{} before the first failure", number::duration(span))
     } else {
