@@ -8,6 +8,7 @@ pub mod oncall;
 pub mod operations;
 pub mod personal;
 pub mod problem;
+pub mod rule;
 pub mod segments;
 pub mod slos;
 

@@ -9,6 +9,7 @@ pub mod lists;
 pub mod oncall;
 pub mod operations;
 pub mod personal;
+pub mod rule;
 pub mod segments;
 pub mod slos;
 
@@ -54,6 +55,7 @@ pub fn router(state: &Arc<State>) -> Router<Arc<State>> {
         .route("/silences/new", get(operations::new_silence).post(actions::silence))
         .route("/silences/{id}/end", post(actions::end_silence))
         .route("/rules", get(operations::rules))
+        .route("/rules/{name}", get(rule::page))
         .route("/rules/file/{*path}", get(operations::source))
         .route("/health", get(operations::health))
         .route("/query", get(explore::page))

@@ -26,6 +26,7 @@ const PAGES: &[&str] = &[
     "/silences/new?incident=4127",
     "/silences/new?m=service%3Dshop&for=1h",
     "/rules",
+    "/rules/checkout-api",
     "/rules/file/checkout.rhai?line=2",
     "/health",
     "/query",

@@ -130,12 +130,12 @@ pub struct Rules<'a> {
     pub now: Timestamp,
 }
 
-fn file_link(place: &crate::domain::rule::Place) -> Markup {
+pub(super) fn file_link(place: &crate::domain::rule::Place) -> Markup {
     let path: Vec<String> = place.path.split('/').map(segment).collect();
     html! { a."mono"."small" href={ "/rules/file/" (path.join("/")) "?line=" (place.line) "#L" (place.line) } { (Plain(&clip(&format!("{}:{}", place.path, place.line), 120))) } }
 }
 
-fn phase_flag(phase: AlertPhase, loud: Option<Severity>) -> Markup {
+pub(super) fn phase_flag(phase: AlertPhase, loud: Option<Severity>) -> Markup {
     match phase {
         AlertPhase::Firing => flag(loud.map_or(Tone::Ticket, Tone::from), "Firing"),
         AlertPhase::Pending => flag(Tone::Ticket, "Pending"),
@@ -179,7 +179,7 @@ pub fn rules(model: &Rules<'_>) -> Page {
             @if set.slos.is_empty() { p.empty { "None." } } @else {
                 table.stack { thead { tr { th scope="col" { "name" } th scope="col" { "objective" } th scope="col" { "tiers" } th scope="col" { "where" } th scope="col" { "verdict" } } }
                     tbody { @for slo in &set.slos { @let (state, loud) = phase(&slo.name); tr data-row {
-                        th scope="row" { a href={ "/slos/" (segment(&slo.name)) } { (Plain(&clip(&slo.name, 80))) } }
+                        th scope="row" { a href={ "/rules/" (segment(&slo.name)) } { (Plain(&clip(&slo.name, 80))) } }
                         td data-th="objective" { (number::objective(slo.budget_ppm)) ", " (super::slo_window(&slo.window)) }
                         td data-th="tiers" { @for (i, tier) in slo.tiers.iter().enumerate() { @if i > 0 { ", " } (tier.severity.name()) " " (number::factor(tier.factor.to_f64())) } }
                         td { (file_link(&slo.place)) }
@@ -193,7 +193,7 @@ pub fn rules(model: &Rules<'_>) -> Page {
             @if set.alerts.is_empty() { p.empty { "None." } } @else {
                 table.stack { thead { tr { th scope="col" { "name" } th scope="col" { "severity" } th scope="col" { "where" } th scope="col" { "verdict" } } }
                     tbody { @for rule in &set.alerts { @let (state, loud) = phase(&rule.name); tr data-row {
-                        th scope="row" { (Plain(&clip(&rule.name, 80))) br; span."small"."muted" { (Plain(&clip(&rule.description, 120))) } }
+                        th scope="row" { a href={ "/rules/" (segment(&rule.name)) } { (Plain(&clip(&rule.name, 80))) } br; span."small"."muted" { (Plain(&clip(&rule.description, 120))) } }
                         td { (severity(rule.severity)) }
                         td { (file_link(&rule.place)) }
                         td { @if rule.enabled { (phase_flag(state, loud)) } @else { (flag(Tone::Unknown, "Disabled")) }

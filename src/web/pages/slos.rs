@@ -197,6 +197,7 @@ pub fn detail(model: &Detail<'_>) -> Page {
             p.small {
                 @if let Some(runbook) = &slo.runbook { (link(runbook, "runbook")) " · " }
                 @if let Some(dashboard) = &slo.dashboard { (link(dashboard, "dashboard")) " · " }
+                a href={ "/rules/" (segment(&slo.name)) } { "rule" } " · "
                 a.any href={ "/rules/file/" (slo.place.path.split('/').map(segment).collect::<Vec<_>>().join("/")) "?line=" (slo.place.line) "#L" (slo.place.line) } { (Plain(&slo.place.to_string())) }
             }
         }
