@@ -1,6 +1,7 @@
 //! The pages: pure functions from a model to markup.
 
 pub mod inbox;
+pub mod budget;
 pub mod explore;
 pub mod incident;
 pub mod lists;

@@ -1,6 +1,7 @@
 //! The pages' handlers: read, build a model, hand it to the pure page, answer with its frame.
 
 pub mod actions;
+pub mod budget;
 pub mod explore;
 pub mod export;
 pub mod inbox;
