@@ -11,6 +11,7 @@ pub mod personal;
 pub mod problem;
 pub mod rule;
 pub mod segments;
+pub mod silence;
 pub mod slos;
 
 use maud::{Markup, html};

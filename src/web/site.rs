@@ -12,6 +12,7 @@ pub mod operations;
 pub mod personal;
 pub mod rule;
 pub mod segments;
+pub mod silence;
 pub mod slos;
 
 use std::sync::Arc;
@@ -46,6 +47,7 @@ pub fn router(state: &Arc<State>) -> Router<Arc<State>> {
         .route("/incidents/{id}/snooze", get(incident::snooze).post(actions::snooze))
         .route("/incidents/{id}/resolve", get(incident::resolve).post(actions::resolve))
         .route("/incidents/{id}/ack", post(actions::acknowledge))
+        .route("/incidents/{id}/unack", post(actions::unacknowledge))
         .route("/incidents/{id}/note", post(actions::note))
         .route("/incidents/{id}/export.md", get(export::markdown))
         .route("/incidents/{id}/export.json", get(export::json))
@@ -54,6 +56,7 @@ pub fn router(state: &Arc<State>) -> Router<Arc<State>> {
         .route("/slos/{name}", get(slos::one))
         .route("/silences", get(operations::silences))
         .route("/silences/new", get(operations::new_silence).post(actions::silence))
+        .route("/silences/{id}", get(silence::page))
         .route("/silences/{id}/end", post(actions::end_silence))
         .route("/rules", get(operations::rules))
         .route("/rules/{name}", get(rule::page))

@@ -23,6 +23,8 @@ const PAGES: &[&str] = &[
     "/slos/checkout-api?region=eu-west&range=6h",
     "/silences",
     "/silences?state=expired",
+    "/silences/s1",
+    "/silences/new?m=service%3Dshop&for=3d&confirm=1",
     "/silences/new?incident=4127",
     "/silences/new?m=service%3Dshop&for=1h",
     "/rules",
@@ -66,6 +68,7 @@ const API: &[&str] = &[
 
 const POSTS: &[&str] = &[
     "/incidents/4127/ack",
+    "/incidents/4127/unack",
     "/incidents/4127/note",
     "/incidents/4127/snooze",
     "/incidents/4127/resolve",

@@ -46,7 +46,7 @@ pub fn silences(rows: &[Silence], tab: &str, now: Timestamp, reader: &Reader) ->
             table."card"."stack" {
                 thead { tr { th scope="col" { "matches" } th scope="col" { "who and why" } th scope="col" { "ends" } th scope="col" { "holds back now" } th scope="col" { "do" } } }
                 tbody { @for row in shown { tr data-row {
-                    th scope="row" { @for (i, matcher) in row.matchers.iter().enumerate() { @if i > 0 { br; } code { (Plain(&clip(matcher, 120))) } } }
+                    th scope="row" { a.any href={ "/silences/" (segment(&row.id)) } { @for (i, matcher) in row.matchers.iter().enumerate() { @if i > 0 { br; } code { (Plain(&clip(matcher, 120))) } } } }
                     td { (Plain(&clip(&row.author, 80))) br; span."small"."muted" { (Plain(&clip(&row.comment, 200))) @if row.in_rules { " (in rules)" } } }
                     td data-th="ends" {
                         (number::time(row.ends, now))
@@ -71,6 +71,8 @@ pub struct NewSilence<'a> {
     pub comment: String,
     /// What the matchers match now; `None` while there are none that can be read.
     pub preview: Option<Preview>,
+    /// It lasts long or holds back much: what it will do is said once more before it does.
+    pub confirm: bool,
     pub reader: &'a Reader,
     pub now: Timestamp,
 }
@@ -81,6 +83,33 @@ pub struct Preview {
     pub alerts: usize,
     pub pages: usize,
     pub named: Vec<String>,
+    pub past: Past,
+}
+
+/// What matchers would have held back in a span of time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Past {
+    pub alerts: usize,
+    pub incidents: usize,
+    /// Incidents of severity page among them.
+    pub pages: usize,
+    /// There were more incidents than were looked at.
+    pub more: bool,
+}
+
+/// `41 alerts in 2 incidents, 1 of them a page`.
+pub fn past_words(past: &Past) -> String {
+    let count = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
+    if past.incidents == 0 {
+        return "nothing".into();
+    }
+    let least = if past.more { "at least " } else { "" };
+    let pages = match past.pages {
+        0 => "none of them a page".to_owned(),
+        1 => "1 of them a page".to_owned(),
+        n => format!("{n} of them pages"),
+    };
+    format!("{least}{} in {}, {pages}", count(past.alerts, "alert"), count(past.incidents, "incident"))
 }
 
 /// The form with its preview.
@@ -94,8 +123,10 @@ pub fn new_silence(model: &NewSilence<'_>) -> Page {
                     p { (flag(Tone::Ticket, &format!("Holds back {} now", preview.alerts))) " " (preview.pages) " of them would page." }
                     p."small"."muted" { (Plain(&clip(&preview.named.join(", "), 300))) }
                 }
+                p { "Over the last 30 days it would have hidden " b { (past_words(&preview.past)) } "." }
             }
         }
+        @if model.reader.operate && model.confirm { (confirm(model)) }
         @if model.reader.operate {
             section.card aria-label="Silence" {
                 form method="post" action="/silences/new" {
@@ -117,6 +148,25 @@ pub fn new_silence(model: &NewSilence<'_>) -> Page {
         }
     };
     Page::new("New silence", Place::Silences, body)
+}
+
+/// What a long or wide silence will do, before it does.
+fn confirm(model: &NewSilence<'_>) -> Markup {
+    let now = model.preview.as_ref().map_or(0, |preview| preview.alerts);
+    html! {
+        section.card aria-labelledby="h-sure" {
+            header { h2 id="h-sure" { (flag(Tone::Ticket, "Are you sure?")) } }
+            p { "It lasts " b { (Plain(&clip(&model.lasts, 20))) } " and holds back " b { (now) " " (if now == 1 { "alert" } else { "alerts" }) } " now: whatever matches meanwhile is recorded and tells nobody. It can be ended at any time." }
+            form method="post" action="/silences/new" {
+                (model.reader.token())
+                input type="hidden" name="matchers" value=(crate::web::text::plain(&model.matchers));
+                input type="hidden" name="for" value=(clip(&model.lasts, 20));
+                input type="hidden" name="comment" value=(clip(&model.comment, 500));
+                input type="hidden" name="sure" value="yes";
+                div.actions { button."btn"."primary" { "Silence for " (Plain(&clip(&model.lasts, 20))) } a.btn href="/silences" { "Leave it" } }
+            }
+        }
+    }
 }
 
 /// What the rules page shows.
@@ -284,10 +334,12 @@ mod tests {
             in_rules: false,
         };
         assert_inert(&render(NOW, |reader| silences(&[silence], "active", NOW, reader)));
-        let preview = Some(Preview { alerts: 1, pages: 1, named: vec![text()] });
-        assert_inert(&render(NOW, |reader| {
-            new_silence(&NewSilence { matchers: text(), lasts: text(), comment: text(), preview, reader, now: NOW })
-        }));
+        let preview = Some(Preview { alerts: 1, pages: 1, named: vec![text()], past: Past { alerts: 41, incidents: 2, pages: 1, more: false } });
+        let shown = render(NOW, |reader| {
+            new_silence(&NewSilence { matchers: text(), lasts: text(), comment: text(), preview, confirm: true, reader, now: NOW })
+        });
+        assert_inert(&shown);
+        assert!(shown.contains("41 alerts in 2 incidents, 1 of them a page") && shown.contains("Are you sure?"));
         let mut slo = fixture::slo();
         slo.name = text();
         slo.place = Written { path: text(), line: 1, column: 1 };

@@ -208,6 +208,8 @@ pub fn entries(incident: &Incident, events: &[EventRow], deliveries: &[OutboxRow
             "alert_ended" => (Icon::Fine, Some(Tone::Fine), "Alert"),
             "severity" => (Icon::Rising, Some(Tone::Ticket), "Severity"),
             "acknowledged" => (Icon::Fine, Some(Tone::Info), "Acknowledged"),
+            "unacknowledged" => (Icon::Rising, Some(Tone::Ticket), ""),
+            "action" => (Icon::Change, Some(Tone::Info), "Action"),
             "acknowledgement_voided" => (Icon::Rising, Some(Tone::Page), "Not acknowledged any more"),
             "snoozed" => (Icon::Dot, None, "Snoozed"),
             "woken" => (Icon::Rising, Some(Tone::Ticket), "Woken"),
