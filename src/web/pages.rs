@@ -1,8 +1,8 @@
 //! The pages: pure functions from a model to markup.
 
-pub mod inbox;
 pub mod budget;
 pub mod explore;
+pub mod inbox;
 pub mod incident;
 pub mod lists;
 pub mod oncall;

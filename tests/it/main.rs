@@ -3,5 +3,6 @@
 mod backtest;
 mod backtest_oracle;
 mod backtest_stored;
+mod browser;
 mod postgres;
 mod store;

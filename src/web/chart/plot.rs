@@ -231,7 +231,7 @@ fn lines((low, high): (f64, f64)) -> Vec<f64> {
     while span / step < 2.0 {
         step /= 2.0;
     }
-    while span / step > 4.0 {
+    while span / step > 5.0 {
         step *= 2.0;
     }
     let mut lines = Vec::new();

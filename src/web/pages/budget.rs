@@ -40,7 +40,13 @@ pub struct Past {
 
 /// What was left of the budget at the end of each drawn step of `[from, to)`. `points` are even steps
 /// that begin early enough for the first window; `starts` gives the start of the window that ends at a time.
-pub fn left(points: &[SloPoint], fine: Span, (from, to): (Timestamp, Timestamp), starts: impl Fn(Timestamp) -> Timestamp, budget: f64) -> (Span, Vec<Option<f64>>) {
+pub fn left(
+    points: &[SloPoint],
+    fine: Span,
+    (from, to): (Timestamp, Timestamp),
+    starts: impl Fn(Timestamp) -> Timestamp,
+    budget: f64,
+) -> (Span, Vec<Option<f64>>) {
     let Some(first) = points.first().map(|point| point.at) else { return (fine, Vec::new()) };
     let mut sums = Vec::with_capacity(points.len() + 1);
     sums.push((0.0, 0.0, 0_u32));
@@ -106,7 +112,8 @@ fn line(past: &Past, now: Timestamp) -> Markup {
     let curves = [Curve { name: "budget left".into(), values: past.left.clone() }];
     let words = |value: f64| number::signed_percent(value);
     let title = "Budget left at each time".to_owned();
-    Plot { id: "b", title, from: past.from, step: past.step, curves: &curves, bars: false, until: past.measured_to, words: &words, now }.draw()
+    Plot { id: "b", title, from: past.from, step: past.step, curves: &curves, bars: false, until: past.measured_to, words: &words, now }
+        .draw()
 }
 
 fn by_day(slo: &Slo, past: &Past, now: Timestamp) -> Markup {
@@ -132,17 +139,20 @@ fn burn(day: &Day, slo: &Slo) -> Option<f64> {
 pub fn calendar(slo: &Slo, past: &Result<Past, String>, now: Timestamp) -> Markup {
     let Ok(past) = past else { return html! {} };
     let limit = slo.tiers.iter().map(|tier| tier.factor.to_f64()).fold(f64::NEG_INFINITY, f64::max).max(2.0);
+    // Weeks before the first measured day say nothing, but five are always shown.
+    let first = past.days.iter().position(|day| day.counts.is_some()).unwrap_or(past.days.len());
+    let days = &past.days[(first / 7 * 7).min(past.days.len().saturating_sub(DAYS_NARROW))..];
     let measured = past.days.iter().filter(|day| day.counts.is_some()).count();
     html! {
         section.card aria-labelledby="h-cal" {
             header { h2 id="h-cal" { "By day" } span."small"."muted" { "1× spends a day's share of the budget; hatched: not measured" } }
             ol."plain"."days" {
-                @for (i, day) in past.days.iter().enumerate() {
+                @for (i, day) in days.iter().enumerate() {
                     @let burn = burn(day, slo);
                     @let class = match burn { None => "d-unknown", Some(burn) if burn > limit => "d-page", Some(burn) if burn > 1.0 => "d-ticket", Some(_) => "d-ok" };
-                    @let narrow = past.days.len() - i <= DAYS_NARROW;
+                    @let narrow = days.len() - i <= DAYS_NARROW;
                     li class={ (class) @if !narrow { " wide" } } title=(said(day, now)) {
-                        span.date { (date(day.at, i == 0 || past.days.len() - i == DAYS_NARROW)) }
+                        span.date { (date(day.at, i == 0 || days.len() - i == DAYS_NARROW)) }
                         @match burn { Some(burn) => { b { (number::burn(Some(burn), &[1.0, limit])) } }, None => { b { "?" span.vh { " not measured" } } } }
                     }
                 }

@@ -334,7 +334,8 @@ mod tests {
             in_rules: false,
         };
         assert_inert(&render(NOW, |reader| silences(&[silence], "active", NOW, reader)));
-        let preview = Some(Preview { alerts: 1, pages: 1, named: vec![text()], past: Past { alerts: 41, incidents: 2, pages: 1, more: false } });
+        let preview =
+            Some(Preview { alerts: 1, pages: 1, named: vec![text()], past: Past { alerts: 41, incidents: 2, pages: 1, more: false } });
         let shown = render(NOW, |reader| {
             new_silence(&NewSilence { matchers: text(), lasts: text(), comment: text(), preview, confirm: true, reader, now: NOW })
         });

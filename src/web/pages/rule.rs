@@ -274,7 +274,9 @@ mod tests {
         let lines = vec![Line::Same("slo(".into()), Line::Gone("99.5,".into()), Line::New("99.9,".into())];
         let changed = Changed::Since { before: "aaaaaaaaaa".into(), revision: "bbbbbbbbbb".into(), at: NOW, lines };
         let text = shown(&fixture::slo(), "eu-west", changed);
-        for part in ["region eu-west", "  12 ", "− </span>99.5,", "+ </span>99.9,", "aaaaaaa", "14.4× over 1 h and 5 min", "3 failed", "42 ms"] {
+        for part in
+            ["region eu-west", "  12 ", "− </span>99.5,", "+ </span>99.9,", "aaaaaaa", "14.4× over 1 h and 5 min", "3 failed", "42 ms"]
+        {
             assert!(text.contains(part), "{part} in {text}");
         }
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use maud::{Markup, html};
 
-use super::incident::{Drawing, Range, path, tier_table};
 use super::budget::{self, Past};
+use super::incident::{Drawing, Range, path, tier_table};
 use super::slo_window;
 use crate::domain::notification::Status;
 use crate::domain::rule::{Labels, NoData, Severity, Slo};
@@ -529,7 +529,8 @@ mod tests {
         assert!(text.contains("Burning 35×") && text.contains("region eu") && !text.contains("Fine"), "{text}");
         let row = Objective::new(&slo, &rows[..2]).unwrap();
         assert!(row_state(&row).into_string().contains("Fine"), "a group without traffic does not make the whole unknown");
-        let rest = Objective { slo: &slo, status: Arc::new(SloStatus { severity: Some(Severity::Ticket), ..fixture::status() }), worst: None };
+        let rest =
+            Objective { slo: &slo, status: Arc::new(SloStatus { severity: Some(Severity::Ticket), ..fixture::status() }), worst: None };
         let mut rows = vec![rest, Objective::new(&slo, &rows).unwrap()];
         worst_first(&mut rows);
         assert!(rows[0].worst.is_some(), "a group that pages stands before a whole that is a ticket");

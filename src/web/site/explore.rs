@@ -133,11 +133,8 @@ async fn answer(site: &Site, ask: Ask) -> Result<Answer, Problem> {
 /// The groups with the most events, and how many there are.
 fn groups(whole: Answer) -> (Vec<Group>, usize) {
     let all = whole.series.len();
-    let mut groups: Vec<Group> = whole
-        .series
-        .into_iter()
-        .filter_map(|line| Some(Group { labels: line.labels, whole: line.points.into_iter().next()? }))
-        .collect();
+    let mut groups: Vec<Group> =
+        whole.series.into_iter().filter_map(|line| Some(Group { labels: line.labels, whole: line.points.into_iter().next()? })).collect();
     groups.sort_by(|a, b| b.whole.total.total_cmp(&a.whole.total).then_with(|| a.labels.cmp(&b.labels)));
     groups.truncate(GROUPS_MAX);
     (groups, all)

@@ -9,8 +9,8 @@ use axum::response::Response;
 use super::incident::{just, noun, slo_of};
 use super::{Query, Site};
 use crate::domain::filter::Match;
-use crate::domain::rule::{Sli, Slo};
 use crate::domain::rule::Labels;
+use crate::domain::rule::{Sli, Slo};
 use crate::domain::time::{Span, Timestamp};
 use crate::web::frame::Page;
 use crate::web::pages::segments::{self as pages, Breakdown, Model, Value};
@@ -18,6 +18,9 @@ use crate::web::problem::Problem;
 use crate::web::query::{Answer, Ask};
 
 const TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Says itself whether a request failed: it tells nothing about why.
+const OUTCOME: &str = "status";
 
 pub async fn page(site: Site, Path(id): Path<String>, query: Query) -> Response {
     let page = read(&site, &id, &query).await;
@@ -35,7 +38,7 @@ async fn read(site: &Site, id: &str, query: &Query) -> Result<Page, Problem> {
     if let Some((slo, group, _)) = &found {
         words = (slo.name.as_str(), noun(&slo.sli));
         if let Some((metric, _)) = asked(&slo.sli) {
-            dimensions.extend(metric.metric.own_dimensions().iter().map(|name| (*name).to_owned()));
+            dimensions.extend(metric.metric.own_dimensions().iter().filter(|name| **name != OUTCOME).map(|name| (*name).to_owned()));
         }
         let wanted = query.get("dimension").unwrap_or_default();
         let by: Vec<String> = if dimensions.iter().any(|name| name == wanted) { vec![wanted.to_owned()] } else { dimensions.clone() };

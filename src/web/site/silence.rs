@@ -39,7 +39,11 @@ async fn read(site: &Site, id: &str) -> Result<Page, Problem> {
             let state = state_of(&row, site.now);
             let ends = row.expired_at.unwrap_or(row.ends_at).min(row.ends_at);
             let (starts, author, comment) = (row.starts_at, row.author, row.comment);
-            (Silence { id: row.id, matchers, state, starts, ends, author, comment, holds: 0, in_rules: false }, conditions, Some(row.created_at))
+            (
+                Silence { id: row.id, matchers, state, starts, ends, author, comment, holds: 0, in_rules: false },
+                conditions,
+                Some(row.created_at),
+            )
         }
         (None, Some(one)) => {
             let matchers = one.when.0.iter().map(|(name, condition)| condition_words(name, condition)).collect();
@@ -50,7 +54,8 @@ async fn read(site: &Site, id: &str) -> Result<Page, Problem> {
                 (false, false) => "active",
             };
             let (author, comment) = (one.author.clone(), one.comment.clone());
-            let silence = Silence { id: one.name.clone(), matchers, state, starts, ends: one.ends, author, comment, holds: 0, in_rules: true };
+            let silence =
+                Silence { id: one.name.clone(), matchers, state, starts, ends: one.ends, author, comment, holds: 0, in_rules: true };
             (silence, Some(one.when.clone()), None)
         }
         (None, None) => return Err(Problem::unknown("silence", id)),
