@@ -1,5 +1,6 @@
 //! The pages: pure functions from a model to markup.
 
+pub mod action;
 pub mod budget;
 pub mod explore;
 pub mod inbox;
@@ -9,6 +10,7 @@ pub mod oncall;
 pub mod operations;
 pub mod personal;
 pub mod problem;
+pub mod report;
 pub mod rule;
 pub mod segments;
 pub mod silence;

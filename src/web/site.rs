@@ -1,5 +1,6 @@
 //! The pages' handlers: read, build a model, hand it to the pure page, answer with its frame.
 
+pub mod action;
 pub mod actions;
 pub mod budget;
 pub mod explore;
@@ -10,10 +11,13 @@ pub mod lists;
 pub mod oncall;
 pub mod operations;
 pub mod personal;
+pub mod report;
 pub mod rule;
 pub mod segments;
 pub mod silence;
 pub mod slos;
+
+pub mod telemetry;
 
 use std::sync::Arc;
 
@@ -47,6 +51,7 @@ pub fn router(state: &Arc<State>) -> Router<Arc<State>> {
         .route("/incidents/{id}/snooze", get(incident::snooze).post(actions::snooze))
         .route("/incidents/{id}/resolve", get(incident::resolve).post(actions::resolve))
         .route("/incidents/{id}/ack", post(actions::acknowledge))
+        .route("/incidents/{id}/act/{receiver}", get(action::page).post(action::call))
         .route("/incidents/{id}/unack", post(actions::unacknowledge))
         .route("/incidents/{id}/note", post(actions::note))
         .route("/incidents/{id}/export.md", get(export::markdown))
@@ -63,6 +68,9 @@ pub fn router(state: &Arc<State>) -> Router<Arc<State>> {
         .route("/rules/file/{*path}", get(operations::source))
         .route("/health", get(operations::health))
         .route("/query", get(explore::page))
+        .route("/reports/{period}", get(report::latest))
+        .route("/reports/{period}/{date}", get(report::page))
+        .route("/reports/{period}/{date}/export.md", get(report::markdown))
         .route("/changes", get(lists::changes))
         .route("/notifications", get(lists::notifications))
         .route("/notifications/{id}", get(lists::notification))

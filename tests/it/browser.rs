@@ -286,6 +286,7 @@ fn pages(id: &str) -> Vec<String> {
         "/rules/checkout-api",
         "/rules/file/shop.rhai?line=2",
         "/health",
+        "/reports/week/2026-11-19",
         "/changes",
         "/query",
         "/query?metric=request&by=region&show=share",
@@ -382,7 +383,7 @@ fn a_person_finds_their_way_on_every_screen_with_and_without_script() {
                         browser.post("Runtime.evaluate", json!({ "expression": axe }));
                     }
                     let found = browser.ask(
-                        "axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'] }).then(r => r.violations.map(v => v.id + ': ' + v.nodes.slice(0, 3).map(n => n.html.slice(0, 160)).join(' | ')))",
+                        "axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'] }).then(r => r.passes.length < 5 ? ['nothing was checked'] : r.violations.map(v => v.id + ': ' + v.nodes.slice(0, 3).map(n => n.html.slice(0, 160)).join(' | ')))",
                     );
                     for one in found.as_array().into_iter().flatten() {
                         wrong.push(format!("{path} at {width}{}: axe {one}", if dark { ", dark" } else { "" }));

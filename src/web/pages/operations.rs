@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use crate::domain::rule::{RuleSet, Severity};
 use crate::domain::snapshot::{AlertPhase, AlertStatus};
 use crate::domain::time::{Span, Timestamp};
+use crate::web::chart::plot::{Curve, Plot, sample};
 use crate::web::frame::{Page, Place, Reader, short_revision};
 use crate::web::icon::{Tone, flag, severity};
 use crate::web::number;
@@ -291,26 +292,47 @@ pub struct Fact {
     pub means: String,
 }
 
-/// What is known of how well telemetry, evaluation and delivery do.
-pub fn health(facts: &[Fact]) -> Page {
-    let bad = facts.iter().filter(|fact| matches!(fact.tone, Tone::Page | Tone::Ticket)).count();
+/// Page views by hour and app.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Volume {
+    pub from: Timestamp,
+    pub step: Span,
+    pub curves: Vec<Curve>,
+    pub until: Timestamp,
+}
+
+/// What is known of how well telemetry (F1 to F7), evaluation and delivery do.
+pub fn health(telemetry: &[Fact], volume: Option<&Volume>, machinery: &[Fact], now: Timestamp) -> Page {
+    let all = || telemetry.iter().chain(machinery);
+    let bad = all().filter(|fact| matches!(fact.tone, Tone::Page | Tone::Ticket)).count();
     let heading = if bad == 0 {
         "Telemetry is well, as far as is known".to_owned()
     } else {
-        format!("{bad} of {} checks need attention", facts.len())
+        format!("{bad} of {} checks need attention", all().count())
     };
     let body = html! {
         div.head { h1 data-live="heading" { (heading) } p.muted { "What figures rest on: what arrives, how late, and whether it is evaluated, stored and delivered." } }
-        section.card aria-label="Checks" data-live="facts" {
-            table.stack {
-                thead { tr { th scope="col" { "check" } th scope="col" { "verdict" } th scope="col" { "figure" } th scope="col" { "means" } } }
-                tbody { @for fact in facts { tr { th scope="row" { (fact.name) } td { (flag(fact.tone, fact.word)) } td { (Plain(&fact.figure)) } td.muted { (Plain(&fact.means)) } } } }
+        section.card aria-labelledby="h-f" data-live="facts" { header { h2 id="h-f" { "Telemetry" } } (facts(telemetry)) }
+        @if let Some(volume) = volume {
+            section.card aria-labelledby="h-v" {
+                header { h2 id="h-v" { "Page views by hour, the last week" } span.small { @for (i, curve) in volume.curves.iter().enumerate() { " " (sample(i)) (Plain(&clip(&curve.name, 40))) } } }
+                (Plot { id: "v", title: "Page views by hour and app".into(), from: volume.from, step: volume.step, curves: &volume.curves, bars: false, until: Some(volume.until), words: &number::count, now }.draw())
             }
         }
+        section.card aria-labelledby="h-m" { header { h2 id="h-m" { "Evaluation and delivery" } } (facts(machinery)) }
     };
     let mut page = Page::new(heading, Place::Telemetry, body);
     page.json = Some("/readyz".into());
     page
+}
+
+fn facts(facts: &[Fact]) -> Markup {
+    html! {
+        table.stack {
+            thead { tr { th scope="col" { "check" } th scope="col" { "verdict" } th scope="col" { "figure" } th scope="col" { "means" } } }
+            tbody { @for fact in facts { tr { th scope="row" { (fact.name) } td { (flag(fact.tone, fact.word)) } td { (Plain(&clip(&fact.figure, 400))) } td.muted { (Plain(&fact.means)) } } } }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -350,7 +372,12 @@ mod tests {
             rules(&Rules { set: &set, since: None, refused: &refused, alerts: &[], evaluated_at: None, took: Span::ZERO, now: NOW })
         }));
         assert_inert(&render(NOW, |_| source(HOSTILE, HOSTILE, Some(1))));
-        assert_inert(&render(NOW, |_| health(&[Fact { name: "apps", tone: Tone::Ticket, word: "Silent", figure: text(), means: text() }])));
+        let curves = vec![Curve { name: text(), values: vec![Some(412.0), None, Some(500.0)] }];
+        let volume = Volume { from: NOW - Span::hours(3), step: Span::HOUR, curves, until: NOW };
+        let fact = Fact { name: "F1 volume", tone: Tone::Ticket, word: "Look", figure: text(), means: text() };
+        let shown = render(NOW, |_| health(std::slice::from_ref(&fact), Some(&volume), std::slice::from_ref(&fact), NOW));
+        assert_inert(&shown);
+        assert!(shown.contains("2 of 2 checks need attention") && shown.contains("url(#v-h)") && shown.contains(">412<"));
     }
 
     #[test]

@@ -61,6 +61,7 @@ async fn read(site: &Site, id: &str, query: &Query) -> Result<Page, Problem> {
         entries: entries(&incident, &events, &deliveries),
         told: told(&snapshot, &incident, &deliveries),
         objectives: incident.members.iter().map(|member| &member.rule).filter(|rule| snapshot.rules.slo(rule).is_some()).cloned().collect(),
+        actions: super::action::known(&snapshot),
         incident: &incident,
         drawing,
         range,

@@ -226,26 +226,9 @@ async fn read_health(site: &Site) -> Result<Page, Problem> {
         ),
         None => unknown("evaluation", "nothing has been evaluated yet"),
     });
-    facts.push(match snapshot.events_late {
-        Some(late) => fact(
-            "lateness (P95)",
-            late <= config.settle,
-            number::duration(late),
-            "events that come later than `aggregation.settle` change figures after the fact",
-        ),
-        None => unknown("lateness (P95)", "no event has come yet"),
-    });
     let silent = &snapshot.silent_apps;
     let figure = if silent.is_empty() { "every app that should send does".into() } else { silent.join(", ") };
     facts.push(fact("silent apps", silent.is_empty(), figure, "what they would have sent is not measured; their alerts keep their state"));
-    let room = (snapshot.series as f64) < 0.9 * config.series_max as f64;
-    facts.push(fact(
-        "series",
-        room,
-        format!("{} of {}", number::exact(snapshot.series as f64), number::exact(config.series_max as f64)),
-        "beyond the limit values fold into __other__; totals stay exact",
-    ));
-    facts.push(fact("folded", snapshot.folded == 0, number::exact(snapshot.folded as f64), "events whose values stand as __other__"));
     let waited = counts.oldest.map(|at| now - at);
     facts.push(fact(
         "outbox",
@@ -257,5 +240,6 @@ async fn read_health(site: &Site) -> Result<Page, Problem> {
         "what was decided and not yet delivered",
     ));
     facts.push(fact("dead letters", counts.dead == 0, counts.dead.to_string(), "what gave up: see Notifications, dead letters"));
-    Ok(pages::health(&facts))
+    let (telemetry, volume) = super::telemetry::facts(site, &snapshot).await;
+    Ok(pages::health(&telemetry, volume.as_ref(), &facts, now))
 }

@@ -57,7 +57,7 @@ fn trend(chart: &BurnChart) -> Option<&'static str> {
 }
 
 /// A segment as people say it: `eu-west, release 2.3.1`.
-pub(in crate::web::pages) fn segment_words(suspect: &Suspect) -> String {
+pub fn segment_words(suspect: &Suspect) -> String {
     let mut words: Vec<String> = Vec::new();
     for (dimension, values) in &suspect.terms {
         let shown = values.all().iter().map(|value| clip(value, 60)).collect::<Vec<_>>().join(" or ");
