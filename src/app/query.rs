@@ -64,11 +64,12 @@ impl Stored {
         if points > POINTS_MAX {
             return Err(QueryError::Refused(format!("the answer has more than {POINTS_MAX} points; ask for less at once")));
         }
+        let counts = |cell: &Cell| ask.limit.map_or(cell.counts, |limit| cell.against(limit));
         let point = |(at, cell): (Timestamp, Cell)| Point {
             at,
-            total: events(cell.counts.total),
-            bad: events(cell.counts.bad),
-            raw: cell.counts.raw.max(0) as u64,
+            total: events(counts(&cell).total),
+            bad: events(counts(&cell).bad),
+            raw: counts(&cell).raw.max(0) as u64,
             users: (!cell.users.is_empty()).then(|| cell.users.estimate()),
             bad_users: (!cell.users.is_empty()).then(|| cell.bad_users.estimate()),
             quantiles: (!ask.quantiles.is_empty())

@@ -152,6 +152,10 @@ pub enum Input {
     Acknowledge {
         by: String,
     },
+    /// A person takes an acknowledgement back: escalation and reminders go on.
+    Unacknowledge {
+        by: String,
+    },
     Snooze {
         by: String,
         until: Timestamp,
@@ -246,6 +250,15 @@ impl Incident {
                     self.notify(&receiver, Kind::Acknowledged, reason.clone(), around, &mut effects);
                 }
             }
+            (Status::Acknowledged, Input::Unacknowledge { by }) => {
+                self.status = Status::Open;
+                self.acknowledged_at = None;
+                self.acknowledged_by = None;
+                let text = format!("acknowledgement taken back by {by}");
+                effects.push(Effect::History { kind: "unacknowledged", who: by, text });
+            }
+            // What nobody has acknowledged stays as it is.
+            (Status::Open | Status::Resolved, Input::Unacknowledge { .. }) => return effects,
             // A second acknowledgement changes nothing, and a late one of a closed incident neither.
             (Status::Acknowledged | Status::Resolved, Input::Acknowledge { .. }) => return effects,
             (Status::Open | Status::Acknowledged, Input::Snooze { by, until }) => {
@@ -290,6 +303,20 @@ impl Incident {
         }
         self.tell(around, &mut effects);
         effects
+    }
+
+    /// A person calls an action (a roll back) for this incident: one notification to it, whatever the routes say.
+    pub fn call(&mut self, receiver: &Receiver, by: &str) -> Vec<Effect> {
+        self.sequence += 1;
+        let text = format!("{} called by {by}", receiver.name);
+        let notify = Effect::Notify {
+            receiver: receiver.name.clone(),
+            kind: Kind::Updated,
+            reason: format!("called by {by}"),
+            sequence: self.sequence,
+            definition: Some(Box::new(receiver.clone())),
+        };
+        vec![Effect::History { kind: "action", who: by.to_owned(), text }, notify]
     }
 
     fn join(&mut self, member: Member, now: Timestamp, effects: &mut Vec<Effect>) {

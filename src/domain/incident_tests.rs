@@ -199,3 +199,28 @@ fn a_late_acknowledgement_of_a_closed_incident_changes_nothing() {
     assert_eq!(world.at(2, Input::Acknowledge { by: "jo".into() }), [""; 0]);
     assert_eq!(world.incident, before);
 }
+
+#[test]
+fn an_acknowledgement_that_is_taken_back_lets_escalation_go_on() {
+    let mut world = World::new();
+    world.opened(0, "a", Severity::Page);
+    world.at(1, Input::Acknowledge { by: "mira".into() });
+    assert_eq!(world.at(12, Input::Tick), [""; 0]);
+    assert_eq!(world.at(13, Input::Unacknowledge { by: "mira".into() }), ["3 boss escalated: not acknowledged for 13 min"]);
+    assert_eq!((world.incident.status, &world.incident.acknowledged_by), (Status::Open, &None));
+    assert_eq!(world.at(14, Input::Unacknowledge { by: "jo".into() }), [""; 0]);
+    world.ended(15, "a");
+    assert_eq!(world.at(16, Input::Unacknowledge { by: "jo".into() }), [""; 0]);
+    assert_eq!(world.incident.status, Status::Resolved);
+}
+
+#[test]
+fn a_called_action_is_told_once_more_whatever_the_routes_say() {
+    let mut world = World::new();
+    world.opened(0, "a", Severity::Page);
+    let kind = ReceiverKind::Teams { url: Field::Plain(String::new()) };
+    let receiver = Receiver { name: "rollback".into(), place: Default::default(), timeout: Span::seconds(5), send_resolved: true, kind };
+    let effects = world.incident.call(&receiver, "mira");
+    assert!(matches!(&effects[1], Effect::Notify { receiver, sequence: 2, .. } if receiver == "rollback"), "{effects:?}");
+    assert_eq!(world.ended(5, "a"), ["3 pager resolved: the alert ended"], "an action is not told of the close");
+}

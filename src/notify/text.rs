@@ -212,7 +212,7 @@ fn segment(mut line: Line, suspect: &Suspect) -> Line {
         " ({} of the failures; {} of the traffic, {} of the excess{new})",
         percent(suspect.bad_share),
         percent(suspect.traffic_share),
-        percent(suspect.excess_share)
+        percent(suspect.excess_share.min(1.0))
     ))
 }
 

@@ -168,6 +168,13 @@ pub async fn list(
     Ok(page(rows, limit, |row| Place { at: row.opened_at, id: row.id.clone() }))
 }
 
+/// Those that opened in `[from, to)`, newest first, at most `limit`.
+pub async fn between(tx: &mut Tx, from: Timestamp, to: Timestamp, limit: usize) -> Result<Vec<IncidentRow>, StoreError> {
+    let sql =
+        concat!("select ", columns!(), " from incident where opened_at >= $1 and opened_at < $2 order by opened_at desc, id desc limit $3");
+    on!(tx, conn => sqlx::query_as(sql).bind(from).bind(to).bind(limit as i64).fetch_all(conn))
+}
+
 /// How many incidents there are by status and severity.
 pub async fn counts(tx: &mut Tx) -> Result<Vec<(String, String, i64)>, StoreError> {
     let sql = "select status, severity, count(*) from incident group by status, severity order by status, severity";

@@ -161,6 +161,24 @@ pub async fn apply(
     Ok(Some((outcome.incident, queued)))
 }
 
+/// A person calls an action for an incident: queued like every notification, in the caller's transaction.
+/// `None` if there is no such incident.
+pub async fn call(
+    tx: &mut Tx,
+    id: &str,
+    receiver: &Receiver,
+    by: &str,
+    now: Timestamp,
+    public_url: &str,
+) -> Result<Option<Incident>, StoreError> {
+    let Some(row) = incidents::get_for_update(tx, id).await? else { return Ok(None) };
+    let mut incident = read(&row)?;
+    let effects = incident.call(receiver, by);
+    let outcome = Outcome { incident, new: false, effects };
+    commit(tx, std::slice::from_ref(&outcome), now, public_url).await?;
+    Ok(Some(outcome.incident))
+}
+
 fn row(incident: &Incident) -> IncidentRow {
     IncidentRow {
         id: incident.id.clone(),

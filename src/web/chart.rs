@@ -4,6 +4,7 @@
 
 pub mod bullet;
 pub mod draw;
+pub mod plot;
 
 use crate::domain::rule::Severity;
 use crate::domain::time::{Span, Timestamp};

@@ -325,6 +325,7 @@ pub fn incident_model<'a>(incident: &'a Incident, reader: &'a Reader) -> Model<'
         slo: Some((&SLO.0, Some(&SLO.1))),
         drawing: Drawing::Chart(drawing),
         range: Range::Hour,
+        actions: vec![("rollback".into(), text("Roll back the last deploy"))],
         entries: vec![
             entry("03:12:32", Icon::Rising, Some(Tone::Ticket), "Escalated", "to team-mail: not acknowledged for 10 min", ""),
             entry("03:02:31", Icon::Page, Some(Tone::Page), "Paged", "checkout-pager", ""),

@@ -309,7 +309,7 @@ impl Frame {
                     span.wide { kbd { "?" } " keys · " }
                     "All times UTC; hold or hover for local · "
                     @if let Some(json) = json { a href=(json) { "this page as JSON" } " · " }
-                    a href="/changes" { "changes" } " · " a href="/incidents" { "archive" } " · " a href="/audit" { "audit" }
+                    a href="/query" { "query" } " · " a href="/changes" { "changes" } " · " a href="/reports/week" { "reviews" } " · " a href="/incidents" { "archive" } " · " a href="/audit" { "audit" }
                     " · "
                     }
                     "burnwatch " (env!("CARGO_PKG_VERSION"))

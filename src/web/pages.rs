@@ -1,5 +1,8 @@
 //! The pages: pure functions from a model to markup.
 
+pub mod action;
+pub mod budget;
+pub mod explore;
 pub mod inbox;
 pub mod incident;
 pub mod lists;
@@ -7,6 +10,10 @@ pub mod oncall;
 pub mod operations;
 pub mod personal;
 pub mod problem;
+pub mod report;
+pub mod rule;
+pub mod segments;
+pub mod silence;
 pub mod slos;
 
 use maud::{Markup, html};

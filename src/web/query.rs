@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 
+use crate::domain::cell::Limit;
 use crate::domain::filter::Filter;
 use crate::domain::metric::Metric;
 use crate::domain::rule::Labels;
@@ -28,6 +29,8 @@ pub struct Ask {
     pub by: Vec<String>,
     /// Each in 0 ..= 1.
     pub quantiles: Vec<f64>,
+    /// Bad are the values that do not meet this limit, as an objective counts them; without one, bad events.
+    pub limit: Option<Limit>,
 }
 
 /// What came of an [`Ask`].

@@ -1,6 +1,9 @@
 //! The pages' handlers: read, build a model, hand it to the pure page, answer with its frame.
 
+pub mod action;
 pub mod actions;
+pub mod budget;
+pub mod explore;
 pub mod export;
 pub mod inbox;
 pub mod incident;
@@ -8,7 +11,13 @@ pub mod lists;
 pub mod oncall;
 pub mod operations;
 pub mod personal;
+pub mod report;
+pub mod rule;
+pub mod segments;
+pub mod silence;
 pub mod slos;
+
+pub mod telemetry;
 
 use std::sync::Arc;
 
@@ -38,9 +47,12 @@ pub fn router(state: &Arc<State>) -> Router<Arc<State>> {
         .route("/incidents", get(oncall::archive))
         .route("/incidents/{id}", get(incident::page))
         .route("/incidents/{id}/timeline", get(incident::time_line))
+        .route("/incidents/{id}/segments", get(segments::page))
         .route("/incidents/{id}/snooze", get(incident::snooze).post(actions::snooze))
         .route("/incidents/{id}/resolve", get(incident::resolve).post(actions::resolve))
         .route("/incidents/{id}/ack", post(actions::acknowledge))
+        .route("/incidents/{id}/act/{receiver}", get(action::page).post(action::call))
+        .route("/incidents/{id}/unack", post(actions::unacknowledge))
         .route("/incidents/{id}/note", post(actions::note))
         .route("/incidents/{id}/export.md", get(export::markdown))
         .route("/incidents/{id}/export.json", get(export::json))
@@ -49,10 +61,16 @@ pub fn router(state: &Arc<State>) -> Router<Arc<State>> {
         .route("/slos/{name}", get(slos::one))
         .route("/silences", get(operations::silences))
         .route("/silences/new", get(operations::new_silence).post(actions::silence))
+        .route("/silences/{id}", get(silence::page))
         .route("/silences/{id}/end", post(actions::end_silence))
         .route("/rules", get(operations::rules))
+        .route("/rules/{name}", get(rule::page))
         .route("/rules/file/{*path}", get(operations::source))
         .route("/health", get(operations::health))
+        .route("/query", get(explore::page))
+        .route("/reports/{period}", get(report::latest))
+        .route("/reports/{period}/{date}", get(report::page))
+        .route("/reports/{period}/{date}/export.md", get(report::markdown))
         .route("/changes", get(lists::changes))
         .route("/notifications", get(lists::notifications))
         .route("/notifications/{id}", get(lists::notification))

@@ -3,6 +3,7 @@
 mod backtest;
 mod backtest_oracle;
 mod backtest_stored;
+mod browser;
 mod daemon;
 mod git;
 mod killed;

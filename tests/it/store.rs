@@ -383,6 +383,10 @@ on_both! {
         let filter = incidents::Filter::default;
         assert_eq!(ask(filter()).await, "i6 i5 i4 i3 i2 i1 i0");
         assert_eq!(ask(incidents::Filter { status: vec!["resolved".into()], ..filter() }).await, "i6");
+        let mut other = store.read().await.unwrap();
+        let opened = incidents::between(&mut other, at(1), at(3), 100).await.unwrap();
+        assert_eq!(opened.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["i5", "i4", "i3", "i2"], "from is in it, to is not");
+        assert_eq!(incidents::between(&mut other, at(0), at(9), 2).await.unwrap().len(), 2);
         assert_eq!(ask(incidents::Filter { status: vec!["open".into(), "acknowledged".into()], ..filter() }).await, "i5 i4 i3 i2 i1 i0");
         assert_eq!(ask(incidents::Filter { severity: vec!["ticket".into()], service: Some("shop".into()), ..filter() }).await, "i3 i1");
         for (q, found) in [("KEY-3", "i3"), ("100%", "i5"), ("Über_", "i5"), ("b_r", ""), ("%%", ""), ("\0", ""), ("key-", "i6 i5 i4 i3 i2 i1 i0")] {

@@ -129,6 +129,7 @@ pub async fn apply(
 ) -> Result<Incident, Problem> {
     let (action, detail) = match &input {
         Input::Acknowledge { .. } => ("acknowledge", json!({})),
+        Input::Unacknowledge { .. } => ("take acknowledgement back", json!({})),
         Input::Snooze { until, .. } => ("snooze", json!({ "until": until })),
         Input::Resolve { why, .. } => ("resolve", json!({ "why": why })),
         Input::Note { .. } => ("note", json!({})),

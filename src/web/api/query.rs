@@ -27,7 +27,7 @@ pub async fn query(Take(state): Take<Arc<State>>, body: Body) -> Answer {
 }
 
 /// The question, or what is wrong with it. Without `to` it ends now, without `from` an hour before.
-fn read(body: &Body, dimensions: &[String], bucket: Span, now: Timestamp) -> Result<Ask, Problem> {
+pub fn read(body: &Body, dimensions: &[String], bucket: Span, now: Timestamp) -> Result<Ask, Problem> {
     body.only(&["metric", "where", "from", "to", "step", "by", "quantiles"])?;
     let name = body.text("metric", 100)?.ok_or_else(|| Problem::bad("`metric` is missing"))?;
     let metric = Metric::parse(&name)
@@ -77,7 +77,7 @@ fn read(body: &Body, dimensions: &[String], bucket: Span, now: Timestamp) -> Res
             .collect::<Result<_, _>>()?,
         Some(_) => return Err(Problem::bad(format!("`quantiles` is a list of at most {QUANTILES_MAX} numbers"))),
     };
-    Ok(Ask { metric, filter, from, to, step, by, quantiles })
+    Ok(Ask { metric, filter, from, to, step, by, quantiles, limit: None })
 }
 
 fn moment(body: &Body, name: &str, now: Timestamp) -> Result<Option<Timestamp>, Problem> {

@@ -64,11 +64,11 @@ pub fn burn(chart: &BurnChart, now: Timestamp) -> Markup {
     }
 }
 
-fn px(value: f64) -> String {
+pub(super) fn px(value: f64) -> String {
     format!("{value:.1}")
 }
 
-fn pc(steps: usize, of: usize) -> String {
+pub(super) fn pc(steps: usize, of: usize) -> String {
     format!("{:.2}%", steps as f64 / of as f64 * 100.0)
 }
 

@@ -1,6 +1,6 @@
 //! One incident: who is hit, where, since when, what changed, what to do; then the evidence.
 
-mod answers;
+pub mod answers;
 mod evidence;
 mod people;
 #[cfg(test)]
@@ -143,6 +143,8 @@ pub struct Model<'a> {
     pub objectives: std::collections::BTreeSet<String>,
     pub now: Timestamp,
     pub reader: &'a Reader,
+    /// Actions that a person may call: name and what the button says.
+    pub actions: Vec<(String, String)>,
 }
 
 /// How many entries of the time line stand on the incident's own page.
@@ -271,6 +273,7 @@ fn actions(model: &Model<'_>, path: &str) -> Markup {
                 a.btn href={ (path) "/snooze" } { "Snooze…" }
                 a.btn href={ "/silences/new?incident=" (segment(&incident.id)) } data-key="s" { "Silence…" }
                 a.btn href={ (path) "/resolve" } { "Resolve…" }
+                @for (name, label) in model.actions.iter().take(5) { a.btn href={ (path) "/act/" (segment(name)) } { (Plain(&clip(label, 40))) "…" } }
             }
             a.btn href={ (path) "/export.md" } { "Export" }
         }

@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use crate::domain::rule::{RuleSet, Severity};
 use crate::domain::snapshot::{AlertPhase, AlertStatus};
 use crate::domain::time::{Span, Timestamp};
+use crate::web::chart::plot::{Curve, Plot, sample};
 use crate::web::frame::{Page, Place, Reader, short_revision};
 use crate::web::icon::{Tone, flag, severity};
 use crate::web::number;
@@ -46,7 +47,7 @@ pub fn silences(rows: &[Silence], tab: &str, now: Timestamp, reader: &Reader) ->
             table."card"."stack" {
                 thead { tr { th scope="col" { "matches" } th scope="col" { "who and why" } th scope="col" { "ends" } th scope="col" { "holds back now" } th scope="col" { "do" } } }
                 tbody { @for row in shown { tr data-row {
-                    th scope="row" { @for (i, matcher) in row.matchers.iter().enumerate() { @if i > 0 { br; } code { (Plain(&clip(matcher, 120))) } } }
+                    th scope="row" { a.any href={ "/silences/" (segment(&row.id)) } { @for (i, matcher) in row.matchers.iter().enumerate() { @if i > 0 { br; } code { (Plain(&clip(matcher, 120))) } } } }
                     td { (Plain(&clip(&row.author, 80))) br; span."small"."muted" { (Plain(&clip(&row.comment, 200))) @if row.in_rules { " (in rules)" } } }
                     td data-th="ends" {
                         (number::time(row.ends, now))
@@ -71,6 +72,8 @@ pub struct NewSilence<'a> {
     pub comment: String,
     /// What the matchers match now; `None` while there are none that can be read.
     pub preview: Option<Preview>,
+    /// It lasts long or holds back much: what it will do is said once more before it does.
+    pub confirm: bool,
     pub reader: &'a Reader,
     pub now: Timestamp,
 }
@@ -81,6 +84,33 @@ pub struct Preview {
     pub alerts: usize,
     pub pages: usize,
     pub named: Vec<String>,
+    pub past: Past,
+}
+
+/// What matchers would have held back in a span of time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Past {
+    pub alerts: usize,
+    pub incidents: usize,
+    /// Incidents of severity page among them.
+    pub pages: usize,
+    /// There were more incidents than were looked at.
+    pub more: bool,
+}
+
+/// `41 alerts in 2 incidents, 1 of them a page`.
+pub fn past_words(past: &Past) -> String {
+    let count = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
+    if past.incidents == 0 {
+        return "nothing".into();
+    }
+    let least = if past.more { "at least " } else { "" };
+    let pages = match past.pages {
+        0 => "none of them a page".to_owned(),
+        1 => "1 of them a page".to_owned(),
+        n => format!("{n} of them pages"),
+    };
+    format!("{least}{} in {}, {pages}", count(past.alerts, "alert"), count(past.incidents, "incident"))
 }
 
 /// The form with its preview.
@@ -94,8 +124,10 @@ pub fn new_silence(model: &NewSilence<'_>) -> Page {
                     p { (flag(Tone::Ticket, &format!("Holds back {} now", preview.alerts))) " " (preview.pages) " of them would page." }
                     p."small"."muted" { (Plain(&clip(&preview.named.join(", "), 300))) }
                 }
+                p { "Over the last 30 days it would have hidden " b { (past_words(&preview.past)) } "." }
             }
         }
+        @if model.reader.operate && model.confirm { (confirm(model)) }
         @if model.reader.operate {
             section.card aria-label="Silence" {
                 form method="post" action="/silences/new" {
@@ -119,6 +151,25 @@ pub fn new_silence(model: &NewSilence<'_>) -> Page {
     Page::new("New silence", Place::Silences, body)
 }
 
+/// What a long or wide silence will do, before it does.
+fn confirm(model: &NewSilence<'_>) -> Markup {
+    let now = model.preview.as_ref().map_or(0, |preview| preview.alerts);
+    html! {
+        section.card aria-labelledby="h-sure" {
+            header { h2 id="h-sure" { (flag(Tone::Ticket, "Are you sure?")) } }
+            p { "It lasts " b { (Plain(&clip(&model.lasts, 20))) } " and holds back " b { (now) " " (if now == 1 { "alert" } else { "alerts" }) } " now: whatever matches meanwhile is recorded and tells nobody. It can be ended at any time." }
+            form method="post" action="/silences/new" {
+                (model.reader.token())
+                input type="hidden" name="matchers" value=(crate::web::text::plain(&model.matchers));
+                input type="hidden" name="for" value=(clip(&model.lasts, 20));
+                input type="hidden" name="comment" value=(clip(&model.comment, 500));
+                input type="hidden" name="sure" value="yes";
+                div.actions { button."btn"."primary" { "Silence for " (Plain(&clip(&model.lasts, 20))) } a.btn href="/silences" { "Leave it" } }
+            }
+        }
+    }
+}
+
 /// What the rules page shows.
 pub struct Rules<'a> {
     pub set: &'a RuleSet,
@@ -133,12 +184,12 @@ pub struct Rules<'a> {
     pub now: Timestamp,
 }
 
-fn file_link(place: &crate::domain::rule::Place) -> Markup {
+pub(super) fn file_link(place: &crate::domain::rule::Place) -> Markup {
     let path: Vec<String> = place.path.split('/').map(segment).collect();
     html! { a."mono"."small" href={ "/rules/file/" (path.join("/")) "?line=" (place.line) "#L" (place.line) } { (Plain(&clip(&format!("{}:{}", place.path, place.line), 120))) } }
 }
 
-fn phase_flag(phase: AlertPhase, loud: Option<Severity>) -> Markup {
+pub(super) fn phase_flag(phase: AlertPhase, loud: Option<Severity>) -> Markup {
     match phase {
         AlertPhase::Firing => flag(loud.map_or(Tone::Ticket, Tone::from), "Firing"),
         AlertPhase::Pending => flag(Tone::Ticket, "Pending"),
@@ -191,7 +242,7 @@ pub fn rules(model: &Rules<'_>) -> Page {
             @if set.slos.is_empty() { p.empty { "None." } } @else {
                 table.stack { thead { tr { th scope="col" { "name" } th scope="col" { "objective" } th scope="col" { "tiers" } th scope="col" { "where" } th scope="col" { "verdict" } } }
                     tbody { @for slo in &set.slos { @let (state, loud) = phase(&slo.name); tr data-row {
-                        th scope="row" { a href={ "/slos/" (segment(&slo.name)) } { (Plain(&clip(&slo.name, 80))) } }
+                        th scope="row" { a href={ "/rules/" (segment(&slo.name)) } { (Plain(&clip(&slo.name, 80))) } }
                         td data-th="objective" { (number::objective(slo.budget_ppm)) ", " (super::slo_window(&slo.window)) }
                         td data-th="tiers" { @for (i, tier) in slo.tiers.iter().enumerate() { @if i > 0 { ", " } (tier.severity.name()) " " (number::factor(tier.factor.to_f64())) } }
                         td { (file_link(&slo.place)) }
@@ -205,7 +256,7 @@ pub fn rules(model: &Rules<'_>) -> Page {
             @if set.alerts.is_empty() { p.empty { "None." } } @else {
                 table.stack { thead { tr { th scope="col" { "name" } th scope="col" { "severity" } th scope="col" { "where" } th scope="col" { "verdict" } } }
                     tbody { @for rule in &set.alerts { @let (state, loud) = phase(&rule.name); tr data-row {
-                        th scope="row" { (Plain(&clip(&rule.name, 80))) br; span."small"."muted" { (Plain(&clip(&rule.description, 120))) } }
+                        th scope="row" { a href={ "/rules/" (segment(&rule.name)) } { (Plain(&clip(&rule.name, 80))) } br; span."small"."muted" { (Plain(&clip(&rule.description, 120))) } }
                         td { (severity(rule.severity)) }
                         td { (file_link(&rule.place)) }
                         td { @if rule.enabled { (phase_flag(state, loud)) } @else { (flag(Tone::Unknown, "Disabled")) }
@@ -253,26 +304,47 @@ pub struct Fact {
     pub means: String,
 }
 
-/// What is known of how well telemetry, evaluation and delivery do.
-pub fn health(facts: &[Fact]) -> Page {
-    let bad = facts.iter().filter(|fact| matches!(fact.tone, Tone::Page | Tone::Ticket)).count();
+/// Page views by hour and app.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Volume {
+    pub from: Timestamp,
+    pub step: Span,
+    pub curves: Vec<Curve>,
+    pub until: Timestamp,
+}
+
+/// What is known of how well telemetry (F1 to F7), evaluation and delivery do.
+pub fn health(telemetry: &[Fact], volume: Option<&Volume>, machinery: &[Fact], now: Timestamp) -> Page {
+    let all = || telemetry.iter().chain(machinery);
+    let bad = all().filter(|fact| matches!(fact.tone, Tone::Page | Tone::Ticket)).count();
     let heading = if bad == 0 {
         "Telemetry is well, as far as is known".to_owned()
     } else {
-        format!("{bad} of {} checks need attention", facts.len())
+        format!("{bad} of {} checks need attention", all().count())
     };
     let body = html! {
         div.head { h1 data-live="heading" { (heading) } p.muted { "What figures rest on: what arrives, how late, and whether it is evaluated, stored and delivered." } }
-        section.card aria-label="Checks" data-live="facts" {
-            table.stack {
-                thead { tr { th scope="col" { "check" } th scope="col" { "verdict" } th scope="col" { "figure" } th scope="col" { "means" } } }
-                tbody { @for fact in facts { tr { th scope="row" { (fact.name) } td { (flag(fact.tone, fact.word)) } td { (Plain(&fact.figure)) } td.muted { (Plain(&fact.means)) } } } }
+        section.card aria-labelledby="h-f" data-live="facts" { header { h2 id="h-f" { "Telemetry" } } (facts(telemetry)) }
+        @if let Some(volume) = volume {
+            section.card aria-labelledby="h-v" {
+                header { h2 id="h-v" { "Page views by hour, the last week" } span.small { @for (i, curve) in volume.curves.iter().enumerate() { " " (sample(i)) (Plain(&clip(&curve.name, 40))) } } }
+                (Plot { id: "v", title: "Page views by hour and app".into(), from: volume.from, step: volume.step, curves: &volume.curves, bars: false, until: Some(volume.until), words: &number::count, now }.draw())
             }
         }
+        section.card aria-labelledby="h-m" { header { h2 id="h-m" { "Evaluation and delivery" } } (facts(machinery)) }
     };
     let mut page = Page::new(heading, Place::Telemetry, body);
     page.json = Some("/readyz".into());
     page
+}
+
+fn facts(facts: &[Fact]) -> Markup {
+    html! {
+        table.stack {
+            thead { tr { th scope="col" { "check" } th scope="col" { "verdict" } th scope="col" { "figure" } th scope="col" { "means" } } }
+            tbody { @for fact in facts { tr { th scope="row" { (fact.name) } td { (flag(fact.tone, fact.word)) } td { (Plain(&clip(&fact.figure, 400))) } td.muted { (Plain(&fact.means)) } } } }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -296,10 +368,13 @@ mod tests {
             in_rules: false,
         };
         assert_inert(&render(NOW, |reader| silences(&[silence], "active", NOW, reader)));
-        let preview = Some(Preview { alerts: 1, pages: 1, named: vec![text()] });
-        assert_inert(&render(NOW, |reader| {
-            new_silence(&NewSilence { matchers: text(), lasts: text(), comment: text(), preview, reader, now: NOW })
-        }));
+        let preview =
+            Some(Preview { alerts: 1, pages: 1, named: vec![text()], past: Past { alerts: 41, incidents: 2, pages: 1, more: false } });
+        let shown = render(NOW, |reader| {
+            new_silence(&NewSilence { matchers: text(), lasts: text(), comment: text(), preview, confirm: true, reader, now: NOW })
+        });
+        assert_inert(&shown);
+        assert!(shown.contains("41 alerts in 2 incidents, 1 of them a page") && shown.contains("Are you sure?"));
         let mut slo = fixture::slo();
         slo.name = text();
         slo.place = Written { path: text(), line: 1, column: 1 };
@@ -320,7 +395,12 @@ mod tests {
             })
         }));
         assert_inert(&render(NOW, |_| source(HOSTILE, HOSTILE, Some(1))));
-        assert_inert(&render(NOW, |_| health(&[Fact { name: "apps", tone: Tone::Ticket, word: "Silent", figure: text(), means: text() }])));
+        let curves = vec![Curve { name: text(), values: vec![Some(412.0), None, Some(500.0)] }];
+        let volume = Volume { from: NOW - Span::hours(3), step: Span::HOUR, curves, until: NOW };
+        let fact = Fact { name: "F1 volume", tone: Tone::Ticket, word: "Look", figure: text(), means: text() };
+        let shown = render(NOW, |_| health(std::slice::from_ref(&fact), Some(&volume), std::slice::from_ref(&fact), NOW));
+        assert_inert(&shown);
+        assert!(shown.contains("2 of 2 checks need attention") && shown.contains("url(#v-h)") && shown.contains(">412<"));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use maud::{Markup, html};
 
+use super::budget::{self, Past};
 use super::incident::{Drawing, Range, path, tier_table};
 use super::slo_window;
 use crate::domain::notification::Status;
@@ -22,6 +23,39 @@ use crate::web::text::{Plain, clip, link, query, segment};
 pub struct Objective<'a> {
     pub slo: &'a Slo,
     pub status: Arc<SloStatus>,
+    /// The group that stands worse than the whole, if one does.
+    pub worst: Option<Arc<SloStatus>>,
+}
+
+impl<'a> Objective<'a> {
+    /// An objective with all its rows: the overall one first, then its groups.
+    pub fn new(slo: &'a Slo, rows: &[Arc<SloStatus>]) -> Option<Objective<'a>> {
+        let status = Arc::clone(rows.first()?);
+        let worst = rows[1..].iter().min_by(|a, b| badness(a).cmp(&badness(b)).then_with(|| least_left(a, b)));
+        let worst = worst.filter(|worst| badness(worst) < badness(&status)).map(Arc::clone);
+        Some(Objective { slo, status, worst })
+    }
+
+    /// The row that has to be looked at: the worst group, or the whole.
+    pub fn loudest(&self) -> &Arc<SloStatus> {
+        self.worst.as_ref().unwrap_or(&self.status)
+    }
+}
+
+/// Lower is worse: firing by loudness, pending, unknown, and all the rest. A group that nobody uses at
+/// the moment is unknown and says nothing about the whole.
+fn badness(status: &SloStatus) -> (u8, std::cmp::Reverse<Option<Severity>>) {
+    match status.state {
+        AlertPhase::Firing => (0, std::cmp::Reverse(status.severity)),
+        AlertPhase::Pending => (1, std::cmp::Reverse(None)),
+        AlertPhase::Unknown if status.group.is_empty() => (2, std::cmp::Reverse(None)),
+        AlertPhase::Unknown | AlertPhase::Ok => (3, std::cmp::Reverse(None)),
+    }
+}
+
+fn least_left(a: &SloStatus, b: &SloStatus) -> std::cmp::Ordering {
+    let left = |one: &SloStatus| one.budget_remaining.unwrap_or(f64::INFINITY);
+    left(a).total_cmp(&left(b))
 }
 
 /// The state of an objective in a word, with shape and colour; never better than it is.
@@ -57,14 +91,10 @@ fn governing(status: &SloStatus) -> String {
 /// Firing first, by loudness, then what is unknown or spent, then the least budget left.
 pub fn worst_first(rows: &mut [Objective<'_>]) {
     rows.sort_by(|a, b| {
-        let rank = |one: &Objective<'_>| match one.status.state {
-            AlertPhase::Firing => (0, std::cmp::Reverse(one.status.severity)),
-            AlertPhase::Pending => (1, std::cmp::Reverse(None)),
-            AlertPhase::Unknown => (2, std::cmp::Reverse(None)),
-            AlertPhase::Ok => (3, std::cmp::Reverse(None)),
-        };
-        let left = |one: &Objective<'_>| one.status.budget_remaining.unwrap_or(f64::INFINITY);
-        rank(a).cmp(&rank(b)).then(left(a).total_cmp(&left(b))).then(a.slo.name.cmp(&b.slo.name))
+        badness(a.loudest())
+            .cmp(&badness(b.loudest()))
+            .then_with(|| least_left(&a.status, &b.status))
+            .then_with(|| a.slo.name.cmp(&b.slo.name))
     });
 }
 
@@ -97,11 +127,22 @@ pub fn table(rows: &[Objective<'_>]) -> Markup {
                             span."small"."muted" { (number::budget(status.budget_remaining)) }
                         }
                         td."num"."sli"."small"."muted" { (number::countdown(status.countdown, status.budget_remaining, slo.window.nominal())) }
-                        td.st { (state_flag(slo, status)) }
+                        td.st { (row_state(row)) }
                     }
                 }
             }
         }
+    }
+}
+
+/// The state of the whole; where a group is worse, that group's with its name.
+fn row_state(row: &Objective<'_>) -> Markup {
+    match &row.worst {
+        None => state_flag(row.slo, &row.status),
+        Some(worst) => html! {
+            (state_flag(row.slo, worst))
+            br; span."small" { "in " a href={ (slo_path(row.slo)) (group_query(&worst.group)) } { (Plain(&group_words(&worst.group))) } }
+        },
     }
 }
 
@@ -172,6 +213,7 @@ pub struct Detail<'a> {
     /// Overall first.
     pub groups: Vec<Arc<SloStatus>>,
     pub drawing: Drawing,
+    pub past: Result<Past, String>,
     pub range: Range,
     pub incidents: Vec<Row>,
     pub now: Timestamp,
@@ -180,10 +222,12 @@ pub struct Detail<'a> {
 /// One objective, overall or one group of it.
 pub fn detail(model: &Detail<'_>) -> Page {
     let (slo, status) = (model.slo, &model.status);
+    let worst = Objective::new(slo, &model.groups).and_then(|one| one.worst).filter(|_| status.group.is_empty());
     let body = html! {
         div.head {
             div.state {
                 (state_flag(slo, status))
+                @if let Some(worst) = &worst { span { "worst: " a href={ (slo_path(slo)) (group_query(&worst.group)) } { (Plain(&group_words(&worst.group))) } " " (state_flag(slo, worst)) } }
                 span.muted {
                     (Plain(&clip(&slo.owner, 60))) @if !slo.service.is_empty() { " · " (Plain(&clip(&slo.service, 60))) }
                     @if let Some(tier) = &slo.tier { " · tier " (Plain(&clip(tier, 20))) }
@@ -197,6 +241,7 @@ pub fn detail(model: &Detail<'_>) -> Page {
             p.small {
                 @if let Some(runbook) = &slo.runbook { (link(runbook, "runbook")) " · " }
                 @if let Some(dashboard) = &slo.dashboard { (link(dashboard, "dashboard")) " · " }
+                a href={ "/rules/" (segment(&slo.name)) } { "rule" } " · "
                 a.any href={ "/rules/file/" (slo.place.path.split('/').map(segment).collect::<Vec<_>>().join("/")) "?line=" (slo.place.line) "#L" (slo.place.line) } { (Plain(&slo.place.to_string())) }
             }
         }
@@ -215,6 +260,7 @@ pub fn detail(model: &Detail<'_>) -> Page {
         @if model.groups.len() > 1 { (picker(model)) }
         div.cols {
             div {
+                (budget::chart(slo, &model.past, model.now))
                 section.card aria-labelledby="h-c" {
                     header {
                         h2 id="h-c" { "Share failing, and burn" }
@@ -247,6 +293,7 @@ pub fn detail(model: &Detail<'_>) -> Page {
                         span."muted"."nowrap" { (number::time(row.opened_at, model.now)) @if row.status != Status::Resolved { " open" } }
                     } } }
                 }
+                (budget::calendar(slo, &model.past, model.now))
                 (definition(slo))
             }
         }
@@ -448,6 +495,7 @@ mod tests {
         let with = |state, severity, left| Objective {
             slo: &slo,
             status: Arc::new(SloStatus { state, severity, budget_remaining: left, ..fixture::status() }),
+            worst: None,
         };
         let mut rows = vec![
             with(AlertPhase::Ok, None, Some(0.9)),
@@ -468,6 +516,27 @@ mod tests {
     }
 
     #[test]
+    fn a_burning_group_is_not_hidden_behind_a_fine_whole() {
+        let slo = fixture::slo();
+        let fine = Arc::new(SloStatus { state: AlertPhase::Ok, severity: None, tiers: vec![], ..fixture::status() });
+        let group = |value: &str, state, severity| {
+            let group = Labels::from([("region".to_owned(), value.to_owned())]);
+            Arc::new(SloStatus { group, state, severity, ..fixture::status() })
+        };
+        let rows = [fine.clone(), group("us", AlertPhase::Unknown, None), group("eu", AlertPhase::Firing, Some(Severity::Page))];
+        let row = Objective::new(&slo, &rows).unwrap();
+        let text = row_state(&row).into_string();
+        assert!(text.contains("Burning 35×") && text.contains("region eu") && !text.contains("Fine"), "{text}");
+        let row = Objective::new(&slo, &rows[..2]).unwrap();
+        assert!(row_state(&row).into_string().contains("Fine"), "a group without traffic does not make the whole unknown");
+        let rest =
+            Objective { slo: &slo, status: Arc::new(SloStatus { severity: Some(Severity::Ticket), ..fixture::status() }), worst: None };
+        let mut rows = vec![rest, Objective::new(&slo, &rows).unwrap()];
+        worst_first(&mut rows);
+        assert!(rows[0].worst.is_some(), "a group that pages stands before a whole that is a ticket");
+    }
+
+    #[test]
     fn hostile_names_are_inert_on_every_page_of_objectives() {
         let mut slo = fixture::slo();
         for text in [&mut slo.name, &mut slo.description, &mut slo.owner, &mut slo.service, &mut slo.place.path] {
@@ -478,7 +547,7 @@ mod tests {
         slo.by = vec![HOSTILE.into()];
         let group = Labels::from([(HOSTILE.to_owned(), HOSTILE.to_owned())]);
         let status = Arc::new(SloStatus { group, ..fixture::status() });
-        let row = Objective { slo: &slo, status: status.clone() };
+        let row = Objective { slo: &slo, status: status.clone(), worst: Some(status.clone()) };
         assert_inert(&render(NOW, |_| {
             list(&List {
                 rows: vec![row.clone()],
@@ -496,6 +565,7 @@ mod tests {
                 status: status.clone(),
                 groups: vec![overall, status.clone()],
                 drawing: Drawing::Failed(HOSTILE.into()),
+                past: Err(HOSTILE.into()),
                 range: Range::Hour,
                 incidents: vec![],
                 now: NOW,

@@ -1,9 +1,10 @@
 //! What forms do: each is answered 303 back to a page, with the outcome in words at its top.
 
 use axum::extract::{Path, State as Take};
-use axum::response::Response;
+use axum::response::{IntoResponse, Redirect, Response};
 use std::sync::Arc;
 
+use super::operations::held_now;
 use super::{back, said};
 use crate::domain::incident::Input;
 use crate::domain::notification::Status;
@@ -17,18 +18,38 @@ use crate::web::problem::Problem;
 use crate::web::state::State;
 use crate::web::text::clip;
 
+/// A silence that lasts longer, or holds back more alerts now, is asked for twice.
+const LONG: Span = Span::hours(24);
+const MANY: usize = 20;
+
 type Shared = Take<Arc<State>>;
 
 pub async fn acknowledge(Take(state): Shared, Path(id): Path<String>, posted: Posted) -> Response {
     let now = state.clock.now();
     let by = posted.visitor.reader.name.clone();
     let done = incidents::apply(&state, &posted.visitor, &id, Input::Acknowledge { by: by.clone() }, None, now).await;
+    let here = path(&id);
+    match done {
+        Ok(incident) => match (incident.status, &incident.acknowledged_by) {
+            (Status::Resolved, _) => said(&here, Ok("It is resolved already: nothing to acknowledge.".to_owned())),
+            (_, Some(other)) if *other != by => said(&here, Ok(format!("It was acknowledged by {} before.", clip(other, 60)))),
+            _ => {
+                let text = "Acknowledged. Escalation stops and the receivers are told; it speaks up again when it gets louder.".to_owned();
+                back(&here, &Outcome { good: true, text, undo: Some((format!("{here}/unack"), "Undo".into())) })
+            }
+        },
+        Err(problem) => said(&here, Err(problem)),
+    }
+}
+
+pub async fn unacknowledge(Take(state): Shared, Path(id): Path<String>, posted: Posted) -> Response {
+    let by = posted.visitor.reader.name.clone();
+    let done = incidents::apply(&state, &posted.visitor, &id, Input::Unacknowledge { by }, None, state.clock.now()).await;
     said(
         &path(&id),
-        done.map(|incident| match (incident.status, &incident.acknowledged_by) {
-            (Status::Resolved, _) => "It is resolved already: nothing to acknowledge.".to_owned(),
-            (_, Some(other)) if *other != by => format!("It was acknowledged by {} before.", clip(other, 60)),
-            _ => "Acknowledged. Escalation stops and the receivers are told; it speaks up again when it gets louder.".to_owned(),
+        done.map(|incident| match incident.status {
+            Status::Resolved => "It is resolved already: nothing to take back.".to_owned(),
+            Status::Open | Status::Acknowledged => "The acknowledgement is taken back: escalation and reminders go on.".to_owned(),
         }),
     )
 }
@@ -112,11 +133,16 @@ pub async fn silence(Take(state): Shared, posted: Posted) -> Response {
             comment: clip(posted.field("comment"), 2_000),
         };
         let row = silences::checked(wanted, now)?;
+        let held = held_now(&state.snapshot.load(), &row.matchers);
+        if posted.field("sure") != "yes" && (row.ends_at - now > LONG || held > MANY) {
+            return Ok(None);
+        }
         silences::store(&state, &posted.visitor, &row, now).await?;
-        Ok(row)
+        Ok(Some(row))
     };
     match result.await {
-        Ok(row) => {
+        Ok(None) => Redirect::to(&format!("{again}&confirm=1")).into_response(),
+        Ok(Some(row)) => {
             let text = format!("Silenced until {} UTC.", number::clock(row.ends_at, now));
             back("/silences", &Outcome { good: true, text, undo: Some((format!("/silences/{}/end", row.id), "Undo".into())) })
         }

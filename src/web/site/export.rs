@@ -51,7 +51,7 @@ fn attachment(id: &str, extension: &str) -> (header::HeaderName, HeaderValue) {
 }
 
 /// Text that stays text in Markdown, on one line: in a code span, which nothing inside can end.
-fn code(text: &str) -> String {
+pub fn code(text: &str) -> String {
     let line: String = plain(text).split_whitespace().collect::<Vec<_>>().join(" ").replace('`', "'");
     if line.is_empty() { "-".into() } else { format!("`{line}`") }
 }

@@ -61,6 +61,7 @@ async fn read(site: &Site, id: &str, query: &Query) -> Result<Page, Problem> {
         entries: entries(&incident, &events, &deliveries),
         told: told(&snapshot, &incident, &deliveries),
         objectives: incident.members.iter().map(|member| &member.rule).filter(|rule| snapshot.rules.slo(rule).is_some()).cloned().collect(),
+        actions: super::action::known(&snapshot),
         incident: &incident,
         drawing,
         range,
@@ -104,7 +105,7 @@ pub async fn just(site: &Site, id: &str) -> Result<Incident, Problem> {
 }
 
 /// The objective that speaks for an incident: that of its loudest alert, and the group that it is about.
-fn slo_of<'a>(snapshot: &'a Snapshot, incident: &Incident) -> Option<(&'a Slo, Labels, Option<std::sync::Arc<SloStatus>>)> {
+pub fn slo_of<'a>(snapshot: &'a Snapshot, incident: &Incident) -> Option<(&'a Slo, Labels, Option<std::sync::Arc<SloStatus>>)> {
     let mut members: Vec<_> = incident.members.iter().collect();
     members.sort_by_key(|member| (std::cmp::Reverse(member.firing), std::cmp::Reverse(member.severity)));
     members.into_iter().find_map(|member| {
@@ -208,6 +209,8 @@ pub fn entries(incident: &Incident, events: &[EventRow], deliveries: &[OutboxRow
             "alert_ended" => (Icon::Fine, Some(Tone::Fine), "Alert"),
             "severity" => (Icon::Rising, Some(Tone::Ticket), "Severity"),
             "acknowledged" => (Icon::Fine, Some(Tone::Info), "Acknowledged"),
+            "unacknowledged" => (Icon::Rising, Some(Tone::Ticket), ""),
+            "action" => (Icon::Change, Some(Tone::Info), "Action"),
             "acknowledgement_voided" => (Icon::Rising, Some(Tone::Page), "Not acknowledged any more"),
             "snoozed" => (Icon::Dot, None, "Snoozed"),
             "woken" => (Icon::Rising, Some(Tone::Ticket), "Woken"),

@@ -20,8 +20,11 @@ use crate::web::number;
 use crate::web::pages::operations::{self as pages, Fact, NewSilence, Preview, Rules, Silence};
 use crate::web::problem::Problem;
 
+/// How far the preview of a silence looks back.
+const PAST: Span = Span::days(30);
+
 /// Alerts that these conditions match now.
-fn preview(snapshot: &Snapshot, conditions: &Filter) -> Preview {
+pub fn preview(snapshot: &Snapshot, conditions: &Filter) -> Preview {
     let mut preview = Preview::default();
     for alert in snapshot.alerts.iter().filter(|alert| alert.phase == AlertPhase::Firing) {
         let mut labels: Labels = alert.labels.clone();
@@ -39,7 +42,14 @@ fn preview(snapshot: &Snapshot, conditions: &Filter) -> Preview {
     preview
 }
 
-fn read_matchers(texts: &[String]) -> Option<Filter> {
+/// How many alerts stored matchers (a JSON list of texts) hold back now.
+pub fn held_now(snapshot: &Snapshot, matchers: &str) -> usize {
+    let texts: Vec<String> = serde_json::from_str(matchers).unwrap_or_default();
+    read_matchers(&texts).map_or(0, |conditions| preview(snapshot, &conditions).alerts)
+}
+
+/// Matchers as people write them, if all of them can be read and there is one.
+pub fn read_matchers(texts: &[String]) -> Option<Filter> {
     let conditions: Option<BTreeMap<String, Match>> = texts.iter().map(|text| transition::read_matcher(text)).collect();
     conditions.filter(|conditions| !conditions.is_empty()).map(Filter)
 }
@@ -98,7 +108,8 @@ pub async fn silences(site: Site, query: Query) -> Response {
     site.show(page).await
 }
 
-fn condition_words(name: &str, condition: &Match) -> String {
+/// A condition of rules as a matcher is written.
+pub fn condition_words(name: &str, condition: &Match) -> String {
     match condition {
         Match::Equal(value) => format!("{name}={value}"),
         Match::Not(value) => format!("{name}!={value}"),
@@ -125,12 +136,20 @@ pub async fn new_silence(site: Site, query: Query) -> Response {
             let incident = just(&site, id).await?;
             matchers = incident.grouping.iter().map(|(name, value)| format!("{name}={value}")).collect();
         }
-        let preview = read_matchers(&matchers).map(|conditions| preview(&site.state.snapshot.load(), &conditions));
+        let preview = match read_matchers(&matchers) {
+            Some(conditions) => {
+                let mut preview = preview(&site.state.snapshot.load(), &conditions);
+                preview.past = super::silence::would_have(&site, &conditions, site.now - PAST, site.now).await?;
+                Some(preview)
+            }
+            None => None,
+        };
         Ok(pages::new_silence(&NewSilence {
             matchers: matchers.join("\n"),
             lasts: query.get("for").unwrap_or("1h").to_owned(),
             comment: query.get("comment").unwrap_or_default().to_owned(),
             preview,
+            confirm: query.get("confirm").is_some(),
             reader: &site.visitor.reader,
             now: site.now,
         }))
@@ -210,26 +229,9 @@ async fn read_health(site: &Site) -> Result<Page, Problem> {
         ),
         None => unknown("evaluation", "nothing has been evaluated yet"),
     });
-    facts.push(match snapshot.events_late {
-        Some(late) => fact(
-            "lateness (P95)",
-            late <= config.settle,
-            number::duration(late),
-            "events that come later than `aggregation.settle` change figures after the fact",
-        ),
-        None => unknown("lateness (P95)", "no event has come yet"),
-    });
     let silent = &snapshot.silent_apps;
     let figure = if silent.is_empty() { "every app that should send does".into() } else { silent.join(", ") };
     facts.push(fact("silent apps", silent.is_empty(), figure, "what they would have sent is not measured; their alerts keep their state"));
-    let room = (snapshot.series as f64) < 0.9 * config.series_max as f64;
-    facts.push(fact(
-        "series",
-        room,
-        format!("{} of {}", number::exact(snapshot.series as f64), number::exact(config.series_max as f64)),
-        "beyond the limit values fold into __other__; totals stay exact",
-    ));
-    facts.push(fact("folded", snapshot.folded == 0, number::exact(snapshot.folded as f64), "events whose values stand as __other__"));
     let waited = counts.oldest.map(|at| now - at);
     facts.push(fact(
         "outbox",
@@ -241,5 +243,6 @@ async fn read_health(site: &Site) -> Result<Page, Problem> {
         "what was decided and not yet delivered",
     ));
     facts.push(fact("dead letters", counts.dead == 0, counts.dead.to_string(), "what gave up: see Notifications, dead letters"));
-    Ok(pages::health(&facts))
+    let (telemetry, volume) = super::telemetry::facts(site, &snapshot).await;
+    Ok(pages::health(&telemetry, volume.as_ref(), &facts, now))
 }

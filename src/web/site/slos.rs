@@ -29,7 +29,7 @@ const HEAT_MAX: usize = 12;
 fn overall(snapshot: &Snapshot) -> Vec<Objective<'_>> {
     let enabled = snapshot.rules.slos.iter().filter(|slo| slo.enabled);
     let rows = Rows::new(snapshot);
-    enabled.map(|slo| Objective { slo, status: rows.overall(slo) }).collect()
+    enabled.filter_map(|slo| Objective::new(slo, &rows.of(slo))).collect()
 }
 
 pub async fn list(site: Site, query: Query) -> Response {
@@ -39,7 +39,7 @@ pub async fn list(site: Site, query: Query) -> Response {
     let mut rows = overall(&snapshot);
     let all = rows.len();
     rows.retain(|row| {
-        (state.is_empty() || row.status.state.name() == state)
+        (state.is_empty() || row.loudest().state.name() == state)
             && (owner.is_empty() || row.slo.owner == owner)
             && row.slo.name.to_lowercase().contains(&q.to_lowercase())
     });
@@ -69,7 +69,7 @@ async fn detail(site: &Site, snapshot: &Snapshot, slo: &Slo, query: &Query) -> R
         .cloned()
         .ok_or_else(|| Problem::unknown("group", &pages::group_words(&wanted)))?;
     if groups.len() > 1 {
-        let mut rest: Vec<Objective<'_>> = groups.drain(1..).map(|status| Objective { slo, status }).collect();
+        let mut rest: Vec<Objective<'_>> = groups.drain(1..).map(|status| Objective { slo, status, worst: None }).collect();
         worst_first(&mut rest);
         groups.extend(rest.into_iter().map(|one| one.status));
     }
@@ -81,6 +81,7 @@ async fn detail(site: &Site, snapshot: &Snapshot, slo: &Slo, query: &Query) -> R
         }
         Err(why) => Drawing::Failed(why),
     };
+    let past = super::budget::past(site, snapshot, slo, &status.group).await;
     let mut tx = site.state.store.read().await?;
     let filter = incidents::Filter { q: Some(slo.name.clone()), ..incidents::Filter::default() };
     let (rows, _) = incidents::list(&mut tx, &filter, None, 20).await?;
@@ -93,7 +94,7 @@ async fn detail(site: &Site, snapshot: &Snapshot, slo: &Slo, query: &Query) -> R
         }
     }
     found.truncate(8);
-    Ok(pages::detail(&Detail { slo, status, groups, drawing, range, incidents: found, now: site.now }))
+    Ok(pages::detail(&Detail { slo, status, groups, drawing, past, range, incidents: found, now: site.now }))
 }
 
 pub async fn overview(site: Site) -> Response {

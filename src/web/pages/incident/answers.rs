@@ -57,7 +57,7 @@ fn trend(chart: &BurnChart) -> Option<&'static str> {
 }
 
 /// A segment as people say it: `eu-west, release 2.3.1`.
-pub(in crate::web::pages) fn segment_words(suspect: &Suspect) -> String {
+pub fn segment_words(suspect: &Suspect) -> String {
     let mut words: Vec<String> = Vec::new();
     for (dimension, values) in &suspect.terms {
         let shown = values.all().iter().map(|value| clip(value, 60)).collect::<Vec<_>>().join(" or ");
@@ -116,6 +116,10 @@ fn suspect_change<'a>(model: &Model<'a>) -> Option<&'a Change> {
 
 fn distance(change: &Change, start: Timestamp) -> String {
     let span = start - change.at;
+    // Failures are counted by the bucket: inside of one nobody can tell which was first.
+    if span.millis().abs() < Span::MINUTE.millis() {
+        return "in the same minute as the first failure".into();
+    }
     if span.millis() >= 0 {
         format!("{} before the first failure", number::duration(span))
     } else {

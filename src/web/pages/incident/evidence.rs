@@ -67,7 +67,7 @@ pub(super) fn segments(model: &Model<'_>, path: &str) -> Markup {
                                     b { (number::share(suspect.bad_share)) } span.muted { " of failures, " } (number::share(suspect.traffic_share)) span.muted { " of traffic" }
                                     br;
                                     span."small"."muted" {
-                                        @if lead { (number::share(suspect.excess_share)) " of the excess, " (number::users(suspect.users)) }
+                                        @if lead { (number::share(suspect.excess_share.min(1.0))) " of the excess, " (number::users(suspect.users)) }
                                         @else { "as usual: not a lead" }
                                     }
                                 }
@@ -76,7 +76,7 @@ pub(super) fn segments(model: &Model<'_>, path: &str) -> Markup {
                     }
                 }
             }
-            p.small { a href={ "/v1" (path) } { "all of it as JSON" } }
+            p.small { a href={ (path) "/segments" } { "every value of every dimension" } " · " a href={ "/v1" (path) } { "as JSON" } }
         }
     }
 }

@@ -1,0 +1,397 @@
+//! The pages in a real browser: the daemon as it is started, a shop that fails, and what a person does about it.
+//!
+//! Chromium is driven over its DevTools pipe: JSON messages, each ended by a zero byte. Without
+//! Chromium these tests are left out and say so; `tests/run` installs it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+const RULES: &str = r#"
+slo("checkout-api", #{
+    description: "Requests to /api/checkout succeed", service: "shop", owner: "team-checkout",
+    objective: 99.9, window: "30d", by: ["region"],
+    sli: good("request", #{ app: "shop" }),
+    alert: [page(#{ long: "5m", short: "1m", factor: 14.4 }), ticket(#{ long: "1h", short: "5m", factor: 6.0 })],
+    runbook: "https://runbooks.example.com/checkout-api",
+});
+receiver("nobody", webhook(#{ url: "http://127.0.0.1:9/none" }));
+route(#{ to: "nobody" });
+"#;
+
+/// The daemon in a folder of its own.
+struct Daemon {
+    child: Child,
+    port: u16,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
+
+impl Daemon {
+    fn start() -> Daemon {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (port, intake) = (free_port(), free_port());
+        let config = format!(
+            "[server]\nlisten = \"127.0.0.1:{port}\"\n[intake]\nlisten = \"127.0.0.1:{intake}\"\n[aggregation]\nbucket = \"1s\"\nsettle = \"1s\"\n"
+        );
+        std::fs::write(folder.path().join("burnwatch.toml"), config).expect("a config");
+        std::fs::create_dir(folder.path().join("rules")).expect("a folder for rules");
+        std::fs::write(folder.path().join("rules/shop.rhai"), RULES).expect("rules");
+        let log = std::fs::File::create(folder.path().join("log")).expect("a log");
+        let child = Command::new(env!("CARGO_BIN_EXE_burnwatch"))
+            .arg("run")
+            .current_dir(folder.path())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the daemon starts");
+        let daemon = Daemon { child, port, _folder: folder };
+        daemon.wait("the daemon answers", |daemon| TcpStream::connect(("127.0.0.1", daemon.port)).is_ok());
+        daemon
+    }
+
+    fn wait(&self, what: &str, mut done: impl FnMut(&Daemon) -> bool) {
+        let until = Instant::now() + Duration::from_secs(90);
+        while !done(self) {
+            let log = std::fs::read_to_string(self._folder.path().join("log")).unwrap_or_default();
+            assert!(Instant::now() < until, "not within 90 s: {what}\n{log}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// One request; status and body.
+    fn send(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else { return (0, String::new()) };
+        let head = format!("{method} {path} HTTP/1.0\r\nHost: 127.0.0.1:{}\r\nContent-Length: {}\r\n\r\n", self.port, body.len());
+        let sent = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
+        let mut answer = Vec::new();
+        if sent.and_then(|()| stream.read_to_end(&mut answer)).is_err() {
+            return (0, String::new());
+        }
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        (head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0), body.to_owned())
+    }
+
+    fn json(&self, path: &str) -> Value {
+        serde_json::from_str(&self.send("GET", path, "").1).unwrap_or_default()
+    }
+
+    /// Requests of the last twenty minutes: from the fifth-last on, one region fails on a new release. One label is hostile.
+    fn seed(&self) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as i64 / 1_000 * 1_000;
+        let mut rows = String::new();
+        for second in (1..1_200_i64).rev() {
+            let bad = second < 300;
+            for (region, release, total) in
+                [("eu-west", "2.3.1", 40), ("us-east", "2.3.0", 160), ("<img src=x onerror=alert(1)>", "2.3.0", 3)]
+            {
+                let failed = if bad && region == "eu-west" { 20 } else { 0 };
+                let row = json!({ "bucket": now - second * 1_000, "metric": "request", "total": total, "bad": failed,
+                    "dims": { "app": "shop", "region": region, "release": release, "route": "/api/checkout", "device": "mobile" } });
+                rows.push_str(&row.to_string());
+                rows.push('\n');
+            }
+        }
+        let (status, answer) = self.send("POST", "/v1/aggregates", &rows);
+        assert_eq!(status, 200, "{answer}");
+        let (status, answer) = self.send(
+            "POST",
+            "/v1/annotations",
+            &json!({ "kind": "deploy", "app": "shop", "release": "2.3.1", "text": "\"><script>alert(1)</script>", "at": now - 310_000 })
+                .to_string(),
+        );
+        assert!((200..300).contains(&status), "{answer}");
+    }
+
+    /// Keeps the shop failing, so that there is always a fresh bucket.
+    fn feed(&self) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as i64 / 1_000 * 1_000;
+        let dims = json!({ "app": "shop", "region": "eu-west", "release": "2.3.1", "route": "/api/checkout", "device": "mobile" });
+        let row = json!({ "bucket": now - 1_000, "metric": "request", "total": 200, "bad": 20, "dims": dims });
+        self.send("POST", "/v1/aggregates", &row.to_string());
+    }
+
+    fn incident(&self) -> String {
+        let mut id = String::new();
+        self.wait("an incident opens", |daemon| {
+            daemon.feed();
+            let found = daemon.json("/v1/incidents?status=open&status=acknowledged");
+            id = found["items"][0]["id"].as_str().unwrap_or_default().to_owned();
+            !id.is_empty()
+        });
+        id
+    }
+}
+
+/// One tab of a headless Chromium.
+struct Browser {
+    child: Child,
+    to: ChildStdin,
+    from: BufReader<ChildStdout>,
+    session: String,
+    next: u64,
+    /// What the console, the log and the security policy had to say.
+    said: Vec<String>,
+    base: String,
+    _profile: tempfile::TempDir,
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn chromium() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .flat_map(|folder| ["chromium", "chromium-browser", "google-chrome"].map(|name| folder.join(name)))
+        .find(|path| path.is_file())
+}
+
+impl Browser {
+    fn start(path: &Path, port: u16) -> Browser {
+        let profile = tempfile::tempdir().expect("a folder");
+        // The browser reads commands from descriptor 3 and writes to 4.
+        let mut child = Command::new("sh")
+            .args(["-c", "exec \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1", "sh"])
+            .arg(path)
+            .args("--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync --disable-dev-shm-usage --hide-scrollbars --remote-debugging-pipe".split(' '))
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .arg("about:blank")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("chromium starts");
+        let to = child.stdin.take().expect("a pipe");
+        let from = BufReader::new(child.stdout.take().expect("a pipe"));
+        let base = format!("http://127.0.0.1:{port}");
+        let mut browser = Browser { child, to, from, session: String::new(), next: 0, said: Vec::new(), base, _profile: profile };
+        let targets = browser.call("Target.getTargets", json!({}));
+        let page = targets["targetInfos"].as_array().and_then(|all| all.iter().find(|one| one["type"] == "page")).expect("a tab").clone();
+        let attached = browser.call("Target.attachToTarget", json!({ "targetId": page["targetId"], "flatten": true }));
+        browser.session = attached["sessionId"].as_str().expect("a session").to_owned();
+        for domain in ["Page", "Runtime", "Log", "Network"] {
+            browser.call(&format!("{domain}.enable"), json!({}));
+        }
+        browser
+    }
+
+    fn read(&mut self) -> Value {
+        let mut bytes = Vec::new();
+        self.from.read_until(0, &mut bytes).expect("chromium answers");
+        assert_eq!(bytes.pop(), Some(0), "chromium ended");
+        let message: Value = serde_json::from_slice(&bytes).expect("a JSON message");
+        let text = |value: &Value| value.to_string();
+        match message["method"].as_str() {
+            Some("Log.entryAdded") => self.said.push(text(&message["params"]["entry"])),
+            Some("Runtime.consoleAPICalled" | "Runtime.exceptionThrown") => self.said.push(text(&message["params"])),
+            Some("Page.javascriptDialogOpening") => self.said.push(format!("a dialog opened: {}", text(&message["params"]))),
+            Some(_) | None => {}
+        }
+        message
+    }
+
+    fn call(&mut self, method: &str, params: Value) -> Value {
+        let id = self.post(method, params);
+        loop {
+            let mut message = self.read();
+            if message["id"] == id {
+                assert!(message["error"].is_null(), "{method}: {}", message["error"]);
+                return message["result"].take();
+            }
+        }
+    }
+
+    fn post(&mut self, method: &str, params: Value) -> u64 {
+        self.next += 1;
+        let mut message = json!({ "id": self.next, "method": method, "params": params });
+        if !self.session.is_empty() {
+            message["sessionId"] = json!(self.session);
+        }
+        let mut bytes = message.to_string().into_bytes();
+        bytes.push(0);
+        self.to.write_all(&bytes).expect("chromium listens");
+        self.next
+    }
+
+    fn until(&mut self, event: &str) {
+        while self.read()["method"] != event {}
+    }
+
+    fn open(&mut self, path: &str) {
+        let url = format!("{}{path}", self.base);
+        self.post("Page.navigate", json!({ "url": url }));
+        self.until("Page.loadEventFired");
+    }
+
+    /// The value of an expression in the page.
+    fn ask(&mut self, expression: &str) -> Value {
+        let mut answer = self.call("Runtime.evaluate", json!({ "expression": expression, "returnByValue": true, "awaitPromise": true }));
+        assert!(answer["exceptionDetails"].is_null(), "{expression}: {answer}");
+        answer["result"]["value"].take()
+    }
+
+    /// Does something that leads to another page.
+    fn act(&mut self, expression: &str) {
+        self.post("Runtime.evaluate", json!({ "expression": expression }));
+        self.until("Page.loadEventFired");
+    }
+
+    fn look(&mut self, width: u32, height: u32, dark: bool) {
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false }),
+        );
+        let scheme = if dark { "dark" } else { "light" };
+        self.call("Emulation.setEmulatedMedia", json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] }));
+    }
+
+    fn scripts(&mut self, on: bool) {
+        self.call("Emulation.setScriptExecutionDisabled", json!({ "value": !on }));
+    }
+
+    fn outcome(&mut self) -> String {
+        self.ask("document.querySelector('#outcome')?.innerText ?? ''").as_str().unwrap_or_default().to_owned()
+    }
+}
+
+fn pages(id: &str) -> Vec<String> {
+    let mut pages: Vec<String> = [
+        "/",
+        "/overview",
+        "/incidents",
+        "/slos",
+        "/slos/checkout-api",
+        "/slos/checkout-api?region=eu-west&range=6h",
+        "/silences",
+        "/silences/new?m=service%3Dshop&for=3d&confirm=1",
+        "/rules",
+        "/rules/checkout-api",
+        "/rules/file/shop.rhai?line=2",
+        "/health",
+        "/reports/week/2026-11-19",
+        "/changes",
+        "/query",
+        "/query?metric=request&by=region&show=share",
+        "/notifications",
+        "/deadletters",
+        "/receivers",
+        "/audit",
+        "/me",
+    ]
+    .map(str::to_owned)
+    .into();
+    pages.extend(["", "/timeline", "/segments", "/snooze", "/resolve"].map(|below| format!("/incidents/{id}{below}")));
+    pages
+}
+
+fn axe() -> Option<String> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
+    std::fs::read_to_string(cache.join("burnwatch/axe-4.14.1.min.js")).ok()
+}
+
+#[test]
+fn a_person_finds_their_way_on_every_screen_with_and_without_script() {
+    let Some(chromium) = chromium() else {
+        eprintln!("left out: chromium is not installed");
+        return;
+    };
+    let daemon = Daemon::start();
+    daemon.seed();
+    let id = daemon.incident();
+    let mut browser = Browser::start(&chromium, daemon.port);
+
+    // Without script: everything is links and forms.
+    browser.look(390, 844, false);
+    browser.scripts(false);
+    browser.open("/");
+    browser.act(&format!("document.querySelector('main a[href=\"/incidents/{id}\"]').click()"));
+    assert_eq!(browser.ask("location.pathname"), format!("/incidents/{id}"));
+    let seen = browser.ask(
+        "[...document.querySelectorAll('.answers>div, .dock .btn.primary')].map(e => e.getBoundingClientRect()).every(r => r.top >= 0 && r.top < innerHeight)",
+    );
+    assert_eq!(seen, true, "the five answers begin on the first screen of a phone, with the button below them");
+    assert!(browser.ask("document.querySelector('.dock .btn.primary').offsetHeight").as_f64() >= Some(44.0));
+    browser.act("document.querySelector('.dock form button').click()");
+    assert!(browser.outcome().contains("Acknowledged"), "{}", browser.outcome());
+    assert_eq!(daemon.json(&format!("/v1/incidents/{id}"))["status"], "acknowledged");
+    browser.act("document.querySelector('#outcome form button').click()");
+    assert!(browser.outcome().contains("taken back"), "{}", browser.outcome());
+    assert_eq!(daemon.json(&format!("/v1/incidents/{id}"))["status"], "open");
+    browser.act("document.querySelector('.dock form button').click()");
+    browser.act("(() => { document.querySelector('form.note textarea').value = 'rolling back <b>now</b>'; document.querySelector('form.note button').click() })()");
+    assert!(browser.outcome().contains("note is in the time line"));
+    browser.act("document.querySelector('a[href^=\"/silences/new\"]').click()");
+    browser.act("(() => { document.querySelector('#f').value = '2d'; document.querySelector('#c').value = 'known'; document.querySelector('form button.primary').click() })()");
+    assert!(browser.ask("document.body.innerText").as_str().unwrap_or_default().contains("Are you sure?"), "two days are asked for twice");
+    browser.act("document.querySelector('section[aria-labelledby=h-sure] button').click()");
+    assert!(browser.outcome().contains("Silenced until"), "{}", browser.outcome());
+    browser.act("document.querySelector('#outcome form button').click()");
+    assert!(browser.outcome().contains("The silence is ended"), "{}", browser.outcome());
+    let (status, export) = daemon.send("GET", &format!("/incidents/{id}/export.md"), "");
+    assert_eq!(status, 200);
+    assert!(export.contains("rolling back <b>now</b>") && export.contains("acknowledgement taken back"), "{export}");
+    browser.scripts(true);
+
+    // Every page, on every screen.
+    let assets: usize = {
+        browser.open("/");
+        let links = browser.ask("[...document.querySelectorAll('link[rel=stylesheet]')].map(e => e.getAttribute('href')).concat([...document.scripts].map(e => e.getAttribute('src')))");
+        links.as_array().expect("links").iter().map(|link| daemon.send("GET", link.as_str().expect("a path"), "").1.len()).sum()
+    };
+    let axe = axe();
+    if axe.is_none() {
+        eprintln!("left out: axe-core is not in the cache; tests/run fetches it");
+    }
+    let mut wrong: Vec<String> = Vec::new();
+    browser.said.clear();
+    for path in pages(&id) {
+        daemon.feed();
+        let (status, html) = daemon.send("GET", &path, "");
+        if status != 200 || html.len() + assets > 100 * 1024 {
+            wrong.push(format!("{path}: status {status}, {} bytes with style and script", html.len() + assets));
+        }
+        browser.open(&path);
+        for (width, height) in [(320, 640), (390, 844), (1280, 900)] {
+            for dark in [false, true] {
+                browser.look(width, height, dark);
+                let wide = browser.ask("document.scrollingElement.scrollWidth - innerWidth").as_f64().unwrap_or(f64::NAN);
+                if wide > 0.0 || wide.is_nan() {
+                    let who = browser.ask("[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1).slice(0, 3).map(e => e.outerHTML.slice(0, 120)).join(' | ')");
+                    wrong.push(format!("{path} at {width}: {wide} px too wide: {who}"));
+                }
+                if let Some(axe) = axe.as_ref().filter(|_| width != 320) {
+                    if browser.ask("typeof axe") == "undefined" {
+                        browser.post("Runtime.evaluate", json!({ "expression": axe }));
+                    }
+                    let found = browser.ask(
+                        "axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'] }).then(r => r.passes.length < 5 ? ['nothing was checked'] : r.violations.map(v => v.id + ': ' + v.nodes.slice(0, 3).map(n => n.html.slice(0, 160)).join(' | ')))",
+                    );
+                    for one in found.as_array().into_iter().flatten() {
+                        wrong.push(format!("{path} at {width}{}: axe {one}", if dark { ", dark" } else { "" }));
+                    }
+                }
+            }
+        }
+        wrong.extend(browser.said.drain(..).map(|said| format!("{path} said {said}")));
+    }
+    assert!(wrong.is_empty(), "{} findings:\n{}", wrong.len(), wrong.join("\n"));
+}
