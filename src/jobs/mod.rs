@@ -6,6 +6,7 @@ pub mod explain;
 pub mod flush;
 pub mod heartbeat;
 pub mod operator;
+pub mod posted;
 pub mod reload;
 pub mod uptime;
 pub mod watch;
