@@ -21,6 +21,8 @@ use crate::store::{self, Store, StoreError, leases, transition};
 const BATCH_MAX: usize = 4_096;
 /// Requests that may wait for their turn.
 const QUEUE: usize = 256;
+/// How long a request waits for its turn. Prometheus waits ten seconds.
+const PATIENCE: Duration = Duration::from_secs(8);
 /// Most alerts that one look takes into incidents; the rest is for the next one, which follows at once.
 const LOOK_MAX: usize = 4_096;
 /// Silences, hours and rules change who would be told: whoever waits is looked at again this often.
@@ -82,7 +84,8 @@ impl Post {
         }
         let (answer, answered) = oneshot::channel();
         let gone = || Arc::new(PostError::Busy);
-        self.0.try_send(Request { alerts, now, answer }).map_err(|_| gone())?;
+        let sent = tokio::time::timeout(PATIENCE, self.0.send(Request { alerts, now, answer })).await;
+        sent.map_err(|_| gone())?.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
     }
 }

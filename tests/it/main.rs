@@ -3,5 +3,6 @@
 mod backtest;
 mod backtest_oracle;
 mod backtest_stored;
+mod neighbour;
 mod postgres;
 mod store;

@@ -157,21 +157,21 @@ impl Book<'_> {
                 let Some(entry) = board.get(key) else { return };
                 step.opened.push((*key, member(key, &entry.alert, entry.alert.labels.labels(), self.now)));
             };
-            for (key, class) in waiting() {
+            for (key, before) in waiting() {
                 let class = match board.get(key).filter(|_| again) {
                     Some(entry) => self.class(&entry.alert, &entry.alert.labels.labels(), firing),
-                    None => *class,
+                    None => *before,
                 };
                 if !room.classes.contains(&class) && room.take(Some(class)) {
                     enter(key, step);
                 } else {
-                    rest.push((*key, class));
+                    rest.push((*key, class, class == *before));
                 }
             }
-            for (key, class) in rest {
+            for (key, class, same) in rest {
                 if room.firing < MEMBERS && room.take(Some(class)) {
                     enter(&key, step);
-                } else if again {
+                } else if !same {
                     settled.standings.push((key, Standing::Waiting { incident: incident.clone(), class }));
                 }
             }
@@ -274,5 +274,185 @@ fn member(key: &Key, alert: &Posted, labels: Labels, now: Timestamp) -> Member {
         summary: alert.summary(),
         figures: Figures::default(),
         traces: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::desk::{Desk, parcels};
+    use crate::domain::filter::{Filter, Match};
+    use crate::domain::notification::Status;
+    use crate::domain::posted::Packed;
+    use crate::domain::rule::{Field, Receiver, ReceiverKind, Route, RuleSet};
+    use crate::domain::time::Span;
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    fn receiver(name: &str) -> Receiver {
+        Receiver {
+            name: name.into(),
+            place: Default::default(),
+            timeout: Span::seconds(5),
+            send_resolved: true,
+            kind: ReceiverKind::Teams { url: Field::Plain(String::new()) },
+        }
+    }
+
+    fn to(when: &[(&str, &str)], receiver: &str) -> Route {
+        Route {
+            place: Default::default(),
+            when: Filter(when.iter().map(|(k, v)| ((*k).into(), Match::parse(v).unwrap())).collect()),
+            to: vec![receiver.into()],
+            group_by: None,
+            group_wait: None,
+            group_interval: None,
+            repeat: None,
+            escalate: vec![],
+            fallthrough: false,
+            active: vec![],
+            mute: vec![],
+            routes: vec![],
+        }
+    }
+
+    /// A desk with its board and incidents, moved on from outside.
+    struct Office {
+        desk: Desk,
+        board: Board,
+        open: BTreeMap<String, Incident>,
+        now: Timestamp,
+        ids: usize,
+    }
+
+    impl Office {
+        fn new() -> Office {
+            let rules = RuleSet {
+                receivers: vec![receiver("pager"), receiver("db"), receiver("rest")],
+                routes: vec![to(&[("severity", "critical")], "pager"), to(&[("team", "db")], "db"), to(&[], "rest")],
+                ..RuleSet::default()
+            };
+            Office { desk: Desk::new(Arc::new(rules)), board: Board::default(), open: BTreeMap::new(), now: NOW, ids: 0 }
+        }
+
+        fn post(&mut self, labels: &[(&str, &str)], ends: Span) {
+            let labels = labels.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+            let alert = Posted {
+                labels: Packed::new(&labels),
+                annotations: "{}".into(),
+                generator: "javascript:alert(1)".into(),
+                starts: self.now,
+                ends: self.now + ends,
+                timed: false,
+                updated: self.now,
+            };
+            self.board.put(alert.labels.key(), alert);
+        }
+
+        /// Who is told what, in the order of incidents and receivers.
+        fn look(&mut self, again: bool) -> Vec<String> {
+            let work = self.board.work(self.now, 10_000);
+            let ids = &mut self.ids;
+            let mut new_id = |_: &str, _: Timestamp| {
+                *ids += 1;
+                format!("i{ids}")
+            };
+            let open = std::mem::take(&mut self.open);
+            let mut book = Book { desk: &self.desk, now: self.now, silences: &[], open, new_id: &mut new_id };
+            let settled = book.posted(&self.board, &work, again);
+            self.open = book.open;
+            for (key, standing) in settled.standings {
+                self.board.stand(key, standing);
+            }
+            settled.told.iter().for_each(|key| self.board.told(key));
+            settled.over.iter().for_each(|key| self.board.remove(key, self.now));
+            let said = settled.outcomes.iter().flat_map(|outcome| parcels(outcome, self.now, "http://x"));
+            said.map(|parcel| format!("{} {}", parcel.receiver, &parcel.kind.name()["incident.".len()..])).collect()
+        }
+    }
+
+    #[test]
+    fn a_batch_is_told_once_and_closes_when_all_have_ended() {
+        let mut office = Office::new();
+        for n in 0..5 {
+            office.post(&[("alertname", "down"), ("severity", "critical"), ("n", &n.to_string())], Span::minutes(n + 1));
+        }
+        assert_eq!(office.look(false), ["pager opened"]);
+        let incident = office.open.values().next().unwrap();
+        assert_eq!((incident.key.as_str(), incident.members.len()), (r#"{alertname="down"}"#, 5));
+        assert_eq!(incident.severity.name(), "page");
+        assert_eq!(incident.members[0].full_labels()["severity"], "critical", "labels stay as they came");
+        assert_eq!(incident.dashboard, None, "a link of a stranger is a link to the web or none");
+        assert_eq!(office.look(false), [""; 0]);
+        office.now += Span::minutes(4);
+        assert_eq!(office.look(false), [""; 0]);
+        office.now += Span::minutes(1);
+        assert_eq!(office.look(false), ["pager resolved"]);
+        assert!(office.open.is_empty() && office.board.is_empty());
+    }
+
+    #[test]
+    fn what_came_and_went_between_two_looks_is_told_to_nobody() {
+        let mut office = Office::new();
+        office.post(&[("alertname", "blip")], Span::ZERO);
+        assert_eq!(office.look(false), [""; 0]);
+        assert!(office.board.is_empty());
+    }
+
+    #[test]
+    fn a_full_incident_still_lets_in_whoever_brings_somebody_new_to_tell() {
+        let mut office = Office::new();
+        for n in 0..3_000 {
+            office.post(&[("alertname", "down"), ("n", &n.to_string())], Span::minutes(5));
+        }
+        assert_eq!(office.look(false), ["rest opened"]);
+        assert_eq!(office.open.values().next().unwrap().members.len(), MEMBERS);
+        assert_eq!(office.board.waiting().values().next().unwrap().len(), 3_000 - MEMBERS);
+        office.post(&[("alertname", "down"), ("n", "db"), ("team", "db")], Span::minutes(9));
+        office.post(&[("alertname", "down"), ("n", "loud"), ("severity", "critical")], Span::minutes(9));
+        let mut told = office.look(false);
+        told.sort();
+        assert_eq!(told, ["db opened", "pager opened"]);
+        assert_eq!(office.open.values().next().unwrap().members.len(), MEMBERS + 2);
+        // The new hours of rules change nothing for those who wait.
+        assert_eq!(office.look(true), [""; 0]);
+    }
+
+    #[test]
+    fn an_incident_does_not_close_while_others_wait() {
+        let mut office = Office::new();
+        for n in 0..MEMBERS {
+            office.post(&[("alertname", "down"), ("n", &n.to_string())], Span::minutes(1));
+        }
+        office.look(false);
+        for n in 0..20 {
+            office.post(&[("alertname", "down"), ("late", &n.to_string())], Span::minutes(2));
+        }
+        assert_eq!(office.look(false), [""; 0]);
+        assert_eq!(office.board.waiting().values().next().unwrap().len(), 20);
+        office.now += Span::minutes(1);
+        assert_eq!(office.look(false), [""; 0], "the rest moves in when the first leave");
+        assert!(office.board.waiting().is_empty());
+        assert_eq!(office.open.values().next().unwrap().status, Status::Open);
+        office.now += Span::minutes(1);
+        assert_eq!(office.look(false), ["rest resolved"]);
+    }
+
+    #[test]
+    fn what_a_person_closed_stays_closed_until_something_new_fires() {
+        let mut office = Office::new();
+        for n in 0..MEMBERS + 50 {
+            office.post(&[("alertname", "down"), ("n", &n.to_string())], Span::minutes(5));
+        }
+        office.look(false);
+        office.open.clear();
+        assert_eq!(office.look(true), [""; 0], "who waited belonged to what was closed");
+        assert!(office.board.waiting().is_empty());
+        office.post(&[("alertname", "down"), ("n", "new")], Span::minutes(6));
+        assert_eq!(office.look(false), ["rest opened"]);
+        office.now += Span::minutes(5);
+        assert_eq!(office.look(false), [""; 0]);
+        office.now += Span::minutes(1);
+        assert_eq!(office.look(false), ["rest resolved"]);
     }
 }
