@@ -150,7 +150,8 @@ impl Writer {
         for interval in intervals {
             let _ = writeln!(self.out, "- name: {}\n  time_intervals:\n  - location: {}", yaml(&interval.name), yaml(&interval.timezone));
             let clock = |minute: u16| format!("{:02}:{:02}", minute / 60, minute % 60);
-            let times = interval.times.iter().map(|(from, to)| format!("{{start_time: \"{}\", end_time: \"{}\"}}", clock(*from), clock(*to)));
+            let times =
+                interval.times.iter().map(|(from, to)| format!("{{start_time: \"{}\", end_time: \"{}\"}}", clock(*from), clock(*to)));
             const DAYS: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
             let day = |day: u8| DAYS[usize::from(day) % 7];
             let lists = [

@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::explain::Signature;
-use super::posted;
 use super::notification::{AlertState, AlertView, Change, Figures, Impact, IncidentView, Kind, Links, Status, Suspect, Verdict};
+use super::posted;
 use super::route::Routed;
 use super::rule::{Labels, Receiver, Severity};
 use super::time::{Span, Timestamp};

@@ -119,7 +119,11 @@ impl fmt::Display for Matcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (operator, value) = self.parts();
         let plain = self.label.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | ':' | '.' | '-'));
-        if plain { f.write_str(&self.label)? } else { f.write_str(&quote(&self.label))? }
+        if plain {
+            f.write_str(&self.label)?
+        } else {
+            f.write_str(&quote(&self.label))?
+        }
         write!(f, "{}{}", operator.text(), quote(&value))
     }
 }

@@ -434,9 +434,13 @@ mod tests {
 
     #[test]
     fn severities_of_others_have_ours() {
-        for (text, ours) in
-            [("critical", Severity::Page), ("page", Severity::Page), ("warning", Severity::Ticket), ("", Severity::Ticket), ("none", Severity::Info)]
-        {
+        for (text, ours) in [
+            ("critical", Severity::Page),
+            ("page", Severity::Page),
+            ("warning", Severity::Ticket),
+            ("", Severity::Ticket),
+            ("none", Severity::Info),
+        ] {
             assert_eq!(severity(text), ours, "{text}");
         }
     }

@@ -180,7 +180,8 @@ async fn amtool_adds_and_finds_alerts() {
 async fn amtool_silences_and_inhibitions_show() {
     let daemon = Daemon::start(ROUTES).await;
     let lasts = "2099-01-01T00:00:00Z";
-    let alert = |name: &str, severity: &str| json!({ "labels": { "alertname": name, "severity": severity, "cluster": "a" }, "endsAt": lasts });
+    let alert =
+        |name: &str, severity: &str| json!({ "labels": { "alertname": name, "severity": severity, "cluster": "a" }, "endsAt": lasts });
     let (status, text) = daemon.post(&json!([alert("Down", "critical"), alert("Slow", "warning")])).await;
     assert_eq!((status, text.as_str()), (200, ""));
     let held = daemon.query(&["--inhibited"]);
@@ -188,7 +189,8 @@ async fn amtool_silences_and_inhibitions_show() {
     assert_eq!(held[0]["labels"]["alertname"], "Slow");
     assert_eq!(held[0]["status"]["inhibitedBy"].as_array().unwrap().len(), 1);
 
-    let (code, id) = daemon.amtool(&["silence", "add", "alertname=Down", "cluster=~a|b", "cluster!=c", "-a", "ada", "-c", "known", "-d", "1h"]);
+    let (code, id) =
+        daemon.amtool(&["silence", "add", "alertname=Down", "cluster=~a|b", "cluster!=c", "-a", "ada", "-c", "known", "-d", "1h"]);
     assert_eq!(code, 0, "{id}");
     let id = id.trim();
     let (_, listed) = daemon.amtool(&["silence", "query", "-q"]);

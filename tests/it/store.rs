@@ -9,8 +9,8 @@ use burnwatch::domain::posted::{Key, Packed, Posted};
 use burnwatch::domain::series::{Series, SeriesId};
 use burnwatch::domain::time::{Span, Timestamp};
 use burnwatch::store::{
-    Store, StoreError, alerts, annotations, attempts, audit, chunk, events, incidents, leases, meta, outbox, partial, posted, progress, receivers,
-    retention, rule_sets, seen, series, silences, writer,
+    Store, StoreError, alerts, annotations, attempts, audit, chunk, events, incidents, leases, meta, outbox, partial, posted, progress,
+    receivers, retention, rule_sets, seen, series, silences, writer,
 };
 
 use super::postgres;

@@ -202,7 +202,8 @@ impl Book<'_> {
     fn room(&self, incident: Option<&Incident>, ended: &[(String, String)], firing: &[Labels]) -> Room {
         let Some(incident) = incident else { return Room { firing: 0, classes: HashSet::new() } };
         let ended: BTreeSet<&str> = ended.iter().map(|(alert, _)| alert.as_str()).collect();
-        let members = incident.members.iter().filter(|member| member.firing && member.is_posted() && !ended.contains(member.alert.as_str()));
+        let members =
+            incident.members.iter().filter(|member| member.firing && member.is_posted() && !ended.contains(member.alert.as_str()));
         let members: Vec<&Member> = members.collect();
         // An incident that is far from full does not need classes, unless somebody waits.
         let classes = members.iter().map(|member| self.member_class(member, firing)).collect();
@@ -250,7 +251,10 @@ impl First {
             labels,
             title: alert.summary(),
             runbook: alert.annotation(&["runbook_url", "runbook"]).filter(|url| is_web(url)),
-            dashboard: alert.annotation(&["dashboard_url", "dashboard"]).or_else(|| Some(alert.generator.to_string())).filter(|url| is_web(url)),
+            dashboard: alert
+                .annotation(&["dashboard_url", "dashboard"])
+                .or_else(|| Some(alert.generator.to_string()))
+                .filter(|url| is_web(url)),
             at: now,
         }
     }

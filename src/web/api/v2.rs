@@ -97,15 +97,7 @@ fn time(at: Timestamp) -> String {
     at.to_chrono().map_or_else(|| at.to_string(), |at| at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
 }
 
-/// A flag of the query; without it `default`.
-fn flag(params: &Params, name: &str, default: bool) -> Result<bool, Refusal> {
-    match params.get(name) {
-        None => Ok(default),
-        Some("true" | "1" | "t" | "T" | "True" | "TRUE") => Ok(true),
-        Some("false" | "0" | "f" | "F" | "False" | "FALSE") => Ok(false),
-        Some(text) => {
-            let shown = crate::web::text::clip(text, 60);
-            Err(Refusal::invalid(601, format!("{name} in query must be of type boolean: \"{shown}\"")))
-        }
-    }
+/// A flag of the query; without it, yes. What is no word for yes is no, as it is there.
+fn flag(params: &Params, name: &str) -> bool {
+    params.get(name).is_none_or(|text| ["true", "1", "yes", "ok", "y", "on", "selected", "checked", "t", "enabled"].contains(&text))
 }

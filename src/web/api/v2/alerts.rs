@@ -181,9 +181,8 @@ impl View {
             .collect();
         let inhibited_by = self.inhibited_by(&labels);
         let suppressed = !silenced_by.is_empty() || !inhibited_by.is_empty();
-        let wanted = (filter.active || suppressed)
-            && (filter.silenced || silenced_by.is_empty())
-            && (filter.inhibited || inhibited_by.is_empty());
+        let wanted =
+            (filter.active || suppressed) && (filter.silenced || silenced_by.is_empty()) && (filter.inhibited || inhibited_by.is_empty());
         if !wanted {
             return None;
         }

@@ -23,13 +23,12 @@ impl Filter {
             Some(text) => Some(Pattern::new(text).map_err(|error| Refusal::bad(format!("failed to parse receiver param: {error}")))?),
             None => None,
         };
-        // Whatever is stored is looked at while it is shown, so nothing is ever unprocessed.
-        flag(params, "unprocessed", true)?;
+        // `unprocessed` is not asked for: whatever is stored is looked at while it is shown.
         Ok(Filter {
             matchers: matchers(params)?,
-            active: flag(params, "active", true)?,
-            silenced: flag(params, "silenced", true)?,
-            inhibited: flag(params, "inhibited", true)?,
+            active: flag(params, "active"),
+            silenced: flag(params, "silenced"),
+            inhibited: flag(params, "inhibited"),
             receiver,
         })
     }

@@ -42,10 +42,10 @@ pub async fn take(Take(state): Take<Arc<State>>, headers: HeaderMap, body: Resul
     let body = body.map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
     let now = state.clock.now();
     let timeout = state.snapshot.load().rules.resolve_timeout.unwrap_or(RESOLVE_TIMEOUT);
-    let sent: Vec<Sent> = match serde_json::from_slice::<Option<Vec<Sent>>>(&body) {
-        Ok(sent) => sent.ok_or_else(|| Refusal::invalid(602, "alerts in body is required"))?,
-        Err(error) => return Err(Refusal::unreadable(format!("parsing alerts body from \"\" failed, because {error}"))),
-    };
+    // `null` is how Go writes an empty list.
+    let sent = serde_json::from_slice::<Option<Vec<Sent>>>(&body)
+        .map_err(|error| Refusal::unreadable(format!("parsing alerts body from \"\" failed, because {error}")))?
+        .unwrap_or_default();
     let (alerts, wrong) = read(sent, now, timeout)?;
     metrics::counter!("burnwatch_posted_alerts_total", "outcome" => "accepted").increment(alerts.len() as u64);
     metrics::counter!("burnwatch_posted_alerts_total", "outcome" => "refused").increment(wrong.len() as u64);
@@ -143,7 +143,9 @@ fn annotations(sent: BTreeMap<String, String>) -> String {
 fn is_uri(text: &str) -> bool {
     // An empty one is none; one without a scheme is a path, which Alertmanager's check takes as well.
     text.is_empty()
-        || text.len() <= URL_BYTES_MAX && !text.contains(|c: char| c.is_control() || c == ' ') && (text.starts_with('/') || url::Url::parse(text).is_ok())
+        || text.len() <= URL_BYTES_MAX
+            && !text.contains(|c: char| c.is_control() || c == ' ')
+            && (text.starts_with('/') || url::Url::parse(text).is_ok())
 }
 
 /// A time; the year 1 is how Go writes none.

@@ -119,10 +119,11 @@ pub async fn save(
     let wanted = read(sent, now)?;
     let mut tx = state.store.write_durable().await?;
     let old = match &id {
-        Some(id) => Some(silences::get(&mut tx, id).await?.ok_or_else(|| Refusal::Text {
-            status: StatusCode::NOT_FOUND,
-            message: "silence not found".into(),
-        })?),
+        Some(id) => Some(
+            silences::get(&mut tx, id)
+                .await?
+                .ok_or_else(|| Refusal::Text { status: StatusCode::NOT_FOUND, message: "silence not found".into() })?,
+        ),
         None => None,
     };
     let (row, action) = change(old.as_ref(), wanted, now);
@@ -172,10 +173,10 @@ fn read(sent: Sent, now: Timestamp) -> Result<SilenceRow, Refusal> {
         return Err(Refusal::invalid(612, "matchers in body should have at least 1 items"));
     }
     if starts >= ends {
-        return Err(Refusal::bad("failed to create silence: start time must be before end time"));
+        return Err(Refusal::bad("Failed to create silence: start time must be before end time"));
     }
     if ends <= now {
-        return Err(Refusal::bad("failed to create silence: end time can't be in the past"));
+        return Err(Refusal::bad("Failed to create silence: end time can't be in the past"));
     }
     let mut matchers: Vec<Matcher> = Vec::with_capacity(sent_matchers.len());
     for matcher in sent_matchers {
@@ -186,14 +187,15 @@ fn read(sent: Sent, now: Timestamp) -> Result<SilenceRow, Refusal> {
             return Err(Refusal::bad(format!("a matcher is longer than {BYTES_MAX} bytes")));
         }
         let operator = Operator::from_flags(is_regex, matcher.is_equal.unwrap_or(true));
-        let read = Matcher::new(&name, operator, &value).map_err(|error| Refusal::bad(format!("invalid label matcher: {error}")))?;
+        let read = Matcher::new(&name, operator, &value)
+            .map_err(|error| Refusal::bad(format!("silence invalid: invalid label matcher: {error}")))?;
         matchers.push(read);
     }
     if matchers.len() > MATCHERS_MAX {
         return Err(Refusal::bad(format!("more than {MATCHERS_MAX} matchers")));
     }
     if matchers.iter().all(|matcher| matcher.accepts("")) {
-        return Err(Refusal::bad("invalid silence: at least one matcher must not match the empty string"));
+        return Err(Refusal::bad("silence invalid: at least one matcher must not match the empty string"));
     }
     let texts: Vec<String> = matchers.iter().map(Matcher::to_string).collect();
     let cut = |text: String, max: usize| text.chars().take(max).collect::<String>();
@@ -230,7 +232,8 @@ mod tests {
 
     #[test]
     fn matchers_come_back_as_they_were_sent() {
-        let two = r#"[{"name":"a","value":"x\"y.*","isRegex":true,"isEqual":true},{"name":"a","value":" z","isRegex":false,"isEqual":false}]"#;
+        let two =
+            r#"[{"name":"a","value":"x\"y.*","isRegex":true,"isEqual":true},{"name":"a","value":" z","isRegex":false,"isEqual":false}]"#;
         let row = sent(two, -5, 5).unwrap();
         let mut back = shown(&row, NOW)["matchers"].clone();
         let mut wanted: Value = serde_json::from_str(two).unwrap();
