@@ -28,6 +28,7 @@ use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::domain::aggregate::{self, Aggregator, SeenKey};
 use crate::domain::keyed::KeyedHash;
+use crate::domain::posted::RESOLVE_TIMEOUT;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
 use crate::intake::{self, Intake};
@@ -189,6 +190,7 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> Resu
     tasks.spawn(flush_job(flush, clock.clone(), watch_nudge.clone(), stop.clone()));
 
     let alerts = posted::Shared::default();
+    alerts.load(&store, now, live.rules.load().resolve_timeout.unwrap_or(RESOLVE_TIMEOUT)).await?;
     let (receiver, post) = posted::Receiver::new(store.clone(), alerts.clone(), live.desk.clone(), watch_nudge.clone());
     tasks.spawn(receiver.run(stop.clone()));
 

@@ -50,6 +50,12 @@ impl Shared {
         self.board.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Reads what is stored, at a start: nobody shall see an empty board because another life just ended.
+    pub async fn load(&self, store: &Store, now: Timestamp, timeout: Span) -> Result<(), StoreError> {
+        let mut gate = self.gate.lock().await;
+        catch_up(store, self, &mut gate, now, timeout).await
+    }
+
     fn write(&self) -> RwLockWriteGuard<'_, Board> {
         self.board.write().unwrap_or_else(PoisonError::into_inner)
     }
