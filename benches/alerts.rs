@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use burnwatch::clock::{Clock, SystemClock};
+use burnwatch::domain::time::{Span, Timestamp};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
@@ -21,7 +23,7 @@ const CONNECTIONS: usize = 8;
 async fn main() {
     let url = std::env::args().skip(1).find(|arg| arg.starts_with("http://"));
     let folder = tempfile::tempdir().expect("a folder");
-    let (mut daemon, url) = match url {
+    let (daemon, url) = match url {
         Some(url) => (None, url),
         None => {
             let (child, url) = start(folder.path());
@@ -29,7 +31,7 @@ async fn main() {
         }
     };
     let target = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
-    let pid = daemon.as_ref().map(Child::id);
+    let pid = daemon.as_ref().map(|daemon| daemon.0.id());
     let before = pid.map(memory);
     let first = post_all(&target, 0).await;
     println!("{ALERTS} new alerts in batches of {BATCH}: {:.0} alerts/s", ALERTS as f64 / first.as_secs_f64());
@@ -55,14 +57,21 @@ async fn main() {
             .expect("curl is there");
         println!("a list of {what}: {}", String::from_utf8_lossy(&output.stdout));
     }
-    if let Some(child) = &mut daemon {
-        child.kill().expect("it still runs");
-        child.wait().expect("it has ended");
+}
+
+/// A process that ends with the bench.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
 /// A daemon with the rules of a small installation, and its address.
-fn start(folder: &Path) -> (Child, String) {
+fn start(folder: &Path) -> (Process, String) {
     std::fs::create_dir(folder.join("rules")).expect("a new folder");
     let rules = r#"receiver("team", webhook(#{ url: "http://127.0.0.1:9/" }));
 route(#{ when: #{ severity: "critical" }, to: ["team"], group_by: ["alertname", "cluster"] });
@@ -80,6 +89,7 @@ route(#{ to: ["team"] });
         .stderr(log)
         .spawn()
         .expect("the daemon starts");
+    let child = Process(child);
     for _ in 0..600 {
         let text = std::fs::read_to_string(folder.join("log")).expect("its log");
         if let Some((_, rest)) = text.split_once("pages and API on ") {
@@ -99,7 +109,7 @@ fn memory(pid: u32) -> u64 {
 
 async fn post_all(target: &str, round: usize) -> Duration {
     let next = Arc::new(AtomicUsize::new(0));
-    let ends = chrono::Utc::now() + chrono::Duration::minutes(30 + round as i64);
+    let ends = SystemClock.now() + Span::minutes(30 + round as i64);
     let began = Instant::now();
     let mut workers = Vec::new();
     for _ in 0..CONNECTIONS {
@@ -122,14 +132,14 @@ async fn post_all(target: &str, round: usize) -> Duration {
     began.elapsed()
 }
 
-fn alert(n: usize, ends: chrono::DateTime<chrono::Utc>) -> serde_json::Value {
+fn alert(n: usize, ends: Timestamp) -> serde_json::Value {
     serde_json::json!({
         "labels": {
             "alertname": "HighErrorRate", "cluster": format!("eu-{}", n % 10), "instance": format!("host-{n}"), "job": "node",
             "severity": "warning", "namespace": format!("team-{}", n % 100),
         },
         "annotations": { "summary": "the rate of errors is high", "runbook_url": "https://runbooks.example.com/HighErrorRate" },
-        "startsAt": "2026-01-01T00:00:00Z", "endsAt": ends.to_rfc3339(),
+        "startsAt": "2026-01-01T00:00:00Z", "endsAt": ends,
         "generatorURL": "http://prometheus.example.com/graph?g0.expr=rate",
     })
 }
