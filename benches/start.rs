@@ -61,6 +61,7 @@ async fn start(url: &str, slos: usize) {
         new_id: chance::id,
         explainer: Explainer::new(history, BUCKET, Arc::default()),
         flushed: Arc::default(),
+        posted: Default::default(),
     };
     let mut watch = Watch::new(setup);
     watch.run(NOW).await.expect("the first run");

@@ -4,6 +4,7 @@
 //! flush, watch, deliver.
 
 mod aggregates;
+mod posted_alerts;
 mod query;
 mod receiver_test;
 
@@ -27,6 +28,7 @@ use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::domain::aggregate::{self, Aggregator, SeenKey};
 use crate::domain::keyed::KeyedHash;
+use crate::domain::posted::RESOLVE_TIMEOUT;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
 use crate::intake::{self, Intake};
@@ -38,7 +40,7 @@ use crate::jobs::operator::{self, Trouble};
 use crate::jobs::reload::{Live, Looked, Reload, Source, Surroundings};
 use crate::jobs::stale::Stale;
 use crate::jobs::watch::{Setup, Watch};
-use crate::jobs::{compact, heartbeat};
+use crate::jobs::{compact, heartbeat, posted};
 use crate::notify::{self, Sender};
 use crate::rules;
 use crate::sink::Sink;
@@ -188,6 +190,11 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> Resu
     let flushed = flush.flushed.clone();
     tasks.spawn(flush_job(flush, clock.clone(), watch_nudge.clone(), stop.clone()));
 
+    let alerts = posted::Shared::default();
+    alerts.load(&store, now, live.rules.load().resolve_timeout.unwrap_or(RESOLVE_TIMEOUT)).await?;
+    let (receiver, post) = posted::Receiver::new(store.clone(), alerts.clone(), live.desk.clone(), watch_nudge.clone());
+    tasks.spawn(receiver.run(stop.clone()));
+
     let setup = Setup {
         store: store.clone(),
         bucket: config.aggregation.bucket,
@@ -201,6 +208,7 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> Resu
         new_id: chance::id,
         explainer: Explainer::new(history.clone(), config.aggregation.bucket, live.program.clone()),
         flushed,
+        posted: alerts.clone(),
     };
     tasks.spawn(watch_job(Watch::new(setup), clock.clone(), watch_nudge.clone(), pulse.clone(), stop.clone()));
 
@@ -243,6 +251,8 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> Resu
     let state = Arc::new(web::State {
         query: Arc::new(query::Stored::new(history, snapshot.clone(), clock.clone())),
         aggregates: aggregates::taker(&config, hash, sink.clone()),
+        alerts: Arc::new(posted_alerts::Alerts::new(alerts, post)),
+        started_at: now,
         test_receiver: receiver_test::tester(sender, live.rules.clone(), public_url),
         config: config.clone(),
         clock,

@@ -4,6 +4,8 @@
 //! inhibition) and the incidents that are not closed. Pure: the daemon loads the incidents from its
 //! store and commits what comes out; `backtest` and `test` keep them in memory.
 
+mod posted;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -12,9 +14,10 @@ use sha2::{Digest, Sha256};
 use super::alert::AlertChange;
 use super::evaluate::AlertEvent;
 use super::incident::{Effect, Explained, Incident, Input, Member, Surroundings};
+use super::matcher::Matcher;
 use super::notification::{Change, Data, Impact, Kind, Notification, Status};
 use super::route::{Routed, canonical, grouping, matches, route};
-use super::rule::{Labels, Matchers, Receiver, RuleSet, Severity};
+use super::rule::{CodeSilence, Labels, Maintenance, Receiver, RuleSet, Severity};
 use super::schedule::Windows;
 use super::time::Timestamp;
 
@@ -22,9 +25,45 @@ use super::time::Timestamp;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Silence {
     pub id: String,
-    pub when: Matchers,
+    /// All of them have to hold; without any it mutes nobody.
+    pub when: Vec<Matcher>,
     pub starts: Timestamp,
     pub ends: Timestamp,
+}
+
+impl Silence {
+    /// Whether it mutes an alert with these labels at `now`.
+    pub fn mutes(&self, labels: &Labels, now: Timestamp) -> bool {
+        let value = |name: &str| labels.get(name).map_or_else(|| fallback(name, labels), String::as_str);
+        self.starts <= now
+            && now < self.ends
+            && !self.when.is_empty()
+            && self.when.iter().all(|matcher| matcher.accepts(value(&matcher.label)))
+    }
+}
+
+/// `alertname` of an alert of ours, as Alertmanager's tools know it: the name of its SLO or rule.
+fn fallback<'a>(name: &str, labels: &'a Labels) -> &'a str {
+    match name {
+        "alertname" => labels.get("slo").or_else(|| labels.get("rule")).map_or("", String::as_str),
+        _ => "",
+    }
+}
+
+/// What mutes an alert by its labels alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder<'a> {
+    Silence(&'a str),
+    Maintenance(&'a str),
+}
+
+impl std::fmt::Display for Holder<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Holder::Silence(name) => write!(f, "silence {name}"),
+            Holder::Maintenance(name) => write!(f, "maintenance {name}"),
+        }
+    }
 }
 
 /// A rule set with what routing asks of it again and again.
@@ -67,6 +106,22 @@ pub struct Book<'a> {
     pub new_id: &'a mut (dyn FnMut(&str, Timestamp) -> String + Send),
 }
 
+/// What an incident begins with.
+struct Opening<'a> {
+    at: Timestamp,
+    key: String,
+    grouping: Labels,
+    /// Of the alert that opens it.
+    labels: &'a Labels,
+    title: String,
+    window_start: Timestamp,
+    impact: Impact,
+    explained: Explained,
+    changes: Vec<Change>,
+    runbook: Option<String>,
+    dashboard: Option<String>,
+}
+
 impl Desk {
     /// A desk for a rule set.
     pub fn new(rules: Arc<RuleSet>) -> Desk {
@@ -87,24 +142,34 @@ impl Desk {
 
     /// Why an alert with these labels notifies nobody at `now`: silence, maintenance, inhibition.
     pub fn muted(&self, labels: &Labels, now: Timestamp, silences: &[Silence], firing: &[Labels]) -> Option<String> {
-        let on = |starts: Timestamp, ends: Timestamp| starts <= now && now < ends;
-        if let Some(silence) = silences.iter().find(|silence| on(silence.starts, silence.ends) && matches(&silence.when, labels)) {
-            return Some(format!("silence {}", silence.id));
-        }
-        let in_code = self
-            .rules
-            .silences
-            .iter()
-            .find(|silence| on(silence.starts.unwrap_or(Timestamp(i64::MIN)), silence.ends) && matches(&silence.when, labels));
-        if let Some(silence) = in_code {
-            return Some(format!("silence {}", silence.name));
-        }
-        for (maintenance, windows) in self.rules.maintenances.iter().zip(&self.maintenance) {
-            if matches(&maintenance.when, labels) && windows.as_ref().is_some_and(|windows| windows.active(now)) {
-                return Some(format!("maintenance {}", maintenance.name));
-            }
+        if let Some(holder) = self.holders(labels, now, silences).next() {
+            return Some(holder.to_string());
         }
         self.inhibited(labels, firing)
+    }
+
+    /// The silences and the maintenance that mute an alert with these labels at `now`.
+    pub fn holders<'a>(&'a self, labels: &'a Labels, now: Timestamp, silences: &'a [Silence]) -> impl Iterator<Item = Holder<'a>> {
+        let in_code = move |silence: &&CodeSilence| {
+            silence.starts.is_none_or(|starts| starts <= now) && now < silence.ends && matches(&silence.when, labels)
+        };
+        let maintenances = self.rules.maintenances.iter().zip(&self.maintenance);
+        let active = move |(maintenance, windows): &(&Maintenance, &Option<Windows>)| {
+            matches(&maintenance.when, labels) && windows.as_ref().is_some_and(|windows| windows.active(now))
+        };
+        silences
+            .iter()
+            .filter(move |silence| silence.mutes(labels, now))
+            .map(|silence| Holder::Silence(&silence.id))
+            .chain(self.rules.silences.iter().filter(in_code).map(|silence| Holder::Silence(&silence.name)))
+            .chain(maintenances.filter(active).map(|(maintenance, _)| Holder::Maintenance(&maintenance.name)))
+    }
+
+    /// The inhibitions that an alert with these labels is a source of, each with the values that have to agree.
+    fn source_of(&self, labels: &Labels) -> Vec<(usize, Vec<String>)> {
+        let value = |name: &String| labels.get(name).cloned().unwrap_or_default();
+        let own = self.rules.inhibits.iter().enumerate().filter(|(_, inhibit)| matches(&inhibit.source, labels));
+        own.map(|(at, inhibit)| (at, inhibit.equal.iter().map(value).collect())).collect()
     }
 
     fn inhibited(&self, labels: &Labels, firing: &[Labels]) -> Option<String> {
@@ -132,6 +197,15 @@ impl Desk {
         let mut default = vec![if labels.contains_key("slo") { "slo" } else { "rule" }];
         default.extend(by.iter().map(String::as_str));
         let labels = grouping(group_by.as_deref(), &default, labels);
+        let key = canonical(&labels);
+        (labels, key)
+    }
+
+    /// The same for an alert from outside, which has no rule: without `group_by` by its name.
+    pub fn group_posted(&self, labels: &Labels, now: Timestamp) -> (Labels, String) {
+        let routes = self.route(labels, now);
+        let group_by = routes.first().and_then(|routed| routed.group_by.clone());
+        let labels = grouping(group_by.as_deref(), &["alertname"], labels);
         let key = canonical(&labels);
         (labels, key)
     }
@@ -196,41 +270,59 @@ impl Book<'_> {
             figures: event.figures,
             traces: findings.traces,
         };
-        let new = !self.open.contains_key(&key);
-        if new {
-            let text = |name: &str| labels.get(name).cloned().unwrap_or_default();
-            let title = if findings.title.is_empty() { event.summary.clone() } else { findings.title };
-            let incident = Incident {
-                id: (self.new_id)(&key, event.at),
-                key: key.clone(),
-                grouping: grouping.clone(),
-                generation: event.at.seconds(),
-                sequence: 0,
-                status: Status::Open,
-                severity: Severity::Info,
-                title,
-                service: text("service"),
-                owner: text("owner"),
-                labels: grouping,
-                opened_at: event.at,
-                acknowledged_at: None,
-                acknowledged_by: None,
-                resolved_at: None,
-                snoozed_until: None,
-                window_start: findings.window_start.unwrap_or(event.at),
-                members: Vec::new(),
-                told: BTreeMap::new(),
-                loud_since: event.at,
-                impact: findings.impact,
-                explained: findings.explained,
-                changes: findings.changes,
-                revision: self.desk.rules.revision.clone(),
-                runbook: slo.and_then(|slo| slo.runbook.clone()).or_else(|| rule.and_then(|rule| rule.runbook.clone())),
-                dashboard: slo.and_then(|slo| slo.dashboard.clone()).or_else(|| rule.and_then(|rule| rule.dashboard.clone())),
-            };
-            self.open.insert(key.clone(), incident);
-        }
+        let title = if findings.title.is_empty() { event.summary.clone() } else { findings.title };
+        let new = self.open_incident(Opening {
+            at: event.at,
+            key: key.clone(),
+            grouping,
+            labels: &labels,
+            title,
+            window_start: findings.window_start.unwrap_or(event.at),
+            impact: findings.impact,
+            explained: findings.explained,
+            changes: findings.changes,
+            runbook: slo.and_then(|slo| slo.runbook.clone()).or_else(|| rule.and_then(|rule| rule.runbook.clone())),
+            dashboard: slo.and_then(|slo| slo.dashboard.clone()).or_else(|| rule.and_then(|rule| rule.dashboard.clone())),
+        });
         self.apply(key, Input::AlertOpened(Box::new(member)), new)
+    }
+
+    /// Makes the incident of a key unless it is open; says whether it did.
+    fn open_incident(&mut self, opening: Opening<'_>) -> bool {
+        if self.open.contains_key(&opening.key) {
+            return false;
+        }
+        let text = |name: &str| opening.labels.get(name).cloned().unwrap_or_default();
+        let incident = Incident {
+            id: (self.new_id)(&opening.key, opening.at),
+            key: opening.key.clone(),
+            grouping: opening.grouping.clone(),
+            generation: opening.at.seconds(),
+            sequence: 0,
+            status: Status::Open,
+            severity: Severity::Info,
+            title: opening.title,
+            service: text("service"),
+            owner: text("owner"),
+            labels: opening.grouping,
+            opened_at: opening.at,
+            acknowledged_at: None,
+            acknowledged_by: None,
+            resolved_at: None,
+            snoozed_until: None,
+            window_start: opening.window_start,
+            members: Vec::new(),
+            told: BTreeMap::new(),
+            loud_since: opening.at,
+            impact: opening.impact,
+            explained: opening.explained,
+            changes: opening.changes,
+            revision: self.desk.rules.revision.clone(),
+            runbook: opening.runbook,
+            dashboard: opening.dashboard,
+        };
+        self.open.insert(opening.key, incident);
+        true
     }
 
     fn apply(&mut self, key: String, input: Input, new: bool) -> Outcome {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::explain::Signature;
 use super::notification::{AlertState, AlertView, Change, Figures, Impact, IncidentView, Kind, Links, Status, Suspect, Verdict};
+use super::posted;
 use super::route::Routed;
 use super::rule::{Labels, Receiver, Severity};
 use super::time::{Span, Timestamp};
@@ -34,11 +35,18 @@ pub struct Member {
 }
 
 impl Member {
-    /// All labels, the severity included.
+    /// All labels, the severity included. An alert from outside has its own, in its own words.
     pub fn full_labels(&self) -> Labels {
         let mut labels = self.labels.clone();
-        labels.insert("severity".into(), self.severity.name().into());
+        if !self.is_posted() {
+            labels.insert("severity".into(), self.severity.name().into());
+        }
         labels
+    }
+
+    /// Whether it came from `/api/v2/alerts`.
+    pub fn is_posted(&self) -> bool {
+        posted::is_member_name(&self.alert)
     }
 }
 
@@ -142,6 +150,13 @@ pub enum Input {
         figures: Figures,
         summary: String,
     },
+    /// What has changed about alerts from `/api/v2`, all of it at once, so that it is told once.
+    Posted {
+        opened: Vec<Member>,
+        changed: Vec<PostedChange>,
+        /// Names and reasons.
+        ended: Vec<(String, String)>,
+    },
     /// A newer explanation.
     Explained {
         explained: Box<Explained>,
@@ -172,6 +187,17 @@ pub enum Input {
     /// Time passed: group waits, intervals, reminders, escalations, ended mutes.
     Tick,
 }
+
+/// Something to show has changed about an alert from outside, and nothing to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PostedChange {
+    pub alert: String,
+    pub summary: String,
+    pub started_at: Timestamp,
+}
+
+/// Most alerts from outside that an incident keeps after their end, so that one which never closes stays small.
+const ENDED_MAX: usize = 100;
 
 /// What a step asks of the outside world.
 #[derive(Clone, Debug, PartialEq)]
@@ -227,6 +253,21 @@ impl Incident {
                     member.summary = summary;
                 }
                 return effects;
+            }
+            (Status::Open | Status::Acknowledged, Input::Posted { opened, changed, ended }) => {
+                for change in changed {
+                    if let Some(member) = self.members.iter_mut().find(|member| member.alert == change.alert) {
+                        member.summary = change.summary;
+                        member.started_at = change.started_at;
+                    }
+                }
+                for member in opened {
+                    self.join(member, now, &mut effects);
+                }
+                for (alert, reason) in ended {
+                    self.leave(&alert, &reason, now, &mut effects);
+                }
+                self.thin_out();
             }
             (_, Input::Explained { explained, impact, changes, title }) => {
                 if explained.signature != self.explained.signature && !self.explained.signature.is_empty() {
@@ -296,6 +337,7 @@ impl Incident {
                 | Input::AlertUnconfirmed { .. }
                 | Input::AlertEnded { .. }
                 | Input::AlertRefreshed { .. }
+                | Input::Posted { .. }
                 | Input::Snooze { .. }
                 | Input::Resolve { .. }
                 | Input::Tick,
@@ -365,6 +407,23 @@ impl Incident {
         for receiver in open.collect::<Vec<_>>() {
             self.notify(&receiver, Kind::Updated, text.clone(), around, effects);
         }
+    }
+
+    /// Forgets the alerts from outside that ended first.
+    fn thin_out(&mut self) {
+        let ended = |member: &Member| !member.firing && member.is_posted();
+        let mut ends: Vec<Option<Timestamp>> = self.members.iter().filter(|member| ended(member)).map(|member| member.ended_at).collect();
+        if ends.len() <= ENDED_MAX {
+            return;
+        }
+        ends.sort_unstable();
+        let mut spare = ends.len() - ENDED_MAX;
+        let last = ends[spare - 1];
+        self.members.retain(|member| {
+            let goes = spare > 0 && ended(member) && member.ended_at <= last;
+            spare -= usize::from(goes);
+            !goes
+        });
     }
 
     /// Takes over the highest severity of the firing alerts; a rise voids the acknowledgement.

@@ -7,6 +7,7 @@ pub mod flush;
 pub mod git;
 pub mod heartbeat;
 pub mod operator;
+pub mod posted;
 pub mod reload;
 pub mod stale;
 pub mod uptime;

@@ -26,6 +26,7 @@ use crate::store::{self, Store, StoreError, Tx, archive, transition};
 
 use super::explain::Explainer;
 use super::flush::Flushed;
+use super::posted::{self, Look, Looked};
 use super::uptime::Uptime;
 
 /// Missed evaluations are made up for at most this far back (SEMANTICS 4).
@@ -55,6 +56,8 @@ pub struct Setup {
     pub new_id: fn() -> String,
     pub explainer: Explainer,
     pub flushed: Arc<Flushed>,
+    /// Alerts from `/api/v2/alerts`.
+    pub posted: posted::Shared,
 }
 
 /// The state of the job; all of it can be thrown away.
@@ -67,6 +70,7 @@ pub struct Watch {
     last_refresh: Timestamp,
     /// When each open incident was last explained.
     explained: HashMap<String, Timestamp>,
+    looked: Looked,
 }
 
 struct Running {
@@ -106,7 +110,15 @@ pub struct Report {
 impl Watch {
     /// A job that has not looked at anything yet.
     pub fn new(setup: Setup) -> Watch {
-        Watch { setup, running: None, token: None, lease_until: Timestamp(0), last_refresh: Timestamp(0), explained: HashMap::new() }
+        Watch {
+            setup,
+            running: None,
+            token: None,
+            lease_until: Timestamp(0),
+            last_refresh: Timestamp(0),
+            explained: HashMap::new(),
+            looked: Looked::default(),
+        }
     }
 
     /// Follows, evaluates what closed before `now`, lets time pass for open incidents.
@@ -135,6 +147,7 @@ impl Watch {
             return Ok(Report::default());
         }
         let mut report = self.follow_and_evaluate(now).await?;
+        report.queued += self.settle_posted(now).await?;
         report.queued += self.tick(now).await?;
         self.refresh(now).await?;
         if report.queued > 0 {
@@ -381,6 +394,34 @@ impl Watch {
         Ok(queued)
     }
 
+    /// Takes alerts from `/api/v2/alerts` into incidents.
+    async fn settle_posted(&mut self, now: Timestamp) -> Result<usize, StoreError> {
+        let mut queued = 0;
+        loop {
+            let Some(running) = &self.running else { return Ok(queued) };
+            let look = Look {
+                store: &self.setup.store,
+                desk: &running.desk,
+                token: self.token,
+                lease: LEASE_NAME,
+                public_url: &self.setup.public_url,
+                new_id: self.setup.new_id,
+                now,
+            };
+            let Some(report) = posted::settle(&self.setup.posted, &mut self.looked, &look).await? else {
+                warn!("another replica took over evaluating");
+                self.token = None;
+                self.running = None;
+                return Ok(queued);
+            };
+            report.outcomes.iter().for_each(|outcome| log(&outcome.incident));
+            queued += report.queued;
+            if !report.more {
+                return Ok(queued);
+            }
+        }
+    }
+
     /// Lets time pass for open incidents: waits, reminders, escalations, ended mutes, removed rules.
     async fn tick(&mut self, now: Timestamp) -> Result<usize, StoreError> {
         let Some(running) = &mut self.running else { return Ok(0) };
@@ -542,7 +583,8 @@ fn orphans(open: &BTreeMap<String, Incident>, desk: &Desk) -> Vec<(String, Strin
     for incident in open.values().filter(|incident| incident.status != Status::Resolved) {
         for member in incident.members.iter().filter(|member| member.firing && !has_rule(desk.rules(), &member.rule)) {
             let operator = member.labels.get("kind").is_some_and(|kind| kind == "operator");
-            if !operator {
+            // What came from outside has no rule here, and ends by itself.
+            if !operator && !member.is_posted() {
                 gone.push((incident.id.clone(), member.alert.clone()));
             }
         }

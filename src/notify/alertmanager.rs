@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::domain::notification::{AlertState, AlertView, IncidentView, Kind};
+use crate::domain::posted::fingerprint;
 use crate::domain::rule::{Field, Labels};
 use crate::domain::time::Timestamp;
 
@@ -138,27 +139,9 @@ fn group_key(labels: &Labels) -> String {
     format!("{{}}:{{{}}}", pairs.join(", "))
 }
 
-/// FNV-1a 64 over the sorted labels: name 0xFF value 0xFF.
-pub fn fingerprint(labels: &Labels) -> String {
-    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-    for (name, value) in labels {
-        for byte in name.bytes().chain([0xff]).chain(value.bytes()).chain([0xff]) {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-    }
-    format!("{hash:016x}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn fingerprints_equal_alertmanagers() {
-        let labels: Labels =
-            [("alertname", "foo"), ("node", "bar"), ("severity", "warning")].map(|(n, v)| (n.to_owned(), v.to_owned())).into();
-        assert_eq!(fingerprint(&labels), "6a6b5ac10f0eae0e");
-    }
 
     #[test]
     fn a_group_key_is_written_as_alertmanager_writes_it() {

@@ -13,6 +13,7 @@ use crate::domain::alert::AlertChange;
 use crate::domain::archive::MemoryArchive;
 use crate::domain::burn;
 use crate::domain::desk::Silence;
+use crate::domain::matcher::Matcher;
 use crate::domain::notification::{Change, Status};
 use crate::domain::route::matches;
 use crate::domain::rule::{Labels, Matchers, Place, RuleSet};
@@ -321,7 +322,7 @@ fn play(score: &Score<'_>, rules: &Arc<RuleSet>, loaded: &Loaded, deadline: Inst
                     simulation.acknowledge("test", *at);
                 }
                 Act::Silence { when, ends } => {
-                    let silence = Silence { id: "of the test".into(), when: (*when).clone(), starts: *at, ends: *ends };
+                    let silence = Silence { id: "of the test".into(), when: matchers_of(when), starts: *at, ends: *ends };
                     simulation.silence(silence);
                 }
                 Act::Gap { .. } => {}
@@ -395,6 +396,11 @@ fn judge(expected: &Expected<'_>, seen: &Seen, found: &Found, score: &Score<'_>)
             Some(format!("expected the budget of `{slo}` to be {bound}, but {} of it are left", percent(remaining)))
         }
     }
+}
+
+/// The conditions of a filter, each as a matcher.
+fn matchers_of(when: &Matchers) -> Vec<Matcher> {
+    when.0.iter().map(|(label, condition)| Matcher { label: label.clone(), condition: condition.clone() }).collect()
 }
 
 /// Alerts that opened or rose and are meant.

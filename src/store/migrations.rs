@@ -16,7 +16,10 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 1] = [Migration { version: 1, works_with: 1, sql: include_str!("../../migrations/0001_init.sql") }];
+const MIGRATIONS: [Migration; 2] = [
+    Migration { version: 1, works_with: 1, sql: include_str!("../../migrations/0001_init.sql") },
+    Migration { version: 2, works_with: 1, sql: include_str!("../../migrations/0002_posted_alerts.sql") },
+];
 
 /// The newest schema that this program knows.
 pub const KNOWN: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;

@@ -20,6 +20,7 @@ pub mod leases;
 pub mod meta;
 pub mod outbox;
 pub mod partial;
+pub mod posted;
 pub mod progress;
 pub mod receivers;
 pub mod retention;

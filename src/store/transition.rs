@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::desk::{Book, Desk, Outcome, Silence, parcels};
-use crate::domain::filter::{Filter, Match};
+use crate::domain::filter::Match;
 use crate::domain::incident::{Effect, Incident, Input};
+use crate::domain::matcher::Matcher;
 use crate::domain::notification::Notification;
 use crate::domain::rule::Receiver;
 use crate::domain::time::Timestamp;
@@ -99,38 +100,16 @@ pub async fn load_silences(tx: &mut Tx, now: Timestamp) -> Result<Vec<Silence>, 
         .collect())
 }
 
-/// Reads stored matchers: `["service=shop", "region=~eu.*", "severity!=page"]`. One that cannot be
-/// read matches nothing, so that a damaged silence mutes nobody.
-fn matchers(json: &str) -> Filter {
+/// Reads stored matchers: `["service=shop", "region=~eu.*", "severity!=page"]`. If one of them cannot be
+/// read there are none, so that a damaged silence mutes nobody.
+pub fn matchers(json: &str) -> Vec<Matcher> {
     let texts: Vec<String> = serde_json::from_str(json).unwrap_or_default();
-    let mut filter = Filter::default();
-    for text in texts {
-        let (name, condition) = read_matcher(&text).unwrap_or_else(|| ("slo".into(), Match::AnyOf(Vec::new())));
-        filter.0.insert(name, condition);
-    }
-    if filter.0.is_empty() {
-        filter.0.insert("slo".into(), Match::AnyOf(Vec::new()));
-    }
-    filter
+    texts.iter().map(|text| Matcher::parse(text).ok()).collect::<Option<Vec<_>>>().unwrap_or_default()
 }
 
-/// Reads one matcher of the API: `a=b`, `a!=b`, `a=~re`.
+/// Reads one matcher of the API: `a=b`, `a!=b`, `a=~re`, `a!~re`.
 pub fn read_matcher(text: &str) -> Option<(String, Match)> {
-    let at = text.find(['=', '!'])?;
-    let (name, rest) = text.split_at(at);
-    let name = name.trim();
-    if name.is_empty() {
-        return None;
-    }
-    let value = |text: &str| text.trim().trim_matches('"').to_owned();
-    let condition = if let Some(pattern) = rest.strip_prefix("=~") {
-        Match::Regex(crate::domain::filter::Pattern::new(&value(pattern)).ok()?)
-    } else if let Some(value_text) = rest.strip_prefix("!=") {
-        Match::Not(value(value_text))
-    } else {
-        Match::Equal(value(rest.strip_prefix('=')?))
-    };
-    Some((name.to_owned(), condition))
+    Matcher::parse(text).ok().map(|matcher| (matcher.label, matcher.condition))
 }
 
 /// Something that a person does to an incident: loaded, moved on, committed by the caller.

@@ -1,4 +1,4 @@
-//! The HTTP interface of CONTRACT 6, under `/v1`.
+//! The HTTP interface of CONTRACT 6, under `/v1` and `/api/v2`.
 
 pub mod aggregates;
 pub mod alerts;
@@ -10,6 +10,7 @@ pub mod query;
 pub mod rules;
 pub mod silences;
 pub mod slos;
+pub mod v2;
 
 use std::sync::Arc;
 
@@ -39,6 +40,7 @@ const BODY_BYTES_MAX: usize = 256 * 1024;
 /// All routes of the API.
 pub fn router(state: &Arc<State>) -> Router<Arc<State>> {
     Router::new()
+        .merge(v2::router(state))
         .route("/v1/slos", get(slos::list))
         .route("/v1/slos/{name}", get(slos::one))
         .route("/v1/slos/{name}/gate", get(slos::gate))
@@ -101,6 +103,11 @@ impl Params {
     pub fn all(&self, name: &str) -> Vec<String> {
         let values = self.0.iter().filter(|(have, _)| have == name);
         values.flat_map(|(_, value)| value.split(',')).filter(|value| !value.is_empty()).take(20).map(str::to_owned).collect()
+    }
+
+    /// All values of a name, as they are.
+    pub fn each(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(have, _)| have == name).map(|(_, value)| value.as_str())
     }
 
     /// All pairs but these.

@@ -13,6 +13,7 @@ use super::query::{Later, Query};
 use super::session::{Failures, Sessions};
 use crate::clock::SharedClock;
 use crate::config::Config;
+use crate::domain::posted::{Board, Posted};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
 use crate::store::Store;
@@ -44,6 +45,14 @@ pub enum CallError {
 /// Takes aggregate rows: NDJSON or a JSON array. Answers after the commit.
 pub type TakeAggregates = Arc<dyn Fn(Bytes, Timestamp) -> Later<Result<Loaded, CallError>> + Send + Sync>;
 
+/// Takes alerts from others and shows those that are on.
+pub trait Alerts: Send + Sync {
+    /// Answers after the commit.
+    fn post(&self, alerts: Vec<Posted>, now: Timestamp) -> Later<Result<(), CallError>>;
+    /// Looks at all of them; nothing is stored meanwhile, so be quick.
+    fn look(&self, look: &mut dyn FnMut(&Board));
+}
+
 /// How a test of a receiver went.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Tested {
@@ -66,6 +75,9 @@ pub struct State {
     pub metrics: PrometheusHandle,
     pub query: Arc<dyn Query>,
     pub aggregates: TakeAggregates,
+    pub alerts: Arc<dyn Alerts>,
+    /// When the daemon started.
+    pub started_at: Timestamp,
     pub test_receiver: TestReceiver,
     /// Wakes the jobs that deliver and escalate; called after something was committed for them.
     pub nudge: Arc<dyn Fn() + Send + Sync>,

@@ -7,6 +7,7 @@ mod browser;
 mod daemon;
 mod git;
 mod killed;
+mod neighbour;
 mod postgres;
 mod scenarios;
 mod store;

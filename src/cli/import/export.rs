@@ -1,4 +1,5 @@
 //! `burnwatch export openslo`: the SLOs of a rules folder as OpenSLO, in a form that `import openslo` reads back as it was.
+//! `burnwatch export alertmanager`: its routes, for Alertmanager's tools.
 //!
 //! What OpenSLO has no word for stands in annotations `burnwatch.dev/…`, and the metric sources are of type `burnwatch`.
 
@@ -9,11 +10,13 @@ use serde_json::{Map, Value, json};
 
 use super::{binding, said};
 use crate::cli::output;
+use crate::domain::alertmanager;
+use crate::domain::posted::RESOLVE_TIMEOUT;
 use crate::domain::rule::{Combine, EmptySlice, NoData, Op, Period, Selector, Sli, Slo, SloWindow, Tier};
 use crate::domain::time::Span;
 use crate::rules;
 
-/// `export openslo [PATH]`
+/// `export openslo|alertmanager [PATH]`
 #[derive(Debug, clap::Args)]
 pub struct ExportArgs {
     /// What to write
@@ -29,9 +32,11 @@ pub struct ExportArgs {
 pub enum ExportFormat {
     /// OpenSLO v1
     Openslo,
+    /// The routes, without addresses and secrets, as `amtool config routes test` reads them
+    Alertmanager,
 }
 
-/// Prints the SLOs of a folder. Gives the exit code: 1 if the rules are bad or have no SLO.
+/// Prints the SLOs or the routes of a folder. Gives the exit code: 1 if the rules are bad or have no SLO.
 pub fn run(args: &ExportArgs) -> anyhow::Result<i32> {
     let files = rules::read_folder(&args.path).with_context(|| format!("cannot read {}", args.path.display()))?;
     let loaded = rules::load(&files, &rules::Env::defaults());
@@ -39,6 +44,11 @@ pub fn run(args: &ExportArgs) -> anyhow::Result<i32> {
         output::complain(rules::report(&loaded.problems).trim_end());
         return Ok(1);
     };
+    if args.format == ExportFormat::Alertmanager {
+        let timeout = set.resolve_timeout.unwrap_or(RESOLVE_TIMEOUT);
+        said(output::say(alertmanager::config(&set, timeout).trim_end()))?;
+        return Ok(0);
+    }
     if set.slos.is_empty() {
         output::complain(&format!("error: there is no SLO in {}", args.path.display()));
         return Ok(1);

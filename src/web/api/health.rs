@@ -35,6 +35,11 @@ pub async fn readyz(Take(state): Take<Arc<State>>) -> Response {
     (status, Json(body)).into_response()
 }
 
+/// Whether the database takes anything.
+pub async fn can_store(state: &State) -> bool {
+    state.store.ping().await.is_ok()
+}
+
 /// Why evaluations are not on time.
 fn late(snapshot: &Snapshot, now: Timestamp, bucket: Span, settle: Span) -> Option<String> {
     let Some(at) = snapshot.evaluated_at else { return Some("nothing has been evaluated yet".into()) };

@@ -138,6 +138,7 @@ pub async fn apply(
         | Input::AlertUnconfirmed { .. }
         | Input::AlertEnded { .. }
         | Input::AlertRefreshed { .. }
+        | Input::Posted { .. }
         | Input::Explained { .. }
         | Input::Tick => return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "this is no action of a person")),
     };

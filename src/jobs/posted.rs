@@ -1,0 +1,338 @@
+//! Alerts from `/api/v2/alerts`: stored before they are answered, and taken into incidents.
+//!
+//! [`Receiver`] stores what requests bring, several requests in one transaction. [`settle`] runs with
+//! the evaluations, under their lease, and looks only at what is new, changed or over. The board in
+//! memory follows the table; whenever the two may differ it is read again.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use tokio::sync::{Mutex, Notify, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use crate::domain::desk::{Book, Desk, Outcome};
+use crate::domain::posted::{self, ALERTS_MAX, Board, Key, Posted, RESOLVE_TIMEOUT, Standing};
+use crate::domain::time::{Span, Timestamp};
+use crate::store::{self, Store, StoreError, leases, transition};
+
+/// Most alerts in one transaction.
+const BATCH_MAX: usize = 4_096;
+/// Requests that may wait for their turn.
+const QUEUE: usize = 256;
+/// How long a request waits for its turn. Prometheus waits ten seconds.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// Most alerts that one look takes into incidents; the rest is for the next one, which follows at once.
+const LOOK_MAX: usize = 4_096;
+/// Silences, hours and rules change who would be told: whoever waits is looked at again this often.
+const AGAIN: Span = Span::MINUTE;
+/// How often a replica reads what others have stored.
+const FOLLOW: Duration = Duration::from_secs(1);
+
+/// The board, and who may change it.
+#[derive(Clone, Default)]
+pub struct Shared {
+    board: Arc<RwLock<Board>>,
+    /// Held from a plan to its commit, so that a plan is never made from what is about to change.
+    gate: Arc<Mutex<Gate>>,
+}
+
+#[derive(Default)]
+struct Gate {
+    /// Newest number of the table that the board knows; `None`: it knows nothing.
+    seq: Option<i64>,
+}
+
+impl Shared {
+    /// The board, to look at. Nobody waits for anything else while holding it.
+    pub fn read(&self) -> RwLockReadGuard<'_, Board> {
+        self.board.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads what is stored, at a start: nobody shall see an empty board because another life just ended.
+    pub async fn load(&self, store: &Store, now: Timestamp, timeout: Span) -> Result<(), StoreError> {
+        let mut gate = self.gate.lock().await;
+        catch_up(store, self, &mut gate, now, timeout).await
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Board> {
+        self.board.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why alerts were not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum PostError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("more than {ALERTS_MAX} alerts are on; no further ones are taken")]
+    Full,
+    #[error("too many requests wait to be stored")]
+    Busy,
+}
+
+struct Request {
+    alerts: Vec<Posted>,
+    now: Timestamp,
+    answer: oneshot::Sender<Result<(), Arc<PostError>>>,
+}
+
+/// Hands alerts to the receiver.
+#[derive(Clone)]
+pub struct Post(mpsc::Sender<Request>);
+
+impl Post {
+    /// Answers when the alerts are stored.
+    pub async fn post(&self, alerts: Vec<Posted>, now: Timestamp) -> Result<(), Arc<PostError>> {
+        if alerts.is_empty() {
+            return Ok(());
+        }
+        let (answer, answered) = oneshot::channel();
+        let gone = || Arc::new(PostError::Busy);
+        let sent = tokio::time::timeout(PATIENCE, self.0.send(Request { alerts, now, answer })).await;
+        sent.map_err(|_| gone())?.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+}
+
+/// Stores what comes in.
+pub struct Receiver {
+    store: Store,
+    shared: Shared,
+    desk: Arc<arc_swap::ArcSwap<Desk>>,
+    requests: mpsc::Receiver<Request>,
+    /// Wakes the job that takes alerts into incidents.
+    wake: Arc<Notify>,
+}
+
+impl Receiver {
+    /// A receiver, and what to hand it alerts with.
+    pub fn new(store: Store, shared: Shared, desk: Arc<arc_swap::ArcSwap<Desk>>, wake: Arc<Notify>) -> (Receiver, Post) {
+        let (sender, requests) = mpsc::channel(QUEUE);
+        (Receiver { store, shared, desk, requests, wake }, Post(sender))
+    }
+
+    /// Until told to stop. What was answered is stored.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut timer = tokio::time::interval(FOLLOW);
+        timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut newest = Timestamp(0);
+        loop {
+            let first = tokio::select! {
+                request = self.requests.recv() => request,
+                _ = timer.tick(), if self.store.is_shared() => {
+                    if let Err(error) = self.follow(newest).await {
+                        warn!(error = %error, "what other replicas stored could not be read and is read again");
+                    }
+                    continue;
+                }
+                () = stop.cancelled() => return,
+            };
+            let Some(first) = first else { return };
+            let mut batch = vec![first];
+            let mut size = batch[0].alerts.len();
+            // Whatever arrived while the last transaction ran shares the next one.
+            while size < BATCH_MAX {
+                let Ok(more) = self.requests.try_recv() else { break };
+                size += more.alerts.len();
+                batch.push(more);
+            }
+            newest = batch.iter().map(|request| request.now).max().unwrap_or(newest);
+            let stored = self.take(&mut batch).await.map_err(Arc::new);
+            if let Err(error) = &stored {
+                error!(error = %error, alerts = size, "alerts could not be stored; their senders were told");
+            }
+            for request in batch {
+                // Whoever does not wait any more sends again.
+                let _ = request.answer.send(stored.clone());
+            }
+            self.wake.notify_one();
+        }
+    }
+
+    async fn follow(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut gate = self.shared.gate.lock().await;
+        let timeout = self.desk.load().rules().resolve_timeout.unwrap_or(RESOLVE_TIMEOUT);
+        catch_up(&self.store, &self.shared, &mut gate, now, timeout).await
+    }
+
+    /// Stores several requests as one transaction.
+    async fn take(&self, batch: &mut [Request]) -> Result<(), PostError> {
+        let mut gate = self.shared.gate.lock().await;
+        let timeout = self.desk.load().rules().resolve_timeout.unwrap_or(RESOLVE_TIMEOUT);
+        let now = batch.iter().map(|request| request.now).max().unwrap_or_default();
+        catch_up(&self.store, &self.shared, &mut gate, now, timeout).await?;
+        let mut changed: HashMap<Key, Posted> = HashMap::new();
+        {
+            let board = self.shared.read();
+            let mut new = 0;
+            for request in &mut *batch {
+                for alert in std::mem::take(&mut request.alerts) {
+                    let key = alert.labels.key();
+                    let known = board.get(&key).map(|entry| &entry.alert);
+                    new += usize::from(known.is_none() && !changed.contains_key(&key));
+                    let taken = posted::take(changed.get(&key).or(known), alert, request.now);
+                    changed.extend(taken.map(|alert| (key, alert)));
+                }
+            }
+            if board.len() + new > ALERTS_MAX {
+                return Err(PostError::Full);
+            }
+        }
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<(Key, &Posted)> = changed.iter().map(|(key, alert)| (*key, alert)).collect();
+        let mut tx = self.store.write().await?;
+        let seq = store::posted::save(&mut tx, &rows).await?;
+        if let Err(error) = tx.commit().await {
+            // It may have been committed all the same: the table is right.
+            gate.seq = None;
+            return Err(error.into());
+        }
+        if gate.seq == Some(seq - 1) {
+            gate.seq = Some(seq);
+        }
+        let mut board = self.shared.write();
+        for (key, alert) in changed {
+            board.put(key, alert);
+        }
+        metrics::gauge!("burnwatch_posted_alerts").set(board.len() as f64);
+        Ok(())
+    }
+}
+
+/// Brings the board to what is stored: all of it the first time, then what other replicas added.
+async fn catch_up(store: &Store, shared: &Shared, gate: &mut Gate, now: Timestamp, timeout: Span) -> Result<(), StoreError> {
+    if gate.seq.is_some() && !store.is_shared() {
+        return Ok(());
+    }
+    let mut tx = store.read().await?;
+    let rows = store::posted::after(&mut tx, gate.seq.unwrap_or(-1)).await?;
+    drop(tx);
+    let whole = gate.seq.is_none();
+    let mut board = shared.write();
+    if whole {
+        board.clear();
+    }
+    let mut last = gate.seq.unwrap_or(0);
+    for row in &rows {
+        last = last.max(row.seq);
+        let alert = match row.alert() {
+            Ok(alert) => alert,
+            Err(error) => {
+                error!(error = %error, "a stored alert is damaged and was left out");
+                continue;
+            }
+        };
+        if whole {
+            board.recall(alert, &row.incident, now, timeout);
+        } else {
+            board.put(alert.labels.key(), alert);
+        }
+    }
+    gate.seq = Some(last);
+    Ok(())
+}
+
+/// What `settle` remembers from one look to the next.
+#[derive(Default)]
+pub struct Looked {
+    /// The lease under which the board was read.
+    token: Option<i64>,
+    desk: Option<Arc<Desk>>,
+    silences: Vec<crate::domain::desk::Silence>,
+    at: Timestamp,
+}
+
+/// What a look needs beside the board.
+pub struct Look<'a> {
+    pub store: &'a Store,
+    pub desk: &'a Arc<Desk>,
+    pub token: Option<i64>,
+    pub lease: &'a str,
+    pub public_url: &'a str,
+    pub new_id: fn() -> String,
+    pub now: Timestamp,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub queued: usize,
+    pub outcomes: Vec<Outcome>,
+    /// There is more to do at once.
+    pub more: bool,
+}
+
+/// Takes into incidents what is new, changed or over, in one transaction. `None`: another replica has the lease.
+pub async fn settle(shared: &Shared, looked: &mut Looked, look: &Look<'_>) -> Result<Option<Report>, StoreError> {
+    let now = look.now;
+    let mut gate = shared.gate.lock().await;
+    let timeout = look.desk.rules().resolve_timeout.unwrap_or(RESOLVE_TIMEOUT);
+    if looked.token != look.token {
+        // What stands in the table about incidents was written by whoever had the lease before.
+        gate.seq = None;
+        looked.token = look.token;
+    }
+    catch_up(look.store, shared, &mut gate, now, timeout).await?;
+    let (work, waiting) = {
+        let board = shared.read();
+        (board.work(now, LOOK_MAX), !board.waiting().is_empty())
+    };
+    let idle = work.fresh.is_empty() && work.changed.is_empty() && work.over.is_empty();
+    if idle && !waiting {
+        return Ok(Some(Report::default()));
+    }
+    let mut tx = look.store.read().await?;
+    let silences = transition::load_silences(&mut tx, now).await?;
+    drop(tx);
+    let same_desk = looked.desk.as_ref().is_some_and(|desk| Arc::ptr_eq(desk, look.desk));
+    let again = waiting && (!same_desk || silences != looked.silences || now - looked.at >= AGAIN || now < looked.at);
+    if idle && !again {
+        return Ok(Some(Report::default()));
+    }
+    let mut tx = look.store.write_durable().await?;
+    if let Some(token) = look.token
+        && !leases::fence(&mut tx, look.lease, token).await?
+    {
+        return Ok(None);
+    }
+    let open = transition::load_open(&mut tx).await?;
+    let settled = {
+        let board = shared.read();
+        let mut new_id = |_: &str, _: Timestamp| (look.new_id)();
+        let mut book = Book { desk: look.desk, now, silences: &silences, open, new_id: &mut new_id };
+        book.posted(&board, &work, again)
+    };
+    let mut joined: HashMap<&str, Vec<Key>> = HashMap::new();
+    for (key, standing) in &settled.standings {
+        if let Standing::Joined { incident } = standing {
+            joined.entry(incident).or_default().push(*key);
+        }
+    }
+    for (incident, keys) in joined {
+        store::posted::join(&mut tx, incident, &keys).await?;
+    }
+    store::posted::remove(&mut tx, &settled.over, now).await?;
+    let queued = transition::commit(&mut tx, &settled.outcomes, now, look.public_url).await?;
+    if let Err(error) = tx.commit().await {
+        gate.seq = None;
+        return Err(error);
+    }
+    if again || !same_desk {
+        looked.at = now;
+        looked.desk = Some(look.desk.clone());
+        looked.silences = silences;
+    }
+    let mut board = shared.write();
+    for (key, standing) in settled.standings {
+        board.stand(key, standing);
+    }
+    settled.told.iter().for_each(|key| board.told(key));
+    settled.over.iter().for_each(|key| board.remove(key, now));
+    metrics::gauge!("burnwatch_posted_alerts").set(board.len() as f64);
+    let more = work.fresh.len() == LOOK_MAX || work.changed.len() == LOOK_MAX || work.over.len() == LOOK_MAX;
+    Ok(Some(Report { queued, outcomes: settled.outcomes, more }))
+}
