@@ -38,6 +38,8 @@ pub struct Submitted {
     pub accepted: usize,
     /// Events of bodies that were seen before.
     pub duplicate: usize,
+    /// Whether the whole body was seen before.
+    pub is_repeated: bool,
     /// Indices of events whose app is one too many.
     pub refused: Vec<usize>,
     /// The flush that carries them.
@@ -91,6 +93,7 @@ impl Sink {
         let mut done = Submitted { flush: state.next, ..Submitted::default() };
         if whole.is_some_and(|hash| !state.aggregator.first_time(SeenKind::Body, hash, now)) {
             done.duplicate = batches.iter().map(|batch| batch.events.len()).sum();
+            done.is_repeated = true;
             return done;
         }
         for batch in batches {

@@ -281,7 +281,7 @@ impl Intake {
         for (_, reason) in &decoded.rejected {
             counter!("burnwatch_intake_rejected_total", "reason" => reason.label()).increment(1);
         }
-        for (reason, category, count) in &decoded.lost {
+        for (reason, category, count) in decoded.lost.iter().filter(|_| !done.is_repeated) {
             counter!("burnwatch_intake_client_lost_total", "reason" => *reason, "category" => *category).increment(*count);
         }
         for field in &decoded.redacted {

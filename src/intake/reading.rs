@@ -154,7 +154,7 @@ impl Frame<'_> {
 }
 
 /// The pieces of a list, unread; a field that is missing or no list has none.
-pub(super) fn pieces<'a>(list: Option<&'a RawValue>) -> Vec<&'a RawValue> {
+pub(super) fn pieces(list: Option<&RawValue>) -> Vec<&RawValue> {
     list.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
 }
 
