@@ -126,6 +126,124 @@ fn guard(slo: &Slo, tier: &Tier, long: &View, enough: bool) -> Option<Guard> {
     (!passes).then_some(Guard::Confidence)
 }
 
+/// One member of a weighted composite: its two windows, its budget and its weight.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    pub weight: Fraction,
+    pub budget_ppm: u32,
+    pub long: View,
+    pub short: View,
+}
+
+/// Judges a tier by the weighted mean of its members' burns (SEMANTICS 20), in the order of [`judge`]. What a member did not
+/// measure counts as good; it is enough for a page, never for an all-clear.
+pub fn judge_mean(slo: &Slo, tier: &Tier, parts: &[Part]) -> Judgement {
+    let enough = |view: &View| view.counts.total > 0 && view.coverage.is_enough();
+    let measured = parts.iter().all(|part| enough(&part.long) && enough(&part.short));
+    let over = |view: fn(&Part) -> &View, covered: bool| mean_passes(tier, parts, view, covered);
+    let (long_over, short_over) = (over(|part| &part.long, false), over(|part| &part.short, false));
+    let holds = if measured { long_over && short_over } else { over(|part| &part.long, true) && over(|part| &part.short, true) };
+    let no = if measured && !parts.is_empty() { TierVerdict::Clear } else { TierVerdict::Unknown };
+    if !holds {
+        return Judgement { verdict: no, guard: None, long_over, short_over };
+    }
+    let mut counts = Counts::ZERO;
+    parts.iter().for_each(|part| counts += part.long.counts);
+    // How sure a mean of several burns is cannot be said by the bound of one ratio.
+    let plain = Slo { confidence: None, ..slo.clone() };
+    match guard(&plain, tier, &View { counts, ..parts[0].long }, measured) {
+        Some(guard) => Judgement { verdict: no, guard: Some(guard), long_over, short_over },
+        None => Judgement { verdict: TierVerdict::Holds, guard: None, long_over, short_over },
+    }
+}
+
+/// Sum of weight × burn against factor × sum of weights, with every number whole.
+fn mean_passes(tier: &Tier, parts: &[Part], view: fn(&Part) -> &View, covered: bool) -> bool {
+    let (mut sum, mut sum_den) = (Big::from(0), Big::from(1));
+    let (mut weights, mut weights_den) = (Big::from(0), Big::from(1));
+    for part in parts {
+        let (counts, coverage) = (view(part).counts, view(part).coverage);
+        let (num, den) = (part.weight.num().unsigned_abs() as u64, part.weight.den().unsigned_abs() as u64);
+        weights = weights.times(den).plus(&weights_den.times(num));
+        weights_den = weights_den.times(den);
+        if counts.total <= 0 || (covered && coverage.of == 0) {
+            continue;
+        }
+        let (share, of) = if covered { (u64::from(coverage.covered), u64::from(coverage.of)) } else { (1, 1) };
+        let top = [num, counts.bad.max(0).unsigned_abs(), 1_000_000, share];
+        let bottom = [den, counts.total.unsigned_abs(), u64::from(part.budget_ppm), of];
+        let term = top.iter().fold(sum_den.clone(), |term, factor| term.times(*factor));
+        sum = bottom.iter().fold(sum, |sum, factor| sum.times(*factor)).plus(&term);
+        sum_den = bottom.iter().fold(sum_den, |den, factor| den.times(*factor));
+    }
+    let left = sum.by(&weights_den).times(tier.factor.den().unsigned_abs() as u64);
+    let right = weights.by(&sum_den).times(tier.factor.num().max(0) as u64);
+    match left.cmp(&right) {
+        Ordering::Greater => true,
+        Ordering::Equal => tier.op == Op::AtLeast,
+        Ordering::Less => false,
+    }
+}
+
+/// A whole number of any size: the mean of many fractions has no bound that a machine word would hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Big {
+    /// The lowest first, none of them zero at the end.
+    limbs: Vec<u64>,
+}
+
+impl Big {
+    fn from(value: u64) -> Big {
+        Big { limbs: vec![value] }.trimmed()
+    }
+
+    fn trimmed(mut self) -> Big {
+        while self.limbs.last() == Some(&0) {
+            self.limbs.pop();
+        }
+        self
+    }
+
+    fn times(&self, factor: u64) -> Big {
+        let mut carry = 0_u128;
+        let mut limbs = Vec::with_capacity(self.limbs.len() + 1);
+        for limb in &self.limbs {
+            let value = u128::from(*limb) * u128::from(factor) + carry;
+            limbs.push(value as u64);
+            carry = value >> 64;
+        }
+        limbs.push(carry as u64);
+        Big { limbs }.trimmed()
+    }
+
+    fn plus(&self, other: &Big) -> Big {
+        let mut carry = 0_u128;
+        let mut limbs = Vec::new();
+        for at in 0..self.limbs.len().max(other.limbs.len()) {
+            let value = [self, other].iter().map(|big| u128::from(big.limbs.get(at).copied().unwrap_or(0))).sum::<u128>() + carry;
+            limbs.push(value as u64);
+            carry = value >> 64;
+        }
+        limbs.push(carry as u64);
+        Big { limbs }.trimmed()
+    }
+
+    fn by(&self, other: &Big) -> Big {
+        let mut product = Big::from(0);
+        for limb in other.limbs.iter().rev() {
+            if !product.limbs.is_empty() {
+                product.limbs.insert(0, 0);
+            }
+            product = product.plus(&self.times(*limb));
+        }
+        product
+    }
+
+    fn cmp(&self, other: &Big) -> Ordering {
+        self.limbs.len().cmp(&other.limbs.len()).then_with(|| self.limbs.iter().rev().cmp(other.limbs.iter().rev()))
+    }
+}
+
 /// The burn of a window: error ratio over budget; `None` where nothing was measured.
 pub fn burn(counts: Counts, budget_ppm: u32) -> Option<f64> {
     if counts.total <= 0 || budget_ppm == 0 {

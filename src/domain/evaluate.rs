@@ -14,11 +14,12 @@ use super::burn::{self, Judgement, Season, View};
 use super::cell::{Counts, Limit};
 use super::coverage::{Coverage, Stream};
 use super::filter::{Filter, Match};
+use super::fraction::Fraction;
 use super::inputs::Inputs;
 use super::metric::Metric;
 use super::notification::Figures;
 use super::route::{canonical, matches};
-use super::rule::{Labels, Maintenance, MaintenanceBudget, NoData, RuleSet, Severity, Sli, Slo, SloWindow, Tier};
+use super::rule::{Combine, Labels, Maintenance, MaintenanceBudget, NoData, RuleSet, Severity, Sli, Slo, SloWindow, Tier};
 use super::schedule::{Windows, zone};
 use super::segment::{Brief, Slice};
 use super::series::{Series, SeriesId};
@@ -147,6 +148,8 @@ struct Group {
     rolling: Rolling,
     state: AlertState,
     judged: SmallVec<[Judgement; 4]>,
+    /// Of a composite: how its members stand together.
+    combined: Option<Combined>,
     /// The ticket that missing data opens, where the SLO asks for one.
     absent: Option<Box<Absent>>,
     alerts: bool,
@@ -154,6 +157,16 @@ struct Group {
     status: Option<Arc<SloStatus>>,
     /// The status before that, to be written over once nobody shows it any more.
     spare: Option<Arc<SloStatus>>,
+}
+
+/// How the members of a composite stand together.
+#[derive(Default)]
+struct Combined {
+    /// By the windows of the composite's shape.
+    burns: Vec<Option<f64>>,
+    /// Over the members' budget windows.
+    counts: Counts,
+    burn: Option<f64>,
 }
 
 /// An alert of its own: the SLO cannot be judged for want of data.
@@ -271,7 +284,10 @@ impl Evaluator {
             SloWindow::Rolling(span) => Some(*span),
             SloWindow::Calendar { .. } => None,
         };
-        let windows = slo.tiers.iter().flat_map(|tier| [tier.long, tier.short]);
+        // A composite asks its members about the windows of its own tiers.
+        let rules = self.rules.clone();
+        let asked: Vec<&Tier> = rules.slos.iter().filter(|other| is_member(&slo.name, other)).flat_map(|other| &other.tiers).collect();
+        let windows = slo.tiers.iter().chain(asked.iter().copied()).flat_map(|tier| [tier.long, tier.short]);
         let shape = Shape::new(slice, windows, budget, target);
         let inputs = slo.sli.inputs();
         let apps = inputs.first().and_then(|(selector, _)| selector.filter.get("app").cloned());
@@ -282,8 +298,14 @@ impl Evaluator {
         let stream = self.stream(apps, delay);
         let per_slice = slice.0 / bucket.0;
         let mut tiers = Vec::new();
+        let buckets = |span: Span| (span.0 / bucket.0).max(1);
+        for tier in asked {
+            let pair = (buckets(tier.long), buckets(tier.short));
+            if !self.streams[stream].pairs.contains(&pair) {
+                self.streams[stream].pairs.push(pair);
+            }
+        }
         for tier in &slo.tiers {
-            let buckets = |span: Span| (span.0 / bucket.0).max(1);
             let pair = (buckets(tier.long), buckets(tier.short));
             let pairs = &mut self.streams[stream].pairs;
             let at = pairs.iter().position(|have| *have == pair).unwrap_or_else(|| {
@@ -575,18 +597,78 @@ impl Evaluator {
         let bucket = self.settings.bucket;
         let now = self.evaluated_to();
         let judged: SmallVec<[Judgement; 4]> = (0..self.tracks[at].tiers.len()).map(|tier| self.judge_composite(at, tier)).collect();
+        let combined = self.combine(at);
         let track = &mut self.tracks[at];
         let slo = &self.rules.slos[track.slo];
         let Some(group) = track.groups.first_mut() else { return };
         group.judged = judged;
+        group.combined = Some(combined);
+        group.changed = true;
         group.step(slo, &track.tiers, now, bucket, None, out);
         group.step_absent(slo, &track.tiers, now, bucket, out);
+    }
+
+    /// How a composite stands, for people: burns by window, events and budget of all members together.
+    fn combine(&self, at: usize) -> Combined {
+        let track = &self.tracks[at];
+        let Sli::Composite { how, .. } = &self.rules.slos[track.slo].sli else { return Combined::default() };
+        let weight = |at: usize| match how {
+            Combine::Worst => 1.0,
+            Combine::Weighted(weights) => weights.get(at).map_or(0.0, |weight| weight.to_f64()),
+        };
+        // A loaded rule set names only SLOs that there are, so members and weights go together.
+        let members = || track.members.iter().enumerate().map(|(at, member)| (&self.tracks[*member], weight(at)));
+        let join = |of: &dyn Fn(&Track, &Slo) -> Option<f64>| {
+            let burns = || members().map(|(member, weight)| (of(member, &self.rules.slos[member.slo]), weight));
+            match how {
+                // The worst of those that were measured; one that was not cannot be better than nothing.
+                Combine::Worst => burns().filter_map(|(burn, _)| burn).max_by(f64::total_cmp),
+                Combine::Weighted(_) => {
+                    let known: Vec<(f64, f64)> = burns().map(|(burn, weight)| Some((burn?, weight))).collect::<Option<_>>()?;
+                    let weight: f64 = known.iter().map(|(_, weight)| weight).sum();
+                    (weight > 0.0).then(|| known.iter().map(|(burn, weight)| burn * weight).sum::<f64>() / weight)
+                }
+            }
+        };
+        let burn_of = |length: i64| {
+            let span = Span(length * track.shape.slice.0);
+            join(&|member, slo| burn::burn(member.groups.first()?.rolling.sum(member.shape.index(span)?), slo.budget_ppm))
+        };
+        let mut counts = Counts::ZERO;
+        members().filter_map(|(member, _)| member.groups.first()).for_each(|group| counts += group.rolling.budget());
+        Combined {
+            burns: track.shape.exact.iter().map(|length| burn_of(*length)).collect(),
+            counts,
+            burn: join(&|member, slo| burn::burn(member.groups.first()?.rolling.budget(), slo.budget_ppm)),
+        }
+    }
+
+    /// The weighted mean of the members' burns decides. A member that cannot be asked leaves it unknown.
+    fn judge_weighted(&self, at: usize, tier: &Tier, weights: &[Fraction]) -> Judgement {
+        let slo = &self.rules.slos[self.tracks[at].slo];
+        let buckets = |span: Span| span.0 / self.settings.bucket.0;
+        let part = |(member, weight): (&usize, &Fraction)| {
+            let track = &self.tracks[*member];
+            let (long, short, group) = (track.shape.index(tier.long)?, track.shape.index(tier.short)?, track.groups.first()?);
+            let coverage = self.streams[track.stream].stream.coverage(buckets(tier.long), buckets(tier.short), None);
+            let view = |index, coverage, length| View { counts: group.rolling.sum(index), coverage, length };
+            let (long, short) = (view(long, coverage.0, tier.long), view(short, coverage.1, tier.short));
+            Some(burn::Part { weight: *weight, budget_ppm: self.rules.slos[track.slo].budget_ppm, long, short })
+        };
+        let parts: Option<Vec<burn::Part>> = self.tracks[at].members.iter().zip(weights).map(part).collect();
+        match parts {
+            Some(parts) => burn::judge_mean(slo, tier, &parts),
+            None => Judgement { verdict: TierVerdict::Unknown, guard: None, long_over: false, short_over: false },
+        }
     }
 
     /// The worst member decides: one that passes both windows makes the tier hold; without one,
     /// a member that is unknown leaves it unknown (SEMANTICS 20).
     fn judge_composite(&self, at: usize, tier: usize) -> Judgement {
         let tier = &self.rules.slos[self.tracks[at].slo].tiers[tier];
+        if let Sli::Composite { how: Combine::Weighted(weights), .. } = &self.rules.slos[self.tracks[at].slo].sli {
+            return self.judge_weighted(at, tier, weights);
+        }
         let mut worst = Judgement { verdict: TierVerdict::Clear, guard: None, long_over: false, short_over: false };
         for member in &self.tracks[at].members {
             let track = &self.tracks[*member];
@@ -833,6 +915,11 @@ fn take(take: Take, counts: Counts, against: &impl Fn(Limit) -> Counts) -> Count
     }
 }
 
+/// Whether an SLO is made of another one.
+fn is_member(name: &str, of: &Slo) -> bool {
+    matches!(&of.sli, Sli::Composite { members, .. } if members.iter().any(|member| member == name))
+}
+
 /// Whether maintenance could ever apply to an SLO, whatever the group.
 pub fn could_match(maintenance: &Maintenance, slo: &Slo) -> bool {
     let labels = slo.base_labels();
@@ -859,6 +946,7 @@ impl Group {
         Group {
             labels,
             absent,
+            combined: None,
             key,
             rolling: Rolling::asleep(shape),
             state,
@@ -1007,6 +1095,9 @@ impl Group {
         let Some((long, short, _)) = windows.get(at) else { return Figures::default() };
         let tier = &slo.tiers[at];
         let burn_of = |index: usize, length: Span| {
+            if let Some(combined) = &self.combined {
+                return combined.burns.get(index).copied().flatten();
+            }
             let counts = self.rolling.sum(index);
             match season {
                 Some(season) => {
@@ -1069,10 +1160,21 @@ impl Group {
         }
     }
 
+    /// The burn of a window, by its index.
+    fn burn_of(&self, slo: &Slo, index: usize) -> Option<f64> {
+        match &self.combined {
+            Some(combined) => combined.burns.get(index).copied().flatten(),
+            None => burn::burn(self.rolling.sum(index), slo.budget_ppm),
+        }
+    }
+
     /// Everything else.
     fn fill(&self, status: &mut SloStatus, slo: &Slo, windows: &[(usize, usize, usize)], now: Timestamp) {
-        let counts = self.rolling.budget();
-        let state = burn::budget(counts, slo.budget_ppm, slo.window.nominal());
+        let counts = self.combined.as_ref().map_or_else(|| self.rolling.budget(), |combined| combined.counts);
+        let state = match &self.combined {
+            Some(combined) => combined.burn.map(|burn| burn::forecast(1.0 - burn, burn, slo.window.nominal())),
+            None => burn::budget(counts, slo.budget_ppm, slo.window.nominal()),
+        };
         let secs = |secs: f64| Span((secs * 1000.0).min(9e15) as i64);
         status.total = events(counts.total);
         status.bad = events(counts.bad.max(0));
@@ -1083,8 +1185,7 @@ impl Group {
         status.severity = self.state.severity;
         status.no_data = self.state.unknown_since.is_some_and(|since| now - since >= NO_DATA_AFTER) || counts.total <= 0;
         // Lengths of windows ascend, here and there.
-        let burns: SmallVec<[Option<f64>; 10]> =
-            (0..status.burn.len()).map(|index| burn::burn(self.rolling.sum(index), slo.budget_ppm)).collect();
+        let burns: SmallVec<[Option<f64>; 10]> = (0..status.burn.len()).map(|index| self.burn_of(slo, index)).collect();
         for (shown, burn) in status.burn.values_mut().zip(&burns) {
             *shown = *burn;
         }
@@ -1116,7 +1217,8 @@ fn summary(slo: &Slo, group: &Labels, figures: &Figures) -> String {
     let what = if slo.description.is_empty() { slo.name.clone() } else { format!("{} ({})", slo.name, slo.description) };
     match (figures.burn_long, figures.burn_short, figures.long, figures.short) {
         (Some(burn_long), Some(burn_short), Some(long), Some(short)) => {
-            format!("{what}{place}: burns its error budget {burn_long:.1}x over {long} and {burn_short:.1}x over {short}")
+            let whose = if let Sli::Composite { how, .. } = &slo.sli { format!(", {}", how.words()) } else { String::new() };
+            format!("{what}{place}: burns its error budget {burn_long:.1}x over {long} and {burn_short:.1}x over {short}{whose}")
         }
         _ => format!("{what}{place}: burns its error budget"),
     }

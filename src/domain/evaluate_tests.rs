@@ -338,3 +338,43 @@ fn a_page_that_is_frozen_for_an_hour_is_unconfirmed_once() {
     let at: i64 = unconfirmed[0].split(' ').next().unwrap().parse().unwrap();
     assert!((5070..5080).contains(&at), "{log:?}");
 }
+
+/// Two members, 99.9 % and 99 %, of whose requests so many of 1000 fail, and a composite of them over windows of its own.
+fn composite(how: Combine, bad: [i64; 2], factor: &str) -> (Vec<String>, Arc<SloStatus>) {
+    let member = |name: &str, app: &str, budget_ppm| Slo {
+        name: name.into(),
+        budget_ppm,
+        sli: Sli::Good(Selector { metric: Metric::Request, filter: Filter([("app".into(), Match::Equal(app.into()))].into()) }),
+        ..slo(vec![])
+    };
+    let sli = Sli::Composite { members: vec!["a".into(), "b".into()], how };
+    let both = Slo { name: "both".into(), sli, ..slo(vec![tier(Severity::Page, "30m", "5m", factor)]) };
+    let mut bench = Bench::new(RuleSet { slos: vec![both, member("a", "a", 1_000), member("b", "b", 10_000)], ..RuleSet::default() });
+    for (id, app) in [(0, "a"), (1, "b")] {
+        bench.evaluator.add_series(SeriesId(id), &Series::new(Metric::Request, [("app".into(), app.into())]));
+    }
+    let mut log = Vec::new();
+    for minute in 0..40 {
+        (0..2).for_each(|id| bench.feed(id, minute, 1000, bad[id as usize]));
+        log.extend(bench.minute());
+    }
+    let status = bench.evaluator.statuses().into_iter().find(|status| status.slo == "both").unwrap();
+    (log, status)
+}
+
+#[test]
+fn a_composite_burns_as_its_worst_member_or_as_the_weighted_mean() {
+    // 4 of 1000 at 99.9 % burn 4x, 10 of 1000 at 99 % burn 1x.
+    let weighted = |a, b| Combine::Weighted(vec![Fraction::whole(a), Fraction::new(b, 2).unwrap()]);
+    let burn = |status: &SloStatus| status.burn[&Span::minutes(30)].unwrap();
+    let (log, status) = composite(Combine::Worst, [4, 10], "3.9");
+    assert!(log[0].ends_with("both opened page") && (burn(&status) - 4.0).abs() < 1e-9, "{log:?}");
+    assert!((status.budget_remaining.unwrap() + 3.0).abs() < 1e-9);
+    // (1 × 4 + 1.5 × 1) / 2.5 = 2.2: exactly that is not above 2.2.
+    let (log, status) = composite(weighted(1, 3), [4, 10], "2.2");
+    assert!(log.is_empty() && (burn(&status) - 2.2).abs() < 1e-9, "{log:?}");
+    assert!((status.budget_remaining.unwrap() + 1.2).abs() < 1e-9);
+    let (log, _) = composite(weighted(1, 3), [4, 10], "2.199999");
+    assert!(log[0].ends_with("both opened page"), "{log:?}");
+    assert!(composite(weighted(1, 3), [0, 0], "2").0.is_empty());
+}

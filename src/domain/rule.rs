@@ -309,6 +309,24 @@ pub enum Combine {
     Weighted(Vec<Fraction>),
 }
 
+impl Combine {
+    /// As it is written in rules.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Combine::Worst => "worst",
+            Combine::Weighted(_) => "weighted",
+        }
+    }
+
+    /// What a composite's burn is, for a person.
+    pub const fn words(&self) -> &'static str {
+        match self {
+            Combine::Worst => "of its worst member",
+            Combine::Weighted(_) => "as the weighted mean of its members",
+        }
+    }
+}
+
 /// One pair of windows and what must hold in both.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tier {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Answer, Params, slice_of};
-use crate::domain::rule::{Labels, Slo};
+use crate::domain::rule::{Labels, Sli, Slo};
 use crate::domain::snapshot::{AlertPhase, SloStatus, Snapshot};
 use crate::domain::time::Span;
 use crate::web::number;
@@ -35,6 +35,8 @@ pub struct SloJson<'a> {
     severity: Option<&'static str>,
     pace_s: Option<f64>,
     countdown_s: Option<f64>,
+    /// Whose burn and budget a composite shows: `worst` or `weighted`; null for others.
+    composite: Option<&'static str>,
 }
 
 /// One row of the snapshot.
@@ -56,6 +58,7 @@ pub fn json_of<'a>(slo: &'a Slo, status: &'a SloStatus) -> SloJson<'a> {
         severity: status.severity.map(|severity| severity.name()),
         pace_s: status.pace.map(Span::as_secs_f64),
         countdown_s: status.countdown.map(Span::as_secs_f64),
+        composite: if let Sli::Composite { how, .. } = &slo.sli { Some(how.name()) } else { None },
     }
 }
 

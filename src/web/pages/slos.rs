@@ -8,7 +8,7 @@ use super::budget::{self, Past};
 use super::incident::{Drawing, Range, path, tier_table};
 use super::slo_window;
 use crate::domain::notification::Status;
-use crate::domain::rule::{Labels, NoData, Severity, Slo};
+use crate::domain::rule::{Labels, NoData, Severity, Sli, Slo};
 use crate::domain::snapshot::{AlertPhase, SloStatus};
 use crate::domain::time::Timestamp;
 use crate::web::chart::{bullet, draw};
@@ -353,6 +353,7 @@ fn definition(slo: &Slo) -> Markup {
                 @if slo.min_events > 0 { dt { "guard" } dd { "at least " (number::exact(slo.min_events as f64)) " events" } }
                 @if let Some(min) = slo.min_bad { dt { "guard" } dd { "at least " (min) " bad events" } }
                 @if let Some(confidence) = slo.confidence { dt { "guard" } dd { "confidence " (confidence) } }
+                @if let Sli::Composite { members, how } = &slo.sli { dt { "burn and budget" } dd { (how.words()) ": " (Plain(&clip(&members.join(", "), 200))) } }
                 @if slo.traffic_corrected { dt { "burn" } dd { "corrected for traffic" } }
                 dt { "without data" } dd { (no_data) }
                 @for (name, value) in &slo.labels { dt { (Plain(&clip(name, 40))) } dd { (Plain(&clip(value, 120))) } }
