@@ -95,6 +95,7 @@ impl Stage {
             holder: chance::id(),
             new_id: chance::id,
             explainer: Explainer::new(history, config.aggregation.bucket, live.program.clone()),
+            posted: Default::default(),
             flushed: flush.flushed.clone(),
         });
         let deliver = Deliver::new(Parts {
