@@ -7,8 +7,10 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
+use burnwatch::clock::{Clock, SystemClock};
+use burnwatch::domain::time::Span;
 use serde_json::{Value, json};
 
 const RULES: &str = r#"
@@ -35,6 +37,11 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The start of this second, in milliseconds, by the clock that the daemon reads.
+fn this_second() -> i64 {
+    SystemClock.now().floor(Span::seconds(1)).millis()
 }
 
 fn free_port() -> u16 {
@@ -93,7 +100,7 @@ impl Daemon {
 
     /// Requests of the last twenty minutes: from the fifth-last on, one region fails on a new release. One label is hostile.
     fn seed(&self) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as i64 / 1_000 * 1_000;
+        let now = this_second();
         let mut rows = String::new();
         for second in (1..1_200_i64).rev() {
             let bad = second < 300;
@@ -120,7 +127,7 @@ impl Daemon {
 
     /// Keeps the shop failing, so that there is always a fresh bucket.
     fn feed(&self) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as i64 / 1_000 * 1_000;
+        let now = this_second();
         let dims = json!({ "app": "shop", "region": "eu-west", "release": "2.3.1", "route": "/api/checkout", "device": "mobile" });
         let row = json!({ "bucket": now - 1_000, "metric": "request", "total": 200, "bad": 20, "dims": dims });
         self.send("POST", "/v1/aggregates", &row.to_string());

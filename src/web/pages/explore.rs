@@ -182,7 +182,7 @@ pub fn page(model: &Model) -> Page {
 
 fn form(model: &Model) -> Markup {
     let form = &model.form;
-    let known = model.metrics.iter().any(|name| *name == form.metric);
+    let known = model.metrics.contains(&form.metric);
     html! {
         section.card aria-label="Question" {
             form.ask method="get" action="/query" {

@@ -192,8 +192,8 @@ fn incidents(review: &Review) -> Markup {
                         th scope="row" { a href=(path(&row.id)) { (Plain(&clip(&row.title, 160))) } @if !row.segment.is_empty() { br; span."small"."muted" { (Plain(&clip(&row.segment, 120))) } } }
                         td { (severity(row.severity)) }
                         td data-th="users" { @if row.users > 0 { (number::users(row.users)) } @else { span.muted { (number::NOT_MEASURED) } } }
-                        td data-th="opened" { (number::time(row.opened_at, review.now)) }
-                        td data-th="lasted" { @match row.lasted { Some(lasted) => (number::duration(lasted)), None => "open" } }
+                        td.nowrap data-th="opened" { (number::time(row.opened_at, review.now)) }
+                        td.nowrap data-th="lasted" { @match row.lasted { Some(lasted) => (number::duration(lasted)), None => "open" } }
                     } } }
                 }
             }
