@@ -145,7 +145,7 @@ pub fn take(old: Option<&Posted>, new: Posted, now: Timestamp) -> Option<Posted>
         // The end of what we never heard of, or of what we told already.
         return (!new.is_over(now)).then_some(new);
     };
-    if new.is_over(now) && !old.is_over(now) && new.ends <= old.starts && new.starts < old.starts {
+    if new.is_over(now) && !old.is_over(now) && old.starts <= now && new.ends <= old.starts && new.starts < old.starts {
         // A late word about an earlier occurrence must not end the one that is on.
         return None;
     }
@@ -393,6 +393,8 @@ mod tests {
         assert_eq!(times(take(Some(&posted(900, 2_000, false)), posted(900, 990, false), now)), Some((900, 990, false)));
         assert_eq!(take(Some(&posted(900, 2_000, false)), posted(500, 600, false), now), None);
         assert_eq!(take(None, posted(500, 600, false), now), None);
+        // What has not begun yet can be taken back.
+        assert_eq!(times(take(Some(&posted(5_000, 9_000, false)), posted(990, 990, false), now)), Some((990, 990, false)));
         // Fired again after its end: an occurrence with a start of its own.
         assert_eq!(times(take(Some(&posted(500, 600, false)), posted(900, 2_000, false), now)), Some((900, 2_000, false)));
     }

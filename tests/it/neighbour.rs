@@ -100,6 +100,22 @@ impl Daemon {
         self.admin = admin;
     }
 
+    /// Waits until the daemon has noted what its webhook answered: what it had claimed and not noted waits for the
+    /// end of that claim after a crash.
+    async fn noted(&self) {
+        let began = Instant::now();
+        loop {
+            let url = format!("{}/v1/notifications", self.admin);
+            let output = tokio::process::Command::new("curl").args(["-s", &url]).output().await.expect("curl is there");
+            let text = String::from_utf8(output.stdout).unwrap();
+            if text.contains("\"items\"") && !text.contains("\"pending\"") {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "{text}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// The next thing that the webhook is told.
     async fn told(&mut self) -> (String, Value) {
         let body = tokio::time::timeout(PATIENCE, self.told.recv()).await.expect("somebody is told").unwrap();
@@ -245,6 +261,7 @@ async fn what_was_answered_survives_a_crash_and_is_told_once() {
         told.push((kind, incident["alerts"].as_array().unwrap().len()));
     }
     assert_eq!(told, [("incident.opened".to_owned(), 64), ("incident.opened".to_owned(), 64)], "the pager and the team, once each");
+    daemon.noted().await;
     daemon.crash();
     assert_eq!(daemon.query(&[]).len(), 64);
     let over: Vec<Value> = alerts.iter().map(|alert| json!({ "labels": alert["labels"], "endsAt": SystemClock.now() })).collect();

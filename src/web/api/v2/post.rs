@@ -90,7 +90,8 @@ fn read(sent: Vec<Sent>, now: Timestamp, timeout: Span) -> Result<(Vec<Posted>, 
     let mut wrong = Vec::new();
     for (alert, (starts, ends)) in sent.into_iter().zip(times) {
         let labels = alert.labels.unwrap_or_default();
-        let starts_at = starts.or(ends).unwrap_or(now);
+        // Without a start it is on from now, or over since its end.
+        let starts_at = starts.unwrap_or_else(|| ends.map_or(now, |ends| ends.min(now)));
         let (ends_at, timed) = ends.map_or((now + timeout, true), |ends| (ends, false));
         if let Err(why) = check(&labels, starts_at, ends_at) {
             wrong.push(why);
@@ -190,6 +191,8 @@ mod tests {
         assert_eq!(times(go), (zero, Span::minutes(5), true));
         let ended = format!(r#"[{{"labels":{{"a":"b"}},"endsAt":"{}"}}]"#, NOW - Span::MINUTE);
         assert_eq!(times(&ended), (zero - Span::MINUTE, zero - Span::MINUTE, false));
+        let until = format!(r#"[{{"labels":{{"a":"b"}},"endsAt":"{}"}}]"#, NOW + Span::HOUR);
+        assert_eq!(times(&until), (zero, Span::HOUR, false));
         let lease = format!(r#"[{{"labels":{{"a":"b"}},"startsAt":"{}","endsAt":"{}"}}]"#, NOW - Span::HOUR, NOW + Span::minutes(4));
         assert_eq!(times(&lease), (zero - Span::HOUR, Span::minutes(4), false));
     }
