@@ -105,6 +105,7 @@ pub struct Running {
     pub store: Store,
     stop: CancellationToken,
     tasks: TaskTracker,
+    _claim: Option<store::Claim>,
 }
 
 impl Running {
@@ -143,6 +144,14 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> Resu
     }
     let metrics = recorder();
     let store = Store::open(&config.database.url, now).await?;
+    let claim = store.claim()?;
+    if claim.is_some() {
+        // Whoever held them was killed, and can hold them no more.
+        let mut tx = store.write().await?;
+        store::leases::release_all(&mut tx).await?;
+        store::writer::close_intakes(&mut tx).await?;
+        tx.commit().await?;
+    }
     let hash = KeyedHash::new(hash_key(&config, &store).await?);
 
     let sink = Arc::new(Sink::new(aggregator(&config, &store, now).await?));
@@ -280,7 +289,7 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> Resu
         }
     });
     info!(admin = %admin, intake = %intake_at, database = store.place(), "burnwatch has started");
-    Ok(Running { admin, intake: intake_at, store, stop, tasks })
+    Ok(Running { admin, intake: intake_at, store, stop, tasks, _claim: claim })
 }
 
 async fn listen(address: SocketAddr, what: &'static str, key: &'static str) -> Result<TcpListener, StartError> {

@@ -18,6 +18,9 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Another process runs on it.
+    #[error("another burnwatch uses the database `{}`; stop it, or give this one a database of its own", path.display())]
+    InUse { path: PathBuf },
     /// The file is no SQLite database, or a damaged one. It is left untouched.
     #[error("the database `{place}` is damaged ({what}); restore a backup or move the file away, burnwatch changes nothing in it")]
     Corrupt { place: String, what: String },

@@ -49,6 +49,12 @@ pub async fn release(tx: &mut Tx, name: &str, holder: &str) -> Result<(), StoreE
     Ok(())
 }
 
+/// Ends every lease. Only for a database that no other process uses: whoever held them is dead.
+pub async fn release_all(tx: &mut Tx) -> Result<(), StoreError> {
+    run!(tx, conn => sqlx::query("update lease set until_ms = 0").execute(conn))?;
+    Ok(())
+}
+
 /// All leases, by name.
 pub async fn all(tx: &mut Tx) -> Result<Vec<LeaseRow>, StoreError> {
     let mut rows: Vec<LeaseRow> = on!(tx, conn => sqlx::query_as("select name, holder, token, until_ms from lease").fetch_all(conn))?;

@@ -72,6 +72,12 @@ enum Db {
     Postgres(PgPool),
 }
 
+/// The mark of the process that uses an SQLite database; it ends with the process, however that ends.
+#[derive(Debug)]
+pub struct Claim {
+    _file: std::fs::File,
+}
+
 impl Store {
     /// Opens the database, makes it if there is none, and brings it to the schema of this version.
     pub async fn open(url: &str, now: Timestamp) -> Result<Store, StoreError> {
@@ -179,6 +185,22 @@ impl Store {
         match &self.db {
             Db::Sqlite { path, .. } => Some(path),
             Db::Postgres(_) => None,
+        }
+    }
+
+    /// Marks the database as used by this process, for as long as the answer is kept; an error says that it cannot
+    /// be marked or that another process has. `None` on PostgreSQL, which replicas share.
+    pub fn claim(&self) -> Result<Option<Claim>, StoreError> {
+        let Some(path) = self.path() else { return Ok(None) };
+        // A file beside the database: SQLite's own locks on the database would end when any of its handles is closed.
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".lock");
+        let failed = |source: std::io::Error| StoreError::Unwritable { path: PathBuf::from(&beside), source: source.into() };
+        let file = std::fs::File::options().create(true).truncate(false).write(true).open(&beside).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Claim { _file: file })),
+            Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::InUse { path: path.to_owned() }),
+            Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
         }
     }
 

@@ -53,6 +53,14 @@ impl Daemon {
         self.process = Some(command.spawn().expect("the program starts"));
     }
 
+    /// Starts the program a second time on other ports and waits for its end.
+    pub fn run_beside(&self) -> std::process::Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_burnwatch"));
+        command.arg("run").current_dir(self.folder.path());
+        command.env("BURNWATCH_SERVER__LISTEN", free_port().to_string()).env("BURNWATCH_INTAKE__LISTEN", free_port().to_string());
+        command.output().expect("the program starts")
+    }
+
     /// SIGKILL: no chance to tidy up.
     pub fn kill(&mut self) {
         let mut process = self.process.take().expect("it runs");

@@ -35,6 +35,16 @@ fn traffic(intake: std::net::SocketAddr, failing: Arc<std::sync::atomic::AtomicU
 }
 
 #[test]
+fn a_second_daemon_on_the_same_database_says_so() {
+    let mut daemon = Daemon::new("", "");
+    daemon.start();
+    let output = daemon.run_beside();
+    assert_eq!(output.status.code(), Some(3));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("another burnwatch uses the database"), "{said}");
+}
+
+#[test]
 fn a_kill_at_any_instant_loses_no_page_and_closes_every_one() {
     let receiver = Receiver::start();
     let mut daemon =
@@ -50,7 +60,7 @@ fn a_kill_at_any_instant_loses_no_page_and_closes_every_one() {
     for round in 0..8u64 {
         // Another region or two fail in each round, so that something opens and something closes.
         failing.store([1, 3, 2, 6, 4, 5, 1, 7][round as usize], Ordering::Relaxed);
-        std::thread::sleep(Duration::from_millis(1_700 + 313 * round));
+        std::thread::sleep(Duration::from_millis(2_700 + 313 * round));
         daemon.kill();
         daemon.start();
     }

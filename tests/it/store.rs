@@ -243,6 +243,12 @@ on_both! {
         writer::close(&mut tx, "w").await.unwrap();
         assert!(matches!(writer::touch(&mut tx, "w", at(20), at(50)).await, Err(StoreError::NotOne { what: "writer", .. })));
         assert_eq!(writer::all(&mut tx).await.unwrap()[0].live, 0);
+        for (id, kind) in [("left", "intake"), ("loader", "rows")] {
+            writer::open(&mut tx, id, kind, at(1)).await.unwrap();
+        }
+        writer::close_intakes(&mut tx).await.unwrap();
+        let live: Vec<(String, i64)> = writer::all(&mut tx).await.unwrap().into_iter().map(|row| (row.id, row.live)).collect();
+        assert_eq!(live, [("w".into(), 0), ("left".into(), 0), ("loader".into(), 1)]);
         assert!(matches!(writer::set_compacted(&mut tx, "nobody", 1).await, Err(StoreError::NotOne { .. })));
     }
 
@@ -716,6 +722,8 @@ on_both! {
         assert_eq!(leases::acquire(&mut tx, "shard-0", "a", at(21), at(31)).await.unwrap(), Some(3));
         let held = leases::LeaseRow { name: "shard-0".into(), holder: "a".into(), token: 3, until_ms: at(31) };
         assert_eq!(leases::all(&mut tx).await.unwrap(), [held]);
+        leases::release_all(&mut tx).await.unwrap();
+        assert_eq!(leases::acquire(&mut tx, "shard-0", "b", at(22), at(32)).await.unwrap(), Some(4));
     }
 
     async fn a_lease_wanted_by_many_goes_to_one(store: Store) {
