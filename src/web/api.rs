@@ -37,6 +37,9 @@ pub type Answer = Result<Json<Value>, Problem>;
 /// Largest body of everything but aggregates.
 const BODY_BYTES_MAX: usize = 256 * 1024;
 
+/// How an alert stands, as lists are asked for it.
+const PHASES: [&str; 4] = ["pending", "firing", "unknown", "ok"];
+
 /// All routes of the API.
 pub fn router(state: &Arc<State>) -> Router<Arc<State>> {
     Router::new()
@@ -108,6 +111,17 @@ impl Params {
     /// All values of a name, as they are.
     pub fn each(&self, name: &str) -> impl Iterator<Item = &str> {
         self.0.iter().filter(move |(have, _)| have == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Like [`Params::all`], of a list of known values: a typo must not silently find nothing.
+    pub fn one_of(&self, name: &str, known: &[&str]) -> Result<Vec<String>, Problem> {
+        let values = self.all(name);
+        match values.iter().find(|value| !known.contains(&value.as_str())) {
+            Some(value) => {
+                Err(Problem::bad(format!("`{name}={}` is not known; known are {}", super::text::clip(value, 40), known.join(", "))))
+            }
+            None => Ok(values),
+        }
     }
 
     /// All pairs but these.

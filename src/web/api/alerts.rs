@@ -5,12 +5,13 @@ use std::sync::Arc;
 use axum::extract::State as Take;
 use serde_json::{Value, json};
 
-use super::{Answer, Params, slice};
+use super::{Answer, PHASES, Params, slice};
 use crate::web::state::State;
 
 pub async fn list(Take(state): Take<Arc<State>>, params: Params) -> Answer {
     let snapshot = state.snapshot.load_full();
-    let (states, severities, rule) = (params.all("state"), params.all("severity"), params.get("rule"));
+    let states = params.one_of("state", &PHASES)?;
+    let (severities, rule) = (params.one_of("severity", &["page", "ticket", "info"])?, params.get("rule"));
     let rows: Vec<Value> = snapshot
         .alerts
         .iter()

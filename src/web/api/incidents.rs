@@ -24,8 +24,8 @@ const SNOOZE_MAX: Span = Span::days(30);
 
 pub async fn list(Take(state): Take<Arc<State>>, params: Params) -> Answer {
     let filter = incidents::Filter {
-        status: one_of(&params, "status", &["open", "acknowledged", "resolved"])?,
-        severity: one_of(&params, "severity", &["page", "ticket", "info"])?,
+        status: params.one_of("status", &["open", "acknowledged", "resolved"])?,
+        severity: params.one_of("severity", &["page", "ticket", "info"])?,
         service: params.get("service").map(str::to_owned),
         q: params.get("q").map(str::to_owned),
     };
@@ -33,16 +33,6 @@ pub async fn list(Take(state): Take<Arc<State>>, params: Params) -> Answer {
     let (rows, next) = incidents::list(&mut tx, &filter, params.get("cursor"), params.limit()?).await?;
     let views = rows.iter().map(|row| Ok(transition::read(row)?.view(state.public_url()))).collect::<Result<Vec<_>, Problem>>()?;
     Ok(items(&views, next))
-}
-
-fn one_of(params: &Params, name: &str, known: &[&str]) -> Result<Vec<String>, Problem> {
-    let values = params.all(name);
-    match values.iter().find(|value| !known.contains(&value.as_str())) {
-        Some(value) => {
-            Err(Problem::bad(format!("`{name}={}` is not known; known are {}", crate::web::text::clip(value, 40), known.join(", "))))
-        }
-        None => Ok(values),
-    }
 }
 
 /// The incident as its payload shows it, and what belongs to no payload.

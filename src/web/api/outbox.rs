@@ -39,7 +39,7 @@ async fn list(state: &State, params: &Params, states: Vec<String>) -> Answer {
 }
 
 pub async fn notifications(Take(state): Take<Arc<State>>, params: Params) -> Answer {
-    list(&state, &params, params.all("state")).await
+    list(&state, &params, params.one_of("state", &["pending", "delivered", "dead", "discarded"])?).await
 }
 
 pub async fn dead_letters(Take(state): Take<Arc<State>>, params: Params) -> Answer {

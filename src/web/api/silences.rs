@@ -43,7 +43,7 @@ fn json_of(row: &SilenceRow, now: Timestamp) -> Value {
 pub async fn list(Take(state): Take<Arc<State>>, params: Params) -> Answer {
     let now = state.clock.now();
     let mut tx = state.store.read().await?;
-    let wanted = params.all("state");
+    let wanted = params.one_of("state", &["pending", "active", "expired"])?;
     let rows: Vec<Value> = silences::list(&mut tx)
         .await?
         .iter()

@@ -8,7 +8,7 @@ use axum::extract::{Path, State as Take};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Answer, Params, slice_of};
+use super::{Answer, PHASES, Params, slice_of};
 use crate::domain::rule::{Labels, Sli, Slo};
 use crate::domain::snapshot::{AlertPhase, SloStatus, Snapshot};
 use crate::domain::time::Span;
@@ -132,7 +132,7 @@ fn ordered(slo: &Slo, mut rows: Vec<Arc<SloStatus>>) -> Vec<Arc<SloStatus>> {
 
 pub async fn list(Take(state): Take<Arc<State>>, params: Params) -> Answer {
     let snapshot = state.snapshot.load_full();
-    let (wanted, owner, q) = (params.all("state"), params.get("owner"), params.get("q").map(str::to_lowercase));
+    let (wanted, owner, q) = (params.one_of("state", &PHASES)?, params.get("owner"), params.get("q").map(str::to_lowercase));
     let all = Rows::new(&snapshot);
     let mut rows: Vec<(&Slo, Arc<SloStatus>)> = Vec::new();
     for slo in snapshot.rules.slos.iter().filter(|slo| slo.enabled) {
