@@ -2,6 +2,7 @@
 
 mod against;
 mod data;
+mod outages;
 mod plot;
 mod report;
 mod stored;
@@ -35,7 +36,7 @@ use plot::Samples;
     --from warms the windows up. Alerts do not make it fail: it exits 0 when the run itself went well.\n\
     It reads the configured database, whether the daemon runs or not, or with --data a file and no database.\n\n\
     Examples:\n  burnwatch backtest --from -30d\n  burnwatch backtest rules --data october.ndjson --slo checkout-api --plot checkout.svg\n  \
-    burnwatch backtest --from -7d --against HEAD~1")]
+    burnwatch backtest --from -7d --against HEAD~1\n  burnwatch backtest --from -30d --outages outages.ndjson")]
 pub struct Backtest {
     /// The rules folder [default: rules.path of the configuration]
     pub path: Option<PathBuf>,
@@ -54,6 +55,9 @@ pub struct Backtest {
     /// Compare with the rules of another git revision
     #[arg(long, value_name = "REV")]
     pub against: Option<String>,
+    /// Labelled outages to hold the alerts against: lines of {"from", "to", "name"?, "rules"?: [], "where"?: {}}
+    #[arg(long, value_name = "FILE")]
+    pub outages: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -93,6 +97,7 @@ pub fn run(args: &Backtest, context: &Context) -> Outcome {
             Some((usable(check::load_files(&files, &config), &commit, None)?, commit))
         }
     };
+    let outages = args.outages.as_ref().map(|path| outages::read(path, &rules.set)).transpose()?;
     let sets: Vec<Arc<RuleSet>> =
         std::iter::once(&rules).chain(other.iter().map(|(rules, _)| rules)).map(|rules| rules.set.clone()).collect();
     let history = match &args.data {
@@ -115,9 +120,15 @@ pub fn run(args: &Backtest, context: &Context) -> Outcome {
             object["against"] = report::json(then);
             object["against"]["revision"] = commit.as_str().into();
         }
+        if let Some(outages) = &outages {
+            object["outages"] = outages::json(&found, &rules.set, outages);
+        }
         return output::say(&object.to_string());
     }
     report::print(&found, &history.shown)?;
+    if let Some(outages) = &outages {
+        outages::print(&found, &rules.set, outages)?;
+    }
     match &then {
         Some((then, commit)) => output::say("").and_then(|()| against::print(&found, then, commit)),
         None => Ok(()),

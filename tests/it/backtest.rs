@@ -390,3 +390,45 @@ fn two_revisions_of_the_rules_are_compared() {
     let none = bench.command(&["--against=--output=x"]);
     assert_eq!(none.status.code(), Some(1), "{}", String::from_utf8_lossy(&none.stderr));
 }
+
+#[test]
+fn labelled_outages_give_precision_recall_and_time_to_detection() {
+    let mut bench = Bench::new(
+        r#"slo("api", #{ objective: 99.0, window: "1d", sli: good("request", #{ app: "shop" }),
+            alert: [page(#{ long: "10m", short: "5m", factor: 10.0 })] });
+        slo("other", #{ objective: 99.0, window: "1d", sli: good("request", #{ app: "blog" }),
+            alert: [page(#{ long: "10m", short: "5m", factor: 10.0 })] });"#,
+    );
+    for at in 0..240 {
+        // Two outages of the shop; the second one is labelled, and so is a third that shows nowhere.
+        let bad = if (60..80).contains(&at) || (150..170).contains(&at) { 1_000 } else { 0 };
+        bench.requests(at, "shop", 1_000, bad);
+        bench.requests(at, "blog", 1_000, 0);
+    }
+    let stamp = |at: i64| burnwatch::domain::time::Timestamp(EPOCH + at * M).to_string();
+    let lines = format!(
+        "{{\"from\":\"{}\",\"to\":\"{}\",\"name\":\"second\",\"rules\":[\"api\"]}}\n{{\"from\":\"{}\",\"to\":\"{}\",\"name\":\"unseen\",\"rules\":[\"api\"]}}\n",
+        stamp(150),
+        stamp(170),
+        stamp(200),
+        stamp(210)
+    );
+    std::fs::write(bench.folder.path().join("outages.ndjson"), lines).unwrap();
+    let found = bench.json(&["--outages", "outages.ndjson"]);
+    let rows = found["outages"].as_array().unwrap();
+    let api = rows.iter().find(|row| row["rule"] == "api").unwrap();
+    assert_eq!((&api["alerts"], &api["true_alerts"], &api["precision"]), (&json!(2), &json!(1), &json!(0.5)));
+    assert_eq!((&api["outages"], &api["detected"], &api["recall"]), (&json!(2), &json!(1), &json!(0.5)));
+    // One minute of failures is 10 % of ten minutes, 10x, which is not over 10x; the second one is.
+    assert_eq!((&api["detection_median_s"], &api["detection_slowest_s"]), (&json!(120.0), &json!(120.0)));
+    let other = rows.iter().find(|row| row["rule"] == "other").unwrap();
+    assert_eq!((&other["precision"], &other["recall"], &other["outages"]), (&Value::Null, &Value::Null, &json!(0)));
+
+    let shown = bench.command(&["--outages", "outages.ndjson"]);
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("Noticed by no rule") && shown.contains("unseen"), "{shown}");
+    std::fs::write(bench.folder.path().join("outages.ndjson"), "{\"from\":1}").unwrap();
+    let refused = bench.command(&["--outages", "outages.ndjson"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("outages.ndjson:1:"));
+}

@@ -63,7 +63,18 @@ pub fn print(now: &Found, then: &Found, revision: &str) -> Outcome {
         }
     }
     output::say("")?;
-    table.print("every incident is there then and now")
+    table.print("every incident is there then and now")?;
+    let mut table = Table::new(&["incident", "opened then", "now", "by", "key"]);
+    for told in &now.incidents {
+        let Some(before) = then.incidents.iter().find(|before| meet(told, before, now.to)) else { continue };
+        let (was, is) = (before.incident.opened_at, told.incident.opened_at);
+        if was != is {
+            let (word, by) = if is < was { ("earlier", was - is) } else { ("later", is - was) };
+            table.row(vec![word.into(), was.to_string(), is.to_string(), rough(by), told.incident.key.clone()]);
+        }
+    }
+    output::say("")?;
+    table.print("every incident of both opens at the same time")
 }
 
 /// Runs of pages and of tickets by rule, then and now.
