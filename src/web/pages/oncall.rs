@@ -27,6 +27,8 @@ pub struct Row {
     pub snoozed_until: Option<Timestamp>,
     /// The suspect change, in words.
     pub change: Option<String>,
+    /// Its id.
+    pub suspect: Option<String>,
     /// Why receivers were not told.
     pub held_by: Option<String>,
 }
@@ -251,6 +253,7 @@ mod tests {
             acknowledged_by: None,
             snoozed_until: None,
             change: None,
+            suspect: None,
             held_by: None,
         }
     }

@@ -28,6 +28,7 @@ pub fn row_of(incident: &Incident) -> Row {
         acknowledged_by: incident.acknowledged_by.clone(),
         snoozed_until: incident.snoozed_until.filter(|_| incident.status != Status::Resolved),
         change: change.map(plain_change),
+        suspect: change.map(|change| change.id.clone()),
         held_by: incident.told.values().find_map(|told| told.held_by.clone()),
     }
 }
