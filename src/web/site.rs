@@ -76,6 +76,7 @@ pub fn router(state: &Arc<State>) -> Router<Arc<State>> {
         .route("/notifications", get(lists::notifications))
         .route("/notifications/{id}", get(lists::notification))
         .route("/deadletters", get(lists::dead_letters))
+        .route("/deadletters/replay", post(actions::replay_all))
         .route("/deadletters/{id}/replay", post(actions::replay))
         .route("/deadletters/{id}/discard", post(actions::discard))
         .route("/receivers", get(lists::receivers))
