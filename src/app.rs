@@ -278,6 +278,7 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> Resu
         session_key: web::session::key(&store).await?,
         sessions: Default::default(),
         failures: Default::default(),
+        overview: Default::default(),
         live: Arc::new(Semaphore::new(web::state::LIVE_MAX)),
     });
     let router = web::router(state).into_make_service_with_connect_info::<SocketAddr>();

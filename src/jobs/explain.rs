@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::time::Instant;
 use tracing::warn;
 
 use crate::domain::alert::AlertState;
@@ -124,7 +125,9 @@ impl Explainer {
         let asked = tokio::task::spawn_blocking(move || {
             let mut events = Vec::new();
             for rule in &rules {
+                let began = Instant::now();
                 events.extend(explainer.ask_rule(rule, &program, &lookup, &alerts, at));
+                metrics::histogram!("burnwatch_rule_duration_seconds", "rule" => rule.name.clone()).record(began.elapsed());
             }
             events
         });

@@ -69,6 +69,10 @@ pub struct Filter {
     pub status: Vec<String>,
     pub severity: Vec<String>,
     pub service: Option<String>,
+    /// Opened at this time or later.
+    pub from: Option<Timestamp>,
+    /// Opened before this time.
+    pub to: Option<Timestamp>,
     /// Stands somewhere in the key or the title, upper or lower case.
     pub q: Option<String>,
 }
@@ -151,10 +155,11 @@ pub async fn list(
          and ($9 = '' or service = $9) \
          and ($10 = '' or lower(key) like $10 escape '\\' or lower(title) like $10 escape '\\' \
               or key like $11 escape '\\' or title like $11 escape '\\') \
-         order by opened_at desc, id desc limit $12"
+         and opened_at >= $12 and opened_at < $13 order by opened_at desc, id desc limit $14"
     );
     let [status, severity] = [&filter.status, &filter.severity].map(|any| three(any));
     let service = filter.service.clone().unwrap_or_default();
+    let (from, to) = (filter.from.unwrap_or(Timestamp(i64::MIN)), filter.to.unwrap_or(Timestamp(i64::MAX)));
     // SQLite lowers ASCII only, so the text is also looked for as it was typed.
     let typed = filter.q.as_deref().map(contains).unwrap_or_default();
     let q = typed.to_lowercase();
@@ -163,7 +168,8 @@ pub async fn list(
         for value in status.iter().chain(&severity) {
             query = query.bind(text(value));
         }
-        query.bind(text(&service)).bind(&q).bind(&typed).bind(limit as i64 + 1).fetch_all(conn)
+        query = query.bind(text(&service)).bind(&q).bind(&typed).bind(from).bind(to);
+        query.bind(limit as i64 + 1).fetch_all(conn)
     })?;
     Ok(page(rows, limit, |row| Place { at: row.opened_at, id: row.id.clone() }))
 }

@@ -5,6 +5,7 @@
 pub mod bullet;
 pub mod draw;
 pub mod plot;
+pub mod spark;
 
 use crate::domain::rule::Severity;
 use crate::domain::time::{Span, Timestamp};

@@ -246,6 +246,11 @@ pub fn incident() -> Incident {
     }
 }
 
+/// The incident as lists show it.
+pub fn row() -> crate::web::pages::oncall::Row {
+    crate::web::site::oncall::row_of(&incident())
+}
+
 pub fn hostile_incident() -> Incident {
     let mut incident = incident();
     for text in [

@@ -8,6 +8,7 @@ pub mod incident;
 pub mod lists;
 pub mod oncall;
 pub mod operations;
+pub mod overview;
 pub mod personal;
 pub mod problem;
 pub mod report;

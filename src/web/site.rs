@@ -10,6 +10,7 @@ pub mod incident;
 pub mod lists;
 pub mod oncall;
 pub mod operations;
+pub mod overview;
 pub mod personal;
 pub mod report;
 pub mod rule;
@@ -56,7 +57,7 @@ pub fn router(state: &Arc<State>) -> Router<Arc<State>> {
         .route("/incidents/{id}/note", post(actions::note))
         .route("/incidents/{id}/export.md", get(export::markdown))
         .route("/incidents/{id}/export.json", get(export::json))
-        .route("/overview", get(slos::overview))
+        .route("/overview", get(overview::page))
         .route("/slos", get(slos::list))
         .route("/slos/{name}", get(slos::one))
         .route("/silences", get(operations::silences))
@@ -75,6 +76,7 @@ pub fn router(state: &Arc<State>) -> Router<Arc<State>> {
         .route("/notifications", get(lists::notifications))
         .route("/notifications/{id}", get(lists::notification))
         .route("/deadletters", get(lists::dead_letters))
+        .route("/deadletters/replay", post(actions::replay_all))
         .route("/deadletters/{id}/replay", post(actions::replay))
         .route("/deadletters/{id}/discard", post(actions::discard))
         .route("/receivers", get(lists::receivers))

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::inbox::Inbox;
 use super::query::{Later, Query};
 use super::session::{Failures, Sessions};
+use super::site::overview::Memory;
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::domain::posted::{Board, Posted};
@@ -92,6 +93,8 @@ pub struct State {
     /// Signed-out sessions and failed sign-ins; `Default::default()` at start.
     pub sessions: Sessions,
     pub failures: Failures,
+    /// What the overview last read of stored history; `Default::default()` at start.
+    pub overview: Memory,
     /// Live connections; `Semaphore::new(`[`LIVE_MAX`]`)`.
     pub live: Arc<Semaphore>,
 }

@@ -447,6 +447,7 @@ on_both! {
         assert_eq!(incidents::between(&mut other, at(0), at(9), 2).await.unwrap().len(), 2);
         assert_eq!(ask(incidents::Filter { status: vec!["open".into(), "acknowledged".into()], ..filter() }).await, "i5 i4 i3 i2 i1 i0");
         assert_eq!(ask(incidents::Filter { severity: vec!["ticket".into()], service: Some("shop".into()), ..filter() }).await, "i3 i1");
+        assert_eq!(ask(incidents::Filter { from: Some(at(1)), to: Some(at(3)), ..filter() }).await, "i5 i4 i3 i2", "from is in it, to is not");
         for (q, found) in [("KEY-3", "i3"), ("100%", "i5"), ("Über_", "i5"), ("b_r", ""), ("%%", ""), ("\0", ""), ("key-", "i6 i5 i4 i3 i2 i1 i0")] {
             assert_eq!(ask(incidents::Filter { q: Some(q.into()), ..filter() }).await, found, "{q}");
         }

@@ -27,6 +27,8 @@ pub async fn list(Take(state): Take<Arc<State>>, params: Params) -> Answer {
         status: params.one_of("status", &["open", "acknowledged", "resolved"])?,
         severity: params.one_of("severity", &["page", "ticket", "info"])?,
         service: params.get("service").map(str::to_owned),
+        from: None,
+        to: None,
         q: params.get("q").map(str::to_owned),
     };
     let mut tx = state.store.read().await?;

@@ -58,6 +58,27 @@ pub async fn send_again(state: &State, visitor: &Visitor, id: &str, now: Timesta
     Ok(true)
 }
 
+/// Most dead letters that are sent again at once.
+pub const AGAIN_MAX: usize = 1_000;
+
+/// Sends all dead letters once more, or those of one receiver; how many they are.
+pub async fn send_all_again(state: &State, visitor: &Visitor, receiver: Option<String>, now: Timestamp) -> Result<usize, Problem> {
+    let mut tx = state.store.write_durable().await?;
+    let thing = receiver.as_ref().map_or_else(|| "all dead letters".to_owned(), |receiver| format!("dead letters of {receiver}"));
+    let filter = outbox::Filter { state: vec!["dead".into()], receiver, incident: None };
+    let (rows, _) = outbox::list(&mut tx, &filter, None, AGAIN_MAX).await?;
+    let mut sent = 0;
+    for row in &rows {
+        sent += usize::from(outbox::replay(&mut tx, &row.id, now).await?);
+    }
+    if sent > 0 {
+        note(&mut tx, visitor, now, "replay", &thing, json!({ "deliveries": sent })).await?;
+    }
+    tx.commit().await?;
+    state.changed();
+    Ok(sent)
+}
+
 /// Gives a dead letter up for good, with a reason. `false`: there is none with this id.
 pub async fn give_up(state: &State, visitor: &Visitor, id: &str, reason: &str, now: Timestamp) -> Result<bool, Problem> {
     let mut tx = state.store.write_durable().await?;

@@ -104,7 +104,8 @@ fn ticket(delivery: &Delivery, now: Timestamp) -> Markup {
     let Ok(notification) = serde_json::from_str::<Notification>(&delivery.body) else { return unreadable(delivery, now) };
     let incident = &notification.data.incident;
     let state = match notification.kind {
-        Kind::Opened | Kind::Reopened => flag(Tone::from(incident.severity), "Open"),
+        Kind::Opened => flag_with(Tone::Info, Icon::Dot, "Open"),
+        Kind::Reopened => flag_with(Tone::Info, Icon::Dot, "Reopened"),
         Kind::Updated => flag(Tone::Info, "Updated"),
         Kind::Escalated => flag_with(Tone::Ticket, Icon::Rising, "Escalated"),
         Kind::Reminder => flag(Tone::Ticket, "Reminder"),
@@ -150,9 +151,9 @@ fn mail_card(delivery: &Delivery, now: Timestamp) -> Markup {
 fn mail_body(n: u64, mail: &Mail) -> Markup {
     html! {
         @if mail.html.is_some() {
-            details { summary { "as the mail reader shows it" } iframe title="mail" sandbox="" loading="lazy" src={ "/inbox/" (n) "/mail.html" } {} }
-        }
-        @if let Some(text) = &mail.text { pre.wrapped { (Plain(&clip(text.trim(), 1_200))) } }
+            iframe title="mail" sandbox="" loading="lazy" src={ "/inbox/" (n) "/mail.html" } {}
+            @if let Some(text) = &mail.text { details { summary.small { "as plain text" } pre.wrapped { (Plain(&clip(text.trim(), 1_200))) } } }
+        } @else if let Some(text) = &mail.text { pre.wrapped { (Plain(&clip(text.trim(), 1_200))) } }
     }
 }
 

@@ -142,6 +142,7 @@ pub fn dead_letters(rows: &[Delivery], next: Option<&str>, now: Timestamp, reade
         }
         (reader.hint())
         @if rows.is_empty() { section.card aria-label="None" { p.empty { "None: everything that was said has arrived, or is still being tried." } } } @else {
+            (send_all(rows, reader))
             table."card"."stack" {
                 thead { tr { th scope="col" { "receiver and cause" } th scope="col" { "what" } th scope="col" { "incident" } th scope="col" { "attempts" } th scope="col" { "do" } } }
                 tbody { @for row in rows { tr data-row {
@@ -211,6 +212,25 @@ pub fn receivers(rows: &[ReceiverRow], now: Timestamp, reader: &Reader) -> Page 
     let mut page = Page::new("Receivers", Place::Notifications, body);
     page.json = Some("/v1/receivers".into());
     page
+}
+
+/// One button for all of them, and one for each receiver where there are several.
+fn send_all(rows: &[Delivery], reader: &Reader) -> Markup {
+    let mut receivers: Vec<&str> = rows.iter().map(|row| row.receiver.as_str()).collect();
+    receivers.dedup();
+    let button = |receiver: &str, label: Markup| {
+        html! {
+            form method="post" action="/deadletters/replay" { (reader.token()) input type="hidden" name="receiver" value=(receiver); button."btn"."quiet" { (label) } }
+        }
+    };
+    html! {
+        @if reader.operate && rows.len() > 1 {
+            div.actions {
+                (button("", html! { "Send all again" }))
+                @if receivers.len() > 1 { @for receiver in receivers.iter().take(8) { (button(receiver, html! { "all of " (Plain(&clip(receiver, 60))) })) } }
+            }
+        }
+    }
 }
 
 /// Deploys, flags and sampling changes, newest first.

@@ -27,6 +27,8 @@ pub struct Row {
     pub snoozed_until: Option<Timestamp>,
     /// The suspect change, in words.
     pub change: Option<String>,
+    /// Its id.
+    pub suspect: Option<String>,
     /// Why receivers were not told.
     pub held_by: Option<String>,
 }
@@ -50,6 +52,14 @@ impl Show {
         }
     }
 
+    const fn name(self) -> &'static str {
+        match self {
+            Show::All => "",
+            Show::Snoozed => "snoozed",
+            Show::HeldBack => "held",
+        }
+    }
+
     fn takes(self, row: &Row, now: Timestamp) -> bool {
         match self {
             Show::All => true,
@@ -59,10 +69,15 @@ impl Show {
     }
 }
 
+/// Rows of the first page; further ones are a link away.
+const ROWS: usize = 50;
+
 /// What the first page shows.
 pub struct Model<'a> {
     pub rows: Vec<Row>,
     pub show: Show,
+    /// The first row that is shown.
+    pub from: usize,
     /// Objectives that are watched.
     pub objectives: usize,
     pub evaluated_at: Option<Timestamp>,
@@ -79,6 +94,9 @@ pub fn rank(rows: &mut [Row]) {
 /// The page.
 pub fn page(model: &Model<'_>) -> Page {
     let shown: Vec<&Row> = model.rows.iter().filter(|row| model.show.takes(row, model.now)).collect();
+    let all = shown.len();
+    let from = model.from.min(all);
+    let shown = &shown[from..all.min(from + ROWS)];
     let users: u64 = model.rows.iter().map(|row| row.users).sum();
     let count = |show: Show| model.rows.iter().filter(|row| show.takes(row, model.now)).count();
     let heading = match model.rows.len() {
@@ -99,7 +117,13 @@ pub fn page(model: &Model<'_>) -> Page {
         }
         @if shown.is_empty() { (empty(model)) } @else {
             ol."plain"."card"."rows" {
-                @for row in &shown { (row_of(row, model.now, model.reader)) }
+                @for row in shown { (row_of(row, model.now, model.reader)) }
+            }
+        }
+        @if from > 0 || from + ROWS < all {
+            p {
+                @if from > 0 { a.btn href={ "/" (query(&[("show", model.show.name()), ("from", &from.saturating_sub(ROWS).to_string())])) } { "Worse" } " " }
+                @if from + ROWS < all { a.btn href={ "/" (query(&[("show", model.show.name()), ("from", &(from + ROWS).to_string())])) } { (all - from - ROWS) " more" } }
             }
         }
         @if !model.rows.is_empty() { (model.reader.hint()) }
@@ -168,12 +192,35 @@ fn state_words(row: &Row, now: Timestamp) -> String {
     }
 }
 
+/// What an archive was asked for, as it was typed; empty: anything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    pub status: String,
+    pub severity: String,
+    pub service: String,
+    pub q: String,
+    /// First and last day on which it opened, in UTC.
+    pub from: String,
+    pub to: String,
+}
+
+impl Asked {
+    fn pairs(&self) -> [(&'static str, &str); 6] {
+        [
+            ("status", &self.status),
+            ("severity", &self.severity),
+            ("service", &self.service),
+            ("q", &self.q),
+            ("from", &self.from),
+            ("to", &self.to),
+        ]
+    }
+}
+
 /// What the archive shows.
 pub struct Archive<'a> {
     pub rows: Vec<Row>,
-    pub status: String,
-    pub service: String,
-    pub q: String,
+    pub asked: Asked,
     pub next: Option<String>,
     pub now: Timestamp,
     pub reader: &'a Reader,
@@ -181,19 +228,25 @@ pub struct Archive<'a> {
 
 /// All incidents, newest first.
 pub fn archive(model: &Archive<'_>) -> Page {
-    let filters = [("status", model.status.as_str()), ("service", model.service.as_str()), ("q", model.q.as_str())];
+    let asked = &model.asked;
+    let filters = asked.pairs();
+    let choice = |name: &str, chosen: &str, values: &[&str]| {
+        html! {
+            select name=(name) {
+                option value="" { "any" }
+                @for value in values { option value=(value) selected[*value == chosen] { (value) } }
+            }
+        }
+    };
     let body = html! {
         div.head { h1 { "Incidents" } p.muted { "Newest first." } }
         form."row"."grow" method="get" action="/incidents" role="search" {
-            label { "Status"
-                select name="status" {
-                    @for (value, label) in [("", "any"), ("open", "open"), ("acknowledged", "acknowledged"), ("resolved", "resolved")] {
-                        option value=(value) selected[value == model.status] { (label) }
-                    }
-                }
-            }
-            label { "Service" input name="service" value=(clip(&model.service, 200)) autocomplete="off"; }
-            label { "Text in title or labels" input type="search" name="q" value=(clip(&model.q, 200)) autocomplete="off"; }
+            label { "Status" (choice("status", &asked.status, &["open", "acknowledged", "resolved"])) }
+            label { "Severity" (choice("severity", &asked.severity, &["page", "ticket", "info"])) }
+            label { "Service" input name="service" value=(clip(&asked.service, 200)) autocomplete="off"; }
+            label { "Text in title or labels" input type="search" name="q" value=(clip(&asked.q, 200)) autocomplete="off"; }
+            label { "Opened from (UTC)" input type="date" name="from" value=(clip(&asked.from, 40)); }
+            label { "to" input type="date" name="to" value=(clip(&asked.to, 40)); }
             button.btn { "Search" }
         }
         @if model.rows.is_empty() {
@@ -224,11 +277,11 @@ pub fn archive(model: &Archive<'_>) -> Page {
             }
         }
         @if let Some(next) = &model.next {
-            p { a.btn href={ "/incidents" (query(&[filters[0], filters[1], filters[2], ("cursor", next)])) } { "Older" } }
+            p { a.btn href={ "/incidents" (query(&[&filters[..], &[("cursor", next)]].concat())) } { "Older" } }
         }
     };
     let mut page = Page::new("Incidents", Place::OnCall, body);
-    page.json = Some(format!("/v1/incidents{}", query(&filters[..1])));
+    page.json = Some(format!("/v1/incidents{}", query(&filters[..4])));
     page
 }
 
@@ -251,12 +304,13 @@ mod tests {
             acknowledged_by: None,
             snoozed_until: None,
             change: None,
+            suspect: None,
             held_by: None,
         }
     }
 
     fn model(rows: Vec<Row>, reader: &Reader) -> Model<'_> {
-        Model { rows, show: Show::All, objectives: 24, evaluated_at: Some(fixture::at("03:12:20")), last_incident: None, now: NOW, reader }
+        Model { rows, show: Show::All, from: 0, objectives: 24, evaluated_at: Some(fixture::at("03:12:20")), last_incident: None, now: NOW, reader }
     }
 
     #[test]
@@ -266,6 +320,18 @@ mod tests {
         assert_eq!(rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["c", "b", "a"]);
         let text = render(NOW, |reader| page(&model(rows, reader)));
         assert!(text.contains("3 open: 930 users hit") && text.contains("http-equiv=\"refresh\""));
+    }
+
+    #[test]
+    fn many_incidents_are_shown_page_by_page_and_counted_whole() {
+        let rows = || (0..120).map(|n| row(&format!("i{n:03}"), Severity::Page, 1_000 - n)).collect::<Vec<_>>();
+        let text = render(NOW, |reader| page(&model(rows(), reader)));
+        assert_eq!(text.matches("<li data-row").count(), 50);
+        assert!(text.contains("120 open") && text.contains("70 more") && text.contains("/?from=50") && !text.contains("Worse"), "{text}");
+        let text = render(NOW, |reader| page(&Model { from: 100, ..model(rows(), reader) }));
+        assert!(text.contains("i119 fails") && !text.contains(" more<") && text.contains("/?from=50"));
+        let text = render(NOW, |reader| page(&Model { from: 9_999, ..model(rows(), reader) }));
+        assert_eq!(text.matches("<li data-row").count(), 0);
     }
 
     #[test]
@@ -292,9 +358,14 @@ mod tests {
         assert_inert(&render(NOW, |reader| {
             archive(&Archive {
                 rows: vec![hostile],
-                status: HOSTILE.into(),
-                service: HOSTILE.into(),
-                q: HOSTILE.into(),
+                asked: Asked {
+                    status: HOSTILE.into(),
+                    severity: HOSTILE.into(),
+                    service: HOSTILE.into(),
+                    q: HOSTILE.into(),
+                    from: HOSTILE.into(),
+                    to: HOSTILE.into(),
+                },
                 next: Some(HOSTILE.into()),
                 now: NOW,
                 reader,

@@ -1,5 +1,7 @@
 //! What holds alerts back and what makes them: silences, rules, telemetry.
 
+use std::collections::BTreeMap;
+
 use maud::{Markup, html};
 
 use crate::domain::rule::{RuleSet, Severity};
@@ -9,6 +11,7 @@ use crate::web::chart::plot::{Curve, Plot, sample};
 use crate::web::frame::{Page, Place, Reader, short_revision};
 use crate::web::icon::{Tone, flag, severity};
 use crate::web::number;
+use crate::web::pages::rule::Cost;
 use crate::web::text::{Plain, clip, query, segment};
 
 /// One silence in a list.
@@ -181,6 +184,11 @@ pub struct Rules<'a> {
     pub alerts: &'a [std::sync::Arc<AlertStatus>],
     pub evaluated_at: Option<Timestamp>,
     pub took: Span,
+    /// Part of a name that is looked for.
+    pub q: &'a str,
+    /// The first objective that is shown.
+    pub from: usize,
+    pub costs: &'a BTreeMap<String, Cost>,
     pub now: Timestamp,
 }
 
@@ -198,6 +206,9 @@ pub(super) fn phase_flag(phase: AlertPhase, loud: Option<Severity>) -> Markup {
     }
 }
 
+/// Rows of one page.
+const RULES_MAX: usize = 60;
+
 /// The rule set in force.
 pub fn rules(model: &Rules<'_>) -> Page {
     let set = model.set;
@@ -209,6 +220,12 @@ pub fn rules(model: &Rules<'_>) -> Page {
             .find_map(worst)
             .map_or((AlertPhase::Ok, None), |alert| (alert.phase, alert.severity))
     };
+    let wanted = model.q.to_lowercase();
+    let named = |name: &str| name.to_lowercase().contains(&wanted);
+    let found: Vec<_> = set.slos.iter().filter(|slo| named(&slo.name)).collect();
+    let free: Vec<_> = set.alerts.iter().filter(|rule| named(&rule.name)).collect();
+    let from = model.from.min(found.len());
+    let slos = &found[from..found.len().min(from + RULES_MAX)];
     let body = html! {
         div.head {
             h1 { "Rules" }
@@ -238,10 +255,13 @@ pub fn rules(model: &Rules<'_>) -> Page {
             }
         }
         section.card aria-labelledby="h-s" {
-            header { h2 id="h-s" { "Objectives" } span."small"."muted" { (set.slos.len()) } }
-            @if set.slos.is_empty() { p.empty { "None." } } @else {
+            header { h2 id="h-s" { "Objectives" } span."small"."muted" { @if slos.len() < set.slos.len() { (slos.len()) " of " } (set.slos.len()) } }
+            @if set.slos.len() > RULES_MAX || !model.q.is_empty() {
+                form."row"."grow" method="get" action="/rules" role="search" { label { "Name" input type="search" name="q" value=(clip(model.q, 200)) autocomplete="off"; } button.btn { "Search" } }
+            }
+            @if slos.is_empty() { p.empty { "None." } } @else {
                 table.stack { thead { tr { th scope="col" { "name" } th scope="col" { "objective" } th scope="col" { "tiers" } th scope="col" { "where" } th scope="col" { "verdict" } } }
-                    tbody { @for slo in &set.slos { @let (state, loud) = phase(&slo.name); tr data-row {
+                    tbody { @for slo in slos { @let (state, loud) = phase(&slo.name); tr data-row {
                         th scope="row" { a href={ "/rules/" (segment(&slo.name)) } { (Plain(&clip(&slo.name, 80))) } }
                         td data-th="objective" { (number::objective(slo.budget_ppm)) ", " (super::slo_window(&slo.window)) }
                         td data-th="tiers" { @for (i, tier) in slo.tiers.iter().enumerate() { @if i > 0 { ", " } (tier.severity.name()) " " (number::factor(tier.factor.to_f64())) } }
@@ -251,14 +271,18 @@ pub fn rules(model: &Rules<'_>) -> Page {
                 }
             }
         }
+        @if from + RULES_MAX < found.len() {
+            p { a.btn href={ "/rules" (query(&[("q", model.q), ("from", &(from + RULES_MAX).to_string())])) } { (found.len() - from - RULES_MAX) " more objectives" } }
+        }
         section.card aria-labelledby="h-a" {
             header { h2 id="h-a" { "Free-form rules" } span."small"."muted" { (set.alerts.len()) } }
-            @if set.alerts.is_empty() { p.empty { "None." } } @else {
-                table.stack { thead { tr { th scope="col" { "name" } th scope="col" { "severity" } th scope="col" { "where" } th scope="col" { "verdict" } } }
-                    tbody { @for rule in &set.alerts { @let (state, loud) = phase(&rule.name); tr data-row {
+            @if free.is_empty() { p.empty { "None." } } @else {
+                table.stack { thead { tr { th scope="col" { "name" } th scope="col" { "severity" } th scope="col" { "where" } th scope="col" { "cost" } th scope="col" { "verdict" } } }
+                    tbody { @for rule in free.iter().take(RULES_MAX) { @let (state, loud) = phase(&rule.name); tr data-row {
                         th scope="row" { a href={ "/rules/" (segment(&rule.name)) } { (Plain(&clip(&rule.name, 80))) } br; span."small"."muted" { (Plain(&clip(&rule.description, 120))) } }
                         td { (severity(rule.severity)) }
                         td { (file_link(&rule.place)) }
+                        td."small" data-th="cost" { @match model.costs.get(&rule.name) { Some(cost) => (cost.words()), None => "not asked yet" } }
                         td { @if rule.enabled { (phase_flag(state, loud)) } @else { (flag(Tone::Unknown, "Disabled")) }
                             @if let Some(alert) = model.alerts.iter().find(|alert| alert.rule == rule.name && !alert.reason.is_empty()) { br; span."small"."muted" { (Plain(&clip(&alert.reason, 160))) } } }
                     } } }
@@ -391,6 +415,9 @@ mod tests {
                 alerts: &[],
                 evaluated_at: None,
                 took: Span::ZERO,
+                q: "",
+                from: 0,
+                costs: &BTreeMap::new(),
                 now: NOW,
             })
         }));
@@ -418,6 +445,9 @@ mod tests {
                 alerts: &[],
                 evaluated_at: None,
                 took: Span::ZERO,
+                q: "",
+                from: 0,
+                costs: &BTreeMap::new(),
                 now: NOW,
             })
         });

@@ -70,6 +70,27 @@ pub enum Changed {
     NotFound,
 }
 
+/// How long it took to ask a free-form rule, over all its groups, since the daemon started.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cost {
+    pub asked: u64,
+    pub mean_secs: f64,
+    /// None took longer; `None`: longer than the last bucket of the metric.
+    pub longest_secs: Option<f64>,
+}
+
+impl Cost {
+    /// `0.8 ms on average, none over 5 ms, asked 40 times`.
+    pub fn words(&self) -> String {
+        let millis = |secs: f64| {
+            let millis = secs * 1_000.0;
+            if millis < 10.0 { format!("{} ms", (millis * 100.0).ceil() / 100.0) } else { format!("{} ms", millis.ceil()) }
+        };
+        let longest = self.longest_secs.map_or_else(String::new, |longest| format!(", none over {}", millis(longest)));
+        format!("{} on average{longest}, asked {}", millis(self.mean_secs), if self.asked == 1 { "once".to_owned() } else { format!("{} times", number::exact(self.asked as f64)) })
+    }
+}
+
 /// The page's model.
 pub struct Model<'a> {
     pub kind: Kind<'a>,
@@ -79,6 +100,8 @@ pub struct Model<'a> {
     pub changed: Changed,
     /// How often it failed since the daemon started; `None`: it cannot fail by itself.
     pub errors: Option<u64>,
+    /// How long it takes to ask it; `None`: it was not asked yet.
+    pub cost: Option<Cost>,
     /// How long the last evaluation of all rules took.
     pub took: Span,
     pub evaluated_at: Option<Timestamp>,
@@ -226,7 +249,11 @@ fn cost(model: &Model<'_>) -> Markup {
                     Some(0) => { (flag(Tone::Fine, "None")) " since the daemon started" }
                     Some(n) => { (flag(Tone::Ticket, &format!("{n} failed"))) " since the daemon started; the log says why" }
                 } }
-                dt { "own cost" } dd { (number::NOT_MEASURED) " for a single rule" }
+                dt { "own cost" } dd { @match (&model.kind, &model.cost) {
+                    (Kind::Slo(_), _) => "part of all rules: its counts are kept up to date as events come",
+                    (Kind::Free(_), None) => "not asked yet since the daemon started",
+                    (Kind::Free(_), Some(cost)) => (cost.words()),
+                } }
                 dt { "all rules" } dd { @if model.evaluated_at.is_some() { (number::duration(model.took)) " in the last evaluation" } @else { "not evaluated yet" } }
             }
         }
@@ -262,6 +289,7 @@ mod tests {
                 source: Some((12, vec![format!("slo({text}"), "});".into()])),
                 changed,
                 errors: Some(3),
+                cost: None,
                 took: Span(42),
                 evaluated_at: Some(NOW),
                 now: NOW,

@@ -13,7 +13,7 @@ use crate::domain::snapshot::{AlertPhase, SloStatus};
 use crate::domain::time::Timestamp;
 use crate::web::chart::{bullet, draw};
 use crate::web::frame::{Page, Place};
-use crate::web::icon::{Icon, Tone, flag, flag_with, severity};
+use crate::web::icon::{Icon, Tone, flag, flag_with};
 use crate::web::number;
 use crate::web::pages::oncall::Row;
 use crate::web::text::{Plain, clip, link, query, segment};
@@ -42,14 +42,43 @@ impl<'a> Objective<'a> {
     }
 }
 
-/// Lower is worse: firing by loudness, pending, unknown, and all the rest. A group that nobody uses at
-/// the moment is unknown and says nothing about the whole.
+/// Lower is worse: firing by loudness, pending, unknown, budget spent, and all the rest. A group that
+/// nobody uses at the moment is unknown and says nothing about the whole.
 fn badness(status: &SloStatus) -> (u8, std::cmp::Reverse<Option<Severity>>) {
     match status.state {
         AlertPhase::Firing => (0, std::cmp::Reverse(status.severity)),
         AlertPhase::Pending => (1, std::cmp::Reverse(None)),
         AlertPhase::Unknown if status.group.is_empty() => (2, std::cmp::Reverse(None)),
-        AlertPhase::Unknown | AlertPhase::Ok => (3, std::cmp::Reverse(None)),
+        AlertPhase::Ok if status.no_data && status.group.is_empty() => (2, std::cmp::Reverse(None)),
+        AlertPhase::Ok if spent(status) => (3, std::cmp::Reverse(None)),
+        AlertPhase::Unknown | AlertPhase::Ok => (4, std::cmp::Reverse(None)),
+    }
+}
+
+fn spent(status: &SloStatus) -> bool {
+    status.budget_remaining.is_some_and(|left| left <= 0.0)
+}
+
+/// What an objective needs of people, by its worst row: the same that its row in a table says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    Burning,
+    Pending,
+    Unknown,
+    Spent,
+    Nothing,
+}
+
+impl Need {
+    /// Of an objective with its groups.
+    pub fn of(row: &Objective<'_>) -> Need {
+        match badness(row.loudest()).0 {
+            0 => Need::Burning,
+            1 => Need::Pending,
+            2 => Need::Unknown,
+            3 => Need::Spent,
+            _ => Need::Nothing,
+        }
     }
 }
 
@@ -62,7 +91,7 @@ fn least_left(a: &SloStatus, b: &SloStatus) -> std::cmp::Ordering {
 pub fn state_flag(slo: &Slo, status: &SloStatus) -> Markup {
     let held = status.tiers.iter().any(|tier| tier.held_back.is_some());
     let rising = status.tiers.iter().any(|tier| tier.short_over && !tier.long_over);
-    let gone = status.budget_remaining.is_some_and(|left| left <= 0.0);
+    let gone = spent(status);
     match (status.state, status.severity) {
         (AlertPhase::Firing, Some(loud)) => flag(Tone::from(loud), &format!("Burning {}", governing(status))),
         (AlertPhase::Firing, None) => flag(Tone::Ticket, "Firing"),
@@ -98,14 +127,19 @@ pub fn worst_first(rows: &mut [Objective<'_>]) {
     });
 }
 
-/// A table of objectives; also on the overview.
+/// A table of objectives.
 pub fn table(rows: &[Objective<'_>]) -> Markup {
+    table_with(rows, None)
+}
+
+/// A table of objectives, with a column for how each budget has been if there is something to draw it.
+pub fn table_with(rows: &[Objective<'_>], spark: Option<&dyn Fn(&str) -> Markup>) -> Markup {
     html! {
         table.slos {
             thead {
                 tr {
                     th scope="col" { "objective" } th."num"."sli" scope="col" { "reached" } th.bud scope="col" { "budget" }
-                    th."num"."sli" scope="col" { "at this pace" } th.st scope="col" { "now" }
+                    th."num"."sli" scope="col" { "at this pace" } @if spark.is_some() { th.sp scope="col" { "budget, as it stood" } } th.st scope="col" { "now" }
                 }
             }
             tbody {
@@ -127,6 +161,7 @@ pub fn table(rows: &[Objective<'_>]) -> Markup {
                             span."small"."muted" { (number::budget(status.budget_remaining)) }
                         }
                         td."num"."sli"."small"."muted" { (number::countdown(status.countdown, status.budget_remaining, slo.window.nominal())) }
+                        @if let Some(spark) = spark { td.sp { (spark(&slo.name)) } }
                         td.st { (row_state(row)) }
                     }
                 }
@@ -362,129 +397,6 @@ fn definition(slo: &Slo) -> Markup {
     }
 }
 
-/// An objective against the values of a dimension; `None` where it has no group for the value.
-pub type HeatRow<'a> = (&'a Slo, Vec<(String, Option<Arc<SloStatus>>)>);
-
-/// What the overview shows.
-pub struct Overview<'a> {
-    pub rows: Vec<Objective<'a>>,
-    /// Objectives with budgets by `dimension`; every row has the same columns.
-    pub heat: Vec<HeatRow<'a>>,
-    pub dimension: String,
-    pub incidents: Vec<Row>,
-    pub changes: Vec<crate::domain::notification::Change>,
-    pub silent: Vec<String>,
-    pub now: Timestamp,
-}
-
-/// The executive view.
-pub fn overview(model: &Overview<'_>) -> Page {
-    let needs = |row: &Objective<'_>| {
-        row.status.state != AlertPhase::Ok || row.status.no_data || row.status.budget_remaining.is_some_and(|left| left <= 0.0)
-    };
-    let attention = model.rows.iter().filter(|row| needs(row)).count();
-    let firing = model.rows.iter().filter(|row| row.status.state == AlertPhase::Firing).count();
-    let unknown = model.rows.iter().filter(|row| row.status.state == AlertPhase::Unknown || row.status.no_data).count();
-    let gone = model.rows.iter().filter(|row| row.status.budget_remaining.is_some_and(|left| left <= 0.0)).count();
-    let users: u64 = model.incidents.iter().map(|row| row.users).sum();
-    let all = model.rows.len();
-    let need = |all: usize| if all == 1 { "1 objective needs".to_owned() } else { format!("{all} objectives need") };
-    let heading = match (attention, users) {
-        (0, 0) if all > 0 => format!("All {all} objectives are fine"),
-        (n, 0) => format!("{n} of {} attention", need(all)),
-        (n, users) => format!("{n} of {} attention; {} users are hit right now", need(all), number::count(users as f64)),
-    };
-    let of = |loud: Severity| model.incidents.iter().filter(|row| row.severity == loud).count();
-    let unacked = model.incidents.iter().filter(|row| row.status == Status::Open).count();
-    let body = html! {
-        div.head { h1 data-live="heading" { (heading) } p.muted { "Each over its own window. Worst first; nothing here moves while you read." } }
-        dl.figures data-live="figures" {
-            div { dt { "Users hit now" } dd { span.big { (number::count(users as f64)) } span.sub { "in open incidents; a user in two counts twice" } } }
-            div { dt { "Objectives" } dd { span.big { (all - attention) " of " (all) " fine" } span.sub { (firing) " burning, " (gone) " exhausted, " (unknown) " unknown" } } }
-            div { dt { "Open incidents" } dd { a.big href="/" { (plural(of(Severity::Page), "page")) ", " (plural(of(Severity::Ticket), "ticket")) } span.sub { (unacked) " not acknowledged" } } }
-            div { dt { "Can we trust it" } dd {
-                @if model.silent.is_empty() { span.big { "All sources send" } span.sub { "see the strip above" } }
-                @else { span.big { (model.silent.len()) " silent" } span.sub { (Plain(&clip(&model.silent.join(", "), 80))) } }
-            } }
-        }
-        section.card aria-labelledby="h-s" {
-            header { h2 id="h-s" { "What users were promised" } a.small href="/slos" { "all " (all) } }
-            div data-live="slos" { @if all == 0 { p.empty { "No rules yet: " code { "burnwatch demo" } ", or put a file into " code { "rules/" } "." } } @else { (table(&model.rows[..all.min(10)])) } }
-        }
-        div.cols {
-            div { (heat(model)) }
-            div {
-                section.card aria-labelledby="h-i" {
-                    header { h2 id="h-i" { "Open incidents" } a.small href="/" { "on call" } }
-                    @if model.incidents.is_empty() { p.empty { "Nothing is open." } }
-                    ul."plain"."dl" { @for row in model.incidents.iter().take(6) { li {
-                        span { (severity(row.severity)) " " a href=(path(&row.id)) { (Plain(&clip(&row.title, 120))) } }
-                        span."muted"."nowrap" { (number::ago(row.opened_at, model.now)) }
-                    } } }
-                }
-                section.card aria-labelledby="h-c" {
-                    header { h2 id="h-c" { "Latest changes" } a.small href="/changes" { "all changes" } }
-                    @if model.changes.is_empty() { p.empty { "None was reported in the last days: " code { "burnwatch annotate deploy" } "." } }
-                    ul."plain"."dl" { @for change in &model.changes { li { span { b { (super::change_words(change)) } } span."muted"."nowrap" { (number::time(change.at, model.now)) } } } }
-                }
-            }
-        }
-    };
-    let mut page = Page::new(format!("Overview: {attention} of {all} need attention"), Place::Overview, body);
-    page.refresh = true;
-    page.json = Some("/v1/slos".into());
-    page.shape = model.rows.iter().map(|row| row.slo.name.as_str()).collect::<Vec<_>>().join(" ");
-    page
-}
-
-fn plural(n: usize, word: &str) -> String {
-    format!("{n} {word}{}", if n == 1 { "" } else { "s" })
-}
-
-fn heat(model: &Overview<'_>) -> Markup {
-    let Some((_, first)) = model.heat.first() else { return html! {} };
-    html! {
-        section.card aria-labelledby="h-h" {
-            header { h2 id="h-h" { "Where it hurts" } span."small"."muted" { "× the budgeted rate over the shortest long window; hatched: not measured" } }
-            table.heat {
-                thead { tr { th scope="col" { "burn by " (Plain(&clip(&model.dimension, 40))) } @for (value, _) in first { th scope="col" { (Plain(&clip(value, 24))) } } } }
-                tbody {
-                    @for (slo, cells) in &model.heat {
-                        tr {
-                            th.small scope="row" { (Plain(&clip(&slo.name, 40))) }
-                            @for (value, status) in cells { (cell(slo, value, status.as_deref())) }
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn cell(slo: &Slo, value: &str, status: Option<&SloStatus>) -> Markup {
-    let Some(status) = status else {
-        return html! { td.h-unknown { span.cell { span.reg { (Plain(&clip(value, 24))) } span { "?" span.vh { " not measured" } } } } };
-    };
-    let tier = status.tiers.iter().min_by_key(|tier| tier.long);
-    let burn = tier.and_then(|tier| tier.burn_long);
-    let (class, icon) = match (status.state, status.severity, burn) {
-        (AlertPhase::Firing, Some(Severity::Page), _) => ("h-page", Some(Icon::Page)),
-        (AlertPhase::Firing, _, _) => ("h-ticket", Some(Icon::Ticket)),
-        (AlertPhase::Unknown, _, _) | (_, _, None) => ("h-unknown", None),
-        (AlertPhase::Pending, _, _) => ("h-ticket", Some(Icon::Rising)),
-        (AlertPhase::Ok, _, Some(_)) => ("h-ok", None),
-    };
-    let limits: Vec<f64> = status.tiers.iter().map(|tier| tier.factor.to_f64()).collect();
-    html! {
-        td class=(class) {
-            a href={ (slo_path(slo)) (group_query(&status.group)) } {
-                span.reg { (Plain(&clip(value, 24))) }
-                span { @if let Some(icon) = icon { (icon.svg()) " " } @if burn.is_none() { "?" span.vh { " not measured" } } @else { (number::burn(burn, &limits)) } }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -569,18 +481,6 @@ mod tests {
                 past: Err(HOSTILE.into()),
                 range: Range::Hour,
                 incidents: vec![],
-                now: NOW,
-            })
-        }));
-        assert_inert(&render(NOW, |_| {
-            let heat = vec![(&slo, vec![(HOSTILE.to_owned(), Some(status.clone())), (HOSTILE.to_owned(), None)])];
-            overview(&Overview {
-                rows: vec![row],
-                heat,
-                dimension: HOSTILE.into(),
-                incidents: vec![],
-                changes: fixture::hostile_incident().changes,
-                silent: vec![HOSTILE.into()],
                 now: NOW,
             })
         }));

@@ -169,6 +169,18 @@ pub async fn replay(Take(state): Shared, Path(id): Path<String>, posted: Posted)
     said("/deadletters", result)
 }
 
+pub async fn replay_all(Take(state): Shared, posted: Posted) -> Response {
+    let receiver = Some(posted.field("receiver").to_owned()).filter(|receiver| !receiver.is_empty());
+    let result = match outbox::send_all_again(&state, &posted.visitor, receiver, state.clock.now()).await {
+        Ok(0) => Err(Problem::bad("there is no dead letter any more")),
+        Ok(1) => Ok("One is on its way again, under the same delivery id.".to_owned()),
+        Ok(outbox::AGAIN_MAX) => Ok(format!("{} are on their way again; there may be more.", outbox::AGAIN_MAX)),
+        Ok(n) => Ok(format!("{n} are on their way again, under the same delivery ids.")),
+        Err(problem) => Err(problem),
+    };
+    said("/deadletters", result)
+}
+
 pub async fn discard(Take(state): Shared, Path(id): Path<String>, posted: Posted) -> Response {
     let reason = clip(posted.field("reason"), 500);
     let result = match () {

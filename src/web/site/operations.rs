@@ -6,6 +6,7 @@ use axum::extract::Path;
 use axum::response::Response;
 
 use super::incident::just;
+use super::rule::{cost_of, costs_only};
 use super::{Query, Site};
 use crate::domain::filter::{Filter, Match};
 use crate::domain::route::matches;
@@ -158,8 +159,12 @@ pub async fn new_silence(site: Site, query: Query) -> Response {
     site.show(page).await
 }
 
-pub async fn rules(site: Site) -> Response {
+pub async fn rules(site: Site, query: Query) -> Response {
     let snapshot = site.state.snapshot.load_full();
+    let free = &snapshot.rules.alerts;
+    // Metrics are many where objectives are; they are only looked through where somebody has a cost.
+    let metrics = if free.is_empty() { String::new() } else { costs_only(&site.state.metrics.render()) };
+    let costs = free.iter().filter_map(|rule| Some((rule.name.clone(), cost_of(&metrics, &rule.name)?))).collect();
     let page = pages::rules(&Rules {
         set: &snapshot.rules,
         since: snapshot.rules_since,
@@ -170,6 +175,9 @@ pub async fn rules(site: Site) -> Response {
         alerts: &snapshot.alerts,
         evaluated_at: snapshot.evaluated_at,
         took: snapshot.took,
+        q: query.get("q").unwrap_or_default(),
+        from: query.get("from").and_then(|from| from.parse().ok()).unwrap_or(0),
+        costs: &costs,
         now: site.now,
     });
     site.show(Ok(page)).await

@@ -8,7 +8,7 @@ use axum::response::Response;
 use super::Site;
 use crate::store::rule_sets::{self, RuleSetRow};
 use crate::web::frame::Page;
-use crate::web::pages::rule::{self as pages, Changed, Kind, LINES_MAX, Line, Model};
+use crate::web::pages::rule::{self as pages, Changed, Cost, Kind, LINES_MAX, Line, Model};
 use crate::web::problem::Problem;
 
 /// How many revisions are looked at for the last change of a rule.
@@ -44,9 +44,13 @@ async fn read(site: &Site, name: &str) -> Result<Page, Problem> {
         (Some(current), Some((_, lines))) => compare(&kind, current, lines, &earlier),
         (Some(_), None) | (None, _) => Changed::NotFound,
     };
+    let metrics = match kind {
+        Kind::Slo(_) => String::new(),
+        Kind::Free(_) => site.state.metrics.render(),
+    };
     let errors = match kind {
         Kind::Slo(_) => None,
-        Kind::Free(_) => Some(errors_of(&site.state.metrics.render(), name)),
+        Kind::Free(_) => Some(errors_of(&metrics, name)),
     };
     Ok(pages::page(&Model {
         kind,
@@ -54,6 +58,7 @@ async fn read(site: &Site, name: &str) -> Result<Page, Problem> {
         source,
         changed,
         errors,
+        cost: cost_of(&metrics, name),
         took: snapshot.took,
         evaluated_at: snapshot.evaluated_at,
         now: site.now,
@@ -155,6 +160,27 @@ fn difference(before: &[String], after: &[String]) -> Vec<Line> {
     lines
 }
 
+/// The lines that [`cost_of`] reads.
+pub(super) fn costs_only(metrics: &str) -> String {
+    let own = metrics.lines().filter(|line| line.starts_with("burnwatch_rule_duration_seconds"));
+    own.flat_map(|line| [line, "\n"]).collect()
+}
+
+/// How long a rule takes, out of the metric's text.
+pub(super) fn cost_of(metrics: &str, name: &str) -> Option<Cost> {
+    let of = |suffix: &str, more: &str| format!("burnwatch_rule_duration_seconds{suffix}{{rule={name:?}{more}");
+    let value = |start: &str| metrics.lines().find_map(|line| line.strip_prefix(start)?.rsplit_once(' ')?.1.parse::<f64>().ok());
+    let asked = value(&of("_count", "} "))?;
+    let buckets = of("_bucket", ",le=\"");
+    let longest = metrics.lines().find_map(|line| {
+        let (bound, count) = line.strip_prefix(&buckets)?.split_once("\"} ")?;
+        // Counts are cumulative: the first bucket that holds all of them bounds the longest.
+        (count.parse::<f64>().ok()? >= asked).then(|| bound.parse::<f64>().ok().filter(|bound| bound.is_finite()))
+    });
+    let sum = value(&of("_sum", "} "))?;
+    (asked > 0.0).then(|| Cost { asked: asked as u64, mean_secs: sum / asked, longest_secs: longest.flatten() })
+}
+
 /// How often a rule failed, out of the daemon's own metrics.
 fn errors_of(metrics: &str, name: &str) -> u64 {
     let label = format!("burnwatch_rule_errors_total{{rule={name:?}}} ");
@@ -195,6 +221,19 @@ mod tests {
         assert_eq!(compare(&kind, &now, &lines, &[&none]), Changed::Added { revision: "d".into(), at: Timestamp(4) });
         assert_eq!(compare(&kind, &now, &lines, &[&same]), Changed::Never { revisions: 2 });
         assert_eq!(compare(&kind, &none, &[], &[]), Changed::NotFound);
+    }
+
+    #[test]
+    fn the_cost_of_a_rule_is_read_from_its_buckets() {
+        let name = "burnwatch_rule_duration_seconds";
+        let metrics = format!(
+            "{name}_bucket{{rule=\"a\",le=\"0.005\"}} 3\n{name}_bucket{{rule=\"a\",le=\"0.01\"}} 4\n{name}_bucket{{rule=\"a\",le=\"+Inf\"}} 4\n\
+             {name}_sum{{rule=\"a\"}} 0.012\n{name}_count{{rule=\"a\"}} 4\n"
+        );
+        let cost = cost_of(&costs_only(&format!("other{{le=\"1\"}} 1\n{metrics}")), "a").unwrap();
+        assert_eq!((cost.asked, cost.mean_secs, cost.longest_secs), (4, 0.003, Some(0.01)));
+        assert_eq!(cost.words(), "3 ms on average, none over 10 ms, asked 4 times");
+        assert_eq!(cost_of(&metrics, "b"), None);
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! Objectives: overview, list, one.
 
-use std::collections::BTreeSet;
-
 use axum::extract::Path;
 use axum::response::Response;
 
@@ -11,22 +9,18 @@ use super::{Query, Site};
 use crate::domain::notification::{Change, ChangeKind};
 use crate::domain::rule::{Labels, Slo};
 use crate::domain::snapshot::Snapshot;
-use crate::domain::time::Span;
-use crate::store::annotations::{self, AnnotationRow};
+use crate::store::annotations::AnnotationRow;
 use crate::store::{incidents, transition};
 use crate::web::api::slos::{Rows, rows_of};
 use crate::web::frame::Page;
 use crate::web::pages::incident::{Drawing, Range};
-use crate::web::pages::oncall::rank;
-use crate::web::pages::slos::{self as pages, Detail, HeatRow, List, Objective, Overview, worst_first};
+use crate::web::pages::slos::{self as pages, Detail, List, Objective, worst_first};
 use crate::web::problem::Problem;
 
 const ROWS: usize = 50;
-const COLUMNS_MAX: usize = 8;
-const HEAT_MAX: usize = 12;
 
 /// The overall row of every objective in force.
-fn overall(snapshot: &Snapshot) -> Vec<Objective<'_>> {
+pub(super) fn overall(snapshot: &Snapshot) -> Vec<Objective<'_>> {
     let enabled = snapshot.rules.slos.iter().filter(|slo| slo.enabled);
     let rows = Rows::new(snapshot);
     enabled.filter_map(|slo| Objective::new(slo, &rows.of(slo))).collect()
@@ -81,7 +75,7 @@ async fn detail(site: &Site, snapshot: &Snapshot, slo: &Slo, query: &Query) -> R
         }
         Err(why) => Drawing::Failed(why),
     };
-    let past = super::budget::past(site, snapshot, slo, &status.group).await;
+    let past = super::budget::past(&site.state, site.now, snapshot, slo, &status.group).await;
     let mut tx = site.state.store.read().await?;
     let filter = incidents::Filter { q: Some(slo.name.clone()), ..incidents::Filter::default() };
     let (rows, _) = incidents::list(&mut tx, &filter, None, 20).await?;
@@ -95,63 +89,6 @@ async fn detail(site: &Site, snapshot: &Snapshot, slo: &Slo, query: &Query) -> R
     }
     found.truncate(8);
     Ok(pages::detail(&Detail { slo, status, groups, drawing, past, range, incidents: found, now: site.now }))
-}
-
-pub async fn overview(site: Site) -> Response {
-    let snapshot = site.state.snapshot.load_full();
-    let page = read_overview(&site, &snapshot).await;
-    site.show(page).await
-}
-
-async fn read_overview(site: &Site, snapshot: &Snapshot) -> Result<Page, Problem> {
-    let mut tx = site.state.store.read().await?;
-    let open = incidents::open(&mut tx).await?;
-    let changes = annotations::list(&mut tx, site.now - Span::days(7), site.now + Span::MINUTE, None).await?;
-    drop(tx);
-    let mut incidents = open.iter().map(|row| Ok(row_of(&transition::read(row)?))).collect::<Result<Vec<_>, Problem>>()?;
-    rank(&mut incidents);
-    let mut rows = overall(snapshot);
-    worst_first(&mut rows);
-    let (dimension, heat) = heat(snapshot, &rows);
-    Ok(pages::overview(&Overview {
-        rows,
-        heat,
-        dimension,
-        incidents,
-        changes: changes.iter().rev().take(5).map(change_of).collect(),
-        silent: snapshot.silent_apps.clone(),
-        now: site.now,
-    }))
-}
-
-/// Objectives with budgets by one dimension, against its values: the dimension that most of them share.
-fn heat<'a>(snapshot: &'a Snapshot, rows: &[Objective<'a>]) -> (String, Vec<HeatRow<'a>>) {
-    let mut shared: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
-    for row in rows.iter().filter(|row| row.slo.by.len() == 1) {
-        *shared.entry(&row.slo.by[0]).or_default() += 1;
-    }
-    let Some((dimension, _)) = shared.into_iter().max_by_key(|(_, count)| *count) else { return (String::new(), Vec::new()) };
-    let chosen: Vec<&'a Slo> =
-        rows.iter().map(|row| row.slo).filter(|slo| slo.by.len() == 1 && slo.by[0] == dimension).take(HEAT_MAX).collect();
-    // The values with the most traffic over all, in the order of their names.
-    let mut traffic: std::collections::BTreeMap<String, f64> = std::collections::BTreeMap::new();
-    for status in snapshot.slos.iter().filter(|status| chosen.iter().any(|slo| slo.name == status.slo)) {
-        if let Some(value) = status.group.get(dimension) {
-            *traffic.entry(value.clone()).or_default() += status.total;
-        }
-    }
-    let mut values: Vec<(String, f64)> = traffic.into_iter().collect();
-    values.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let columns: BTreeSet<String> = values.into_iter().take(COLUMNS_MAX).map(|(value, _)| value).collect();
-    if columns.is_empty() {
-        return (String::new(), Vec::new());
-    }
-    let all = Rows::new(snapshot);
-    let heat = chosen
-        .into_iter()
-        .map(|slo| (slo, columns.iter().map(|value| (value.clone(), all.group(slo, dimension, value))).collect()))
-        .collect();
-    (dimension.to_owned(), heat)
 }
 
 /// An annotation as pages show changes.

@@ -201,7 +201,11 @@ fn redactions(metrics: &str) -> Fact {
     let figure = if sum == 0.0 {
         "none since the daemon started".to_owned()
     } else {
-        fields.iter().take(8).map(|(field, count)| format!("{field} {}", number::exact(*count))).collect::<Vec<_>>().join(", ")
+        let listed = |counts: &BTreeMap<String, f64>| {
+            counts.iter().take(8).map(|(name, count)| format!("{name} {}", number::exact(*count))).collect::<Vec<_>>().join(", ")
+        };
+        let apps = counter(metrics, "burnwatch_intake_redacted_total", "app");
+        if apps.is_empty() { listed(&fields) } else { format!("{}; by app: {}", listed(&fields), listed(&apps)) }
     };
     fact(
         "F6 personal data",

@@ -1,0 +1,270 @@
+//! The overview: what is in memory, and what is read of stored history once a minute.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::response::Response;
+use tokio::sync::watch;
+use tracing::warn;
+
+use super::Site;
+use super::oncall::row_of;
+use super::slos::{change_of, overall};
+use crate::domain::filter::{Filter, Match};
+use crate::domain::metric::Metric;
+use crate::domain::notification::{Change, ChangeKind};
+use crate::domain::rule::{Labels, Slo};
+use crate::domain::snapshot::Snapshot;
+use crate::domain::time::{Span, Timestamp};
+use crate::store::{annotations, incidents, transition};
+use crate::web::api::slos::Rows;
+use crate::web::frame::Page;
+use crate::web::pages::oncall::rank;
+use crate::web::pages::overview::{self as pages, Compared, Evidence, Funnel, HeatRow, Overview, ROWS_MAX, Release, Step};
+use crate::web::pages::slos::{Objective, worst_first};
+use crate::web::problem::Problem;
+use crate::web::query::{Answer, Ask};
+use crate::web::state::State;
+
+const COLUMNS_MAX: usize = 8;
+const HEAT_MAX: usize = 12;
+/// Points of one sparkline.
+const SPARK_POINTS: usize = 60;
+const RELEASES_MAX: usize = 3;
+const FUNNELS_MAX: usize = 2;
+/// Weeks that say what is usual.
+const WEEKS: i64 = 4;
+/// How long what was read is shown before it is read anew.
+const FRESH: Span = Span::MINUTE;
+/// How long a page waits for the first reading, and each question for its answer.
+const FIRST_WAIT: Duration = Duration::from_millis(1_500);
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// History before this age may be kept in steps of five minutes only.
+const STEP: Span = Span::minutes(5);
+
+/// What was last read of stored history. One reading at a time, at most one a minute, whoever looks.
+#[derive(Debug, Default)]
+pub struct Memory {
+    known: watch::Sender<Option<(Timestamp, Arc<Evidence>)>>,
+    reading: AtomicBool,
+}
+
+/// Ends a reading, also one that panics.
+struct Reading(Arc<State>);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.overview.reading.store(false, Ordering::Release);
+    }
+}
+
+pub async fn page(site: Site) -> Response {
+    let snapshot = site.state.snapshot.load_full();
+    let page = read(&site, &snapshot).await;
+    site.show(page).await
+}
+
+async fn read(site: &Site, snapshot: &Arc<Snapshot>) -> Result<Page, Problem> {
+    let mut tx = site.state.store.read().await?;
+    let open = incidents::open(&mut tx).await?;
+    drop(tx);
+    let mut incidents = open.iter().map(|row| Ok(row_of(&transition::read(row)?))).collect::<Result<Vec<_>, Problem>>()?;
+    rank(&mut incidents);
+    let mut rows = overall(snapshot);
+    worst_first(&mut rows);
+    let (dimension, heat) = heat(snapshot, &rows);
+    let shown = rows.iter().take(ROWS_MAX).map(|row| row.slo.name.clone()).collect();
+    let evidence = evidence(site, snapshot, shown).await;
+    Ok(pages::page(&Overview { rows, heat, dimension, incidents, evidence, silent: snapshot.silent_apps.clone(), now: site.now }))
+}
+
+/// What is known; if that is old, somebody reads it anew meanwhile.
+async fn evidence(site: &Site, snapshot: &Arc<Snapshot>, shown: Vec<String>) -> Option<Arc<Evidence>> {
+    let memory = &site.state.overview;
+    let known = memory.known.borrow().clone();
+    let fresh = known.as_ref().is_some_and(|(at, _)| site.now - *at < FRESH);
+    if !fresh && !memory.reading.swap(true, Ordering::AcqRel) {
+        let (reading, snapshot, now) = (Reading(site.state.clone()), snapshot.clone(), site.now);
+        tokio::spawn(async move {
+            let evidence = look(&reading.0, &snapshot, shown, now).await;
+            reading.0.overview.known.send_replace(Some((now, Arc::new(evidence))));
+        });
+    }
+    if let Some((_, evidence)) = known {
+        return Some(evidence);
+    }
+    let mut answered = memory.known.subscribe();
+    let first = tokio::time::timeout(FIRST_WAIT, answered.wait_for(Option::is_some)).await;
+    first.ok()?.ok()?.as_ref().map(|(_, evidence)| evidence.clone())
+}
+
+/// Reads it. A part that does not answer is left out, and the log says why.
+async fn look(state: &State, snapshot: &Snapshot, shown: Vec<String>, now: Timestamp) -> Evidence {
+    let mut sparks = BTreeMap::new();
+    for name in shown {
+        let Some(slo) = snapshot.rules.slo(&name) else { continue };
+        if let Ok((_, _, left)) = super::budget::line(state, now, slo, &Labels::new()).await {
+            sparks.insert(name, thin(&left));
+        }
+    }
+    let left_out = |what: &str, error: String| warn!(reason = error, "the overview goes without {what}");
+    let funnels = funnels(state, now).await.unwrap_or_else(|error| {
+        left_out("funnels", error);
+        Vec::new()
+    });
+    let releases = releases(state, now).await.unwrap_or_else(|error| {
+        left_out("releases", error);
+        Vec::new()
+    });
+    Evidence { sparks, funnels, releases }
+}
+
+/// Fewer points: of those that fall together the lowest, so that no debt disappears.
+fn thin(values: &[Option<f64>]) -> Vec<Option<f64>> {
+    let each = values.len().div_ceil(SPARK_POINTS).max(1);
+    values.chunks(each).map(|chunk| chunk.iter().flatten().copied().reduce(f64::min)).collect()
+}
+
+async fn ask(state: &State, ask: Ask) -> Result<Answer, String> {
+    match tokio::time::timeout(TIMEOUT, state.query.ask(ask)).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("stored history did not answer in time".into()),
+    }
+}
+
+/// Totals by group of one span.
+async fn totals(state: &State, metric: Metric, app: &str, by: &[&str], (from, to): (Timestamp, Timestamp)) -> Result<Vec<(Labels, f64, f64)>, String> {
+    let filter = if app.is_empty() { Filter::default() } else { Filter([("app".to_owned(), Match::Equal(app.to_owned()))].into()) };
+    let by = by.iter().map(|name| (*name).to_owned()).collect();
+    let answer = ask(state, Ask { metric, filter, from, to, step: None, by, quantiles: Vec::new(), limit: None }).await?;
+    let sum = |line: crate::web::query::Line| {
+        let (total, bad) = line.points.iter().fold((0.0, 0.0), |(total, bad), point| (total + point.total, bad + point.bad));
+        (line.labels, total, bad)
+    };
+    Ok(answer.series.into_iter().map(sum).collect())
+}
+
+/// The funnels with the most people in the last hour, and the same hour of the weeks before.
+async fn funnels(state: &State, now: Timestamp) -> Result<Vec<Funnel>, String> {
+    let by = ["app", "funnel", "step"];
+    let to = now.floor(STEP);
+    let key = |labels: &Labels| by.map(|name| labels.get(name).cloned().unwrap_or_default());
+    let mut usual: BTreeMap<[String; 3], f64> = BTreeMap::new();
+    let mut weeks = 0;
+    let mut found: BTreeMap<(String, String), Vec<Step>> = BTreeMap::new();
+    let live = totals(state, Metric::Step, "", &by, (to - Span::HOUR, to)).await?;
+    if live.is_empty() {
+        return Ok(Vec::new());
+    }
+    for week in 1..=WEEKS {
+        let to = to - Span::days(7 * week);
+        let then = totals(state, Metric::Step, "", &by, (to - Span::HOUR, to)).await?;
+        weeks += usize::from(!then.is_empty());
+        for (labels, total, _) in then {
+            *usual.entry(key(&labels)).or_default() += total;
+        }
+    }
+    for (labels, total, _) in live {
+        let at = key(&labels);
+        let usual = usual.get(&at).copied().unwrap_or(0.0);
+        let [app, funnel, step] = at;
+        found.entry((app, funnel)).or_default().push(Step { name: step, count: total, usual });
+    }
+    let mut funnels: Vec<Funnel> = found
+        .into_iter()
+        .map(|((app, name), mut steps)| {
+            // Every step has passed through the ones before it, so the order is that of the numbers; the
+            // usual ones, because on a bad day nothing can be concluded from today's.
+            let often = |step: &Step| if weeks > 0 { step.usual } else { step.count };
+            steps.sort_by(|a, b| often(b).total_cmp(&often(a)).then_with(|| b.count.total_cmp(&a.count)));
+            Funnel { app, name, steps, weeks }
+        })
+        .filter(|funnel| funnel.steps.len() > 1)
+        .collect();
+    funnels.sort_by(|a, b| b.steps[0].count.total_cmp(&a.steps[0].count));
+    funnels.truncate(FUNNELS_MAX);
+    Ok(funnels)
+}
+
+/// The latest releases, the hour before each against what was measured on it since.
+async fn releases(state: &State, now: Timestamp) -> Result<Vec<Release>, String> {
+    let listed = async { annotations::list(&mut state.store.read().await?, now - Span::days(7), now + Span::MINUTE, None).await };
+    let changes = listed.await.map_err(|error| error.to_string())?;
+    let deploys = changes.iter().rev().map(change_of).filter(|change| change.kind == ChangeKind::Deploy && change.release.is_some());
+    let mut releases = Vec::new();
+    for change in deploys.take(RELEASES_MAX) {
+        releases.push(release(state, change, now).await?);
+    }
+    Ok(releases)
+}
+
+async fn release(state: &State, change: Change, now: Timestamp) -> Result<Release, String> {
+    let name = change.release.clone().unwrap_or_default();
+    let at = change.at.floor(STEP);
+    let before = (at - Span::HOUR, at);
+    let after = (at, now.ceil(STEP).min(at + Span::DAY));
+    let mut compared = Vec::new();
+    for (metric, what) in
+        [(Metric::Request, "failing requests"), (Metric::PageView, "failing page loads"), (Metric::Session, "crashing sessions")]
+    {
+        let sum = |rows: &[(Labels, f64, f64)], only: Option<&str>| {
+            let of = rows.iter().filter(|(labels, _, _)| only.is_none_or(|only| labels.get("release").is_some_and(|have| have == only)));
+            of.fold((0.0, 0.0), |(bad, all), (_, total, failed)| (bad + failed, all + total))
+        };
+        let then = totals(state, metric.clone(), &change.app, &["release"], before).await?;
+        let since = totals(state, metric, &change.app, &["release"], after).await?;
+        compared.push(Compared { what, before: sum(&then, None), after: sum(&since, Some(&name)) });
+    }
+    let lately = totals(state, Metric::PageView, &change.app, &["release"], (now.floor(STEP) - STEP, now.ceil(STEP))).await?;
+    let all: f64 = lately.iter().map(|(_, total, _)| total).sum();
+    let on_it = lately.iter().filter(|(labels, _, _)| labels.get("release") == Some(&name)).map(|(_, total, _)| total).sum::<f64>();
+    Ok(Release { change, traffic: (all > 0.0).then(|| on_it / all), compared })
+}
+
+/// Objectives with budgets by one dimension, against its values: the dimension that most of them share.
+fn heat<'a>(snapshot: &'a Snapshot, rows: &[Objective<'a>]) -> (String, Vec<HeatRow<'a>>) {
+    let mut shared: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
+    for row in rows.iter().filter(|row| row.slo.by.len() == 1) {
+        *shared.entry(&row.slo.by[0]).or_default() += 1;
+    }
+    let Some((dimension, _)) = shared.into_iter().max_by_key(|(_, count)| *count) else { return (String::new(), Vec::new()) };
+    let chosen: Vec<&'a Slo> =
+        rows.iter().map(|row| row.slo).filter(|slo| slo.by.len() == 1 && slo.by[0] == dimension).take(HEAT_MAX).collect();
+    // The values with the most traffic over all, in the order of their names.
+    let mut traffic: std::collections::BTreeMap<String, f64> = std::collections::BTreeMap::new();
+    for status in snapshot.slos.iter().filter(|status| chosen.iter().any(|slo| slo.name == status.slo)) {
+        if let Some(value) = status.group.get(dimension) {
+            *traffic.entry(value.clone()).or_default() += status.total;
+        }
+    }
+    let mut values: Vec<(String, f64)> = traffic.into_iter().collect();
+    values.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let columns: BTreeSet<String> = values.into_iter().take(COLUMNS_MAX).map(|(value, _)| value).collect();
+    if columns.is_empty() {
+        return (String::new(), Vec::new());
+    }
+    let all = Rows::new(snapshot);
+    let heat = chosen
+        .into_iter()
+        .map(|slo| (slo, columns.iter().map(|value| (value.clone(), all.group(slo, dimension, value))).collect()))
+        .collect();
+    (dimension.to_owned(), heat)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thinned_out_lines_keep_their_lowest_point_and_their_gaps() {
+        let mut values: Vec<Option<f64>> = (0..720).map(|i| Some(f64::from(i))).collect();
+        values[100] = Some(-3.0);
+        values[240..264].fill(None);
+        let thin = thin(&values);
+        assert_eq!(thin.len(), SPARK_POINTS);
+        assert!(thin.contains(&Some(-3.0)) && thin[20].is_none() && thin[21].is_none() && thin[22].is_some());
+    }
+}
