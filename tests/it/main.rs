@@ -9,5 +9,6 @@ mod git;
 mod killed;
 mod neighbour;
 mod postgres;
+mod restarted;
 mod scenarios;
 mod store;
