@@ -8,7 +8,7 @@ mod posted_alerts;
 mod query;
 mod receiver_test;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::IntoFuture;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ use tracing::{error, info, warn};
 use crate::chance;
 use crate::clock::SharedClock;
 use crate::config::Config;
-use crate::domain::aggregate::{self, Aggregator, SeenKey};
+use crate::domain::aggregate::{self, Aggregator, LocalSeries, REPEATS_MAX, Repeated, SeenKey};
 use crate::domain::keyed::KeyedHash;
 use crate::domain::posted::RESOLVE_TIMEOUT;
 use crate::domain::snapshot::Snapshot;
@@ -338,9 +338,13 @@ pub async fn aggregator(config: &Config, store: &Store, now: Timestamp) -> Resul
     });
     let mut tx = store.read().await?;
     let series = store::series::all(&mut tx).await?;
-    aggregator.recall_series(series.iter().map(|(_, series)| series), now);
+    let numbers = aggregator.recall_series(series.iter().map(|(_, series)| series), now);
+    let numbers: HashMap<u32, LocalSeries> = series.iter().map(|(id, _)| id.0).zip(numbers).collect();
     let seen = store::seen::load_since(&mut tx, now - config.retention.bucket).await?;
     aggregator.recall_seen(seen.iter().flat_map(|row| SeenKey::unpack(&row.data)));
+    for batch in store::repeated::load(&mut tx, now - config.retention.bucket, REPEATS_MAX).await? {
+        aggregator.recall_repeated(Repeated::unpack(&batch).renamed(|id| numbers.get(&id).copied()));
+    }
     Ok(aggregator)
 }
 

@@ -8,6 +8,9 @@ mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ahash::AHashSet;
+
+pub use repeats::{RepeatState, Repeated};
 pub use seen::{SeenKey, SeenKind};
 pub use table::{APPS_MAX, TooManyApps, VALUES_MAX};
 
@@ -29,7 +32,8 @@ const BODY_WINDOW: Span = Span::minutes(10);
 const BODIES_MAX: usize = 500_000;
 const IDS_MAX: usize = 1_000_000;
 const ROW_IDS_MAX: usize = 8_000_000;
-const REPEATS_MAX: usize = 262_144;
+/// How many things that may be reported again are remembered, in memory and in the database.
+pub const REPEATS_MAX: usize = 262_144;
 /// How many example traces one flush carries.
 const TRACES_MAX: usize = 256;
 
@@ -61,6 +65,8 @@ pub struct Drained {
     pub new: Vec<(LocalSeries, Series)>,
     /// What must be remembered across a restart.
     pub seen: Vec<SeenKey>,
+    /// What is counted now of things that may be reported again, and was not at the last flush.
+    pub repeated: Repeated<LocalSeries>,
     /// Traces of bad requests, at most one a series.
     pub traces: Vec<(LocalSeries, Slice, String)>,
     pub arrival: Arrival,
@@ -71,7 +77,7 @@ pub struct Drained {
 impl Drained {
     /// Whether there is nothing to store.
     pub fn is_empty(&self) -> bool {
-        self.cells.is_empty() && self.seen.is_empty()
+        self.cells.is_empty() && self.seen.is_empty() && self.repeated.states.is_empty()
     }
 }
 
@@ -120,6 +126,8 @@ pub struct Aggregator {
     /// against. The first one is empty.
     limit_sets: Vec<Vec<Limit>>,
     repeats: Repeats,
+    /// Keys of what changed in there since the last flush.
+    repeated: AHashSet<u64>,
     bodies: Seen,
     ids: Seen,
     row_ids: Seen,
@@ -139,6 +147,7 @@ impl Aggregator {
             limits: BTreeMap::new(),
             limit_sets: vec![Vec::new()],
             repeats: Repeats::new(REPEATS_MAX),
+            repeated: AHashSet::new(),
             bodies: Seen::new(BODY_WINDOW, 20, BODIES_MAX),
             ids: Seen::new(settings.remember, 8, IDS_MAX),
             row_ids: Seen::new(settings.remember, 8, ROW_IDS_MAX),
@@ -180,11 +189,43 @@ impl Aggregator {
     }
 
     /// Makes stored series known, so that the same ones stay unfolded after a restart.
-    pub fn recall_series<'a>(&mut self, series: impl IntoIterator<Item = &'a Series>, now: Timestamp) {
+    /// Their numbers come in the same order.
+    pub fn recall_series<'a>(&mut self, series: impl IntoIterator<Item = &'a Series>, now: Timestamp) -> Vec<LocalSeries> {
+        let mut numbers = Vec::new();
         for series in series {
             let number = self.table.recall(series, None);
             self.entry(number, self.slice(now));
+            numbers.push(LocalSeries(number));
         }
+        numbers
+    }
+
+    /// Remembers what was counted before a restart of things that may be reported again; the oldest first.
+    pub fn recall_repeated(&mut self, repeated: Repeated<LocalSeries>) {
+        let sets: Vec<u16> = repeated.limits.into_iter().map(|set| self.limit_set(set)).collect();
+        for state in repeated.states {
+            let RepeatState { key, series, slice, weight, value, bad, ts, limits } = state;
+            if let Some(limits) = sets.get(usize::from(limits)).copied() {
+                self.repeats.insert(key, Counted { series: series.0, slice, weight, value, bad, ts, limits });
+            }
+        }
+    }
+
+    /// What changed of the things that may be reported again since the last call.
+    fn drain_repeated(&mut self) -> Repeated<LocalSeries> {
+        let (mut states, mut limits) = (Vec::new(), Vec::new());
+        let mut numbers: BTreeMap<u16, u16> = BTreeMap::new();
+        for key in std::mem::take(&mut self.repeated) {
+            // What was forgotten since is forgotten for good.
+            let Some(counted) = self.repeats.peek(key) else { continue };
+            let limits = *numbers.entry(counted.limits).or_insert_with(|| {
+                limits.push(self.limit_sets[usize::from(counted.limits)].clone());
+                (limits.len() - 1) as u16
+            });
+            let Counted { series, slice, weight, value, bad, ts, .. } = *counted;
+            states.push(RepeatState { key, series: LocalSeries(series), slice, weight, value, bad, ts, limits });
+        }
+        Repeated { states, limits }
     }
 
     /// Remembers what was seen before a restart.
@@ -222,6 +263,7 @@ impl Aggregator {
                 && let Some(counted) = self.repeats.get_mut(repeat.key)
             {
                 let counted = std::mem::replace(counted, newer(*counted, event));
+                self.repeated.insert(repeat.key);
                 self.revise(counted, event);
                 continue;
             }
@@ -247,6 +289,7 @@ impl Aggregator {
         if let Some(repeat) = event.repeat {
             let (weight, value, bad, limits) = (event.weight, event.value, event.bad, entry.limits);
             self.repeats.insert(repeat.key, Counted { series, slice, weight, value, bad, ts: repeat.ts, limits });
+            self.repeated.insert(repeat.key);
         }
         if let (Some(trace), true, false) = (&event.trace, event.bad, entry.traced)
             && self.traces.len() < TRACES_MAX
@@ -360,7 +403,9 @@ impl Aggregator {
             cells.extend(taken.into_iter().map(|(slice, cell)| (LocalSeries(series), slice, cell)));
         }
         let new = std::mem::take(&mut self.new);
+        let repeated = self.drain_repeated();
         Drained {
+            repeated,
             cells,
             new: new.into_iter().filter_map(|n| Some((LocalSeries(n), self.table.series(n)?))).collect(),
             seen: std::mem::take(&mut self.seen),

@@ -1,6 +1,7 @@
 //! Compaction and retention: moves flushes into buckets and rollups, and forgets what is old.
 
 use crate::config::{Aggregation, Retention};
+use crate::domain::aggregate::REPEATS_MAX;
 use crate::domain::time::{Span, Timestamp};
 use crate::store::retention::Cutoffs;
 use crate::store::{self, Store, StoreError, archive};
@@ -23,9 +24,14 @@ pub async fn compact(store: &Store, bucket: Span, now: Timestamp) -> Result<usiz
         tx.commit().await?;
         moved += done;
         if done < BATCH {
-            return Ok(moved);
+            break;
         }
     }
+    // No restart takes over more, so no more are kept, however fast they come.
+    let mut tx = store.write().await?;
+    store::repeated::keep_newest(&mut tx, REPEATS_MAX).await?;
+    tx.commit().await?;
+    Ok(moved)
 }
 
 /// Forgets what is older than the retention says.

@@ -127,7 +127,7 @@ impl Flush {
         };
         self.intern(&mut tx, drained).await?;
         let mut next = n;
-        if !drained.cells.is_empty() || !drained.seen.is_empty() {
+        if !drained.is_empty() {
             next += 1;
             let mut cells: Vec<_> =
                 drained.cells.iter().filter_map(|(local, slice, cell)| Some((*self.ids.get(local)?, *slice, cell))).collect();
@@ -137,6 +137,10 @@ impl Flush {
             store::partial::append(&mut tx, &id, next, at, &writer.finish()).await?;
             if !drained.seen.is_empty() {
                 store::seen::append(&mut tx, &id, next, at, &SeenKey::pack(&drained.seen)).await?;
+            }
+            let repeated = drained.repeated.renamed(|local| self.ids.get(&local).map(|id| id.0));
+            if !repeated.states.is_empty() {
+                store::repeated::append(&mut tx, &id, next, at, repeated.states.len(), &repeated.pack()).await?;
             }
         }
         store::writer::touch(&mut tx, &id, at, at + LEASE).await?;
@@ -153,7 +157,8 @@ impl Flush {
     async fn intern(&mut self, tx: &mut store::Tx, drained: &Drained) -> Result<(), StoreError> {
         let mut wanted: Vec<LocalSeries> = Vec::new();
         let mut asked = HashSet::new();
-        for (local, _, _) in &drained.cells {
+        let counted = drained.cells.iter().map(|(local, _, _)| local);
+        for local in counted.chain(drained.repeated.states.iter().map(|state| &state.series)) {
             if !self.ids.contains_key(local) && asked.insert(*local) && wanted.len() < SERIES_MAX {
                 wanted.push(*local);
             }

@@ -16,9 +16,10 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 2] = [
+const MIGRATIONS: [Migration; 3] = [
     Migration { version: 1, works_with: 1, sql: include_str!("../../migrations/0001_init.sql") },
     Migration { version: 2, works_with: 1, sql: include_str!("../../migrations/0002_posted_alerts.sql") },
+    Migration { version: 83, works_with: 1, sql: include_str!("../../migrations/0083_repeated.sql") },
 ];
 
 /// The newest schema that this program knows.

@@ -23,6 +23,7 @@ pub mod partial;
 pub mod posted;
 pub mod progress;
 pub mod receivers;
+pub mod repeated;
 pub mod retention;
 pub mod rule_sets;
 pub mod seen;

@@ -10,7 +10,7 @@ use super::tx::{Tx, run};
 pub struct Cutoffs {
     /// Closed writers whose last flush is older and in the buckets.
     pub writers: Timestamp,
-    /// Keys that were seen.
+    /// Keys that were seen, and what is counted of things that may be reported again.
     pub seen: Timestamp,
     /// Incidents that were resolved before, with their history.
     pub incidents: Timestamp,
@@ -65,7 +65,7 @@ pub async fn prune(tx: &mut Tx, cutoffs: &Cutoffs) -> Result<u64, StoreError> {
         ("delete from silence where id in (select id from silence where ends_at < $1 order by ends_at limit $2)", cutoffs.silences),
         ("delete from audit where id in (select id from audit where at < $1 order by at, id limit $2)", cutoffs.audit),
     ];
-    let mut forgotten = super::seen::prune(tx, cutoffs.seen).await?;
+    let mut forgotten = super::seen::prune(tx, cutoffs.seen).await? + super::repeated::prune(tx, cutoffs.seen).await?;
     for (sql, before) in steps {
         forgotten += run!(tx, conn => sqlx::query(sql).bind(before).bind(cutoffs.limit as i64).execute(conn))?;
     }

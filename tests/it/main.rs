@@ -11,6 +11,7 @@ mod killed;
 mod neighbour;
 mod postgres;
 mod replicas;
+mod restarted;
 mod scenarios;
 mod screenshots;
 mod store;

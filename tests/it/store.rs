@@ -10,7 +10,7 @@ use burnwatch::domain::series::{Series, SeriesId};
 use burnwatch::domain::time::{Span, Timestamp};
 use burnwatch::store::{
     Store, StoreError, alerts, annotations, attempts, audit, chunk, events, incidents, leases, meta, outbox, partial, posted, progress,
-    receivers, retention, rule_sets, seen, series, silences, writer,
+    receivers, repeated, retention, rule_sets, seen, series, silences, writer,
 };
 
 use super::postgres;
@@ -345,6 +345,22 @@ on_both! {
         assert_eq!(order(seen::after(&mut tx, "w", 0, 1).await.unwrap()), [("w".into(), 1, vec![1])]);
         assert_eq!(seen::prune(&mut tx, at(15)).await.unwrap(), 1);
         assert_eq!(seen::load_since(&mut tx, at(0)).await.unwrap().len(), 2);
+    }
+
+    async fn what_may_be_reported_again_is_bounded_by_time_and_number(store: Store) {
+        let mut tx = store.write().await.unwrap();
+        for (writer, n, secs) in [("w", 1, 10), ("w", 2, 20), ("v", 1, 15), ("v", 2, 30)] {
+            repeated::append(&mut tx, writer, n, at(secs), 10, &[secs as u8]).await.unwrap();
+        }
+        repeated::append(&mut tx, "w", 2, at(99), 10, b"again").await.unwrap();
+        let load = async |tx: &mut _, since, max| repeated::load(tx, at(since), max).await.unwrap();
+        assert_eq!(load(&mut tx, 0, 100).await, [[10], [15], [20], [30]]);
+        assert_eq!(load(&mut tx, 15, 100).await, [[15], [20], [30]]);
+        assert_eq!(load(&mut tx, 0, 11).await, [[20], [30]], "the newest, and whole batches");
+        assert_eq!(repeated::keep_newest(&mut tx, 40).await.unwrap(), 0);
+        assert_eq!(repeated::keep_newest(&mut tx, 30).await.unwrap(), 1);
+        assert_eq!(repeated::prune(&mut tx, at(20)).await.unwrap(), 1);
+        assert_eq!(load(&mut tx, 0, 100).await, [[20], [30]]);
     }
 
     async fn chunks_are_written_over_and_read_in_order(store: Store) {
@@ -787,6 +803,7 @@ on_both! {
             writer::close(&mut tx, id).await.unwrap();
         }
         seen::append(&mut tx, "w", 1, at(0), b"x").await.unwrap();
+        repeated::append(&mut tx, "w", 1, at(0), 1, b"x").await.unwrap();
         for (revision, secs, good) in [("old", 0, true), ("bad", 1, false), ("last", 2, true)] {
             rule_sets::save(&mut tx, revision, "{}", at(secs), good).await.unwrap();
         }
@@ -826,6 +843,7 @@ on_both! {
         assert_eq!(attempts::list(&mut tx, "d2").await.unwrap().len(), 1);
         assert_eq!(writer::all(&mut tx).await.unwrap().into_iter().map(|row| row.id).collect::<Vec<_>>(), ["behind"]);
         assert!(seen::load_since(&mut tx, at(0)).await.unwrap().is_empty());
+        assert!(repeated::load(&mut tx, at(0), 9).await.unwrap().is_empty());
         assert_eq!(rule_sets::list(&mut tx, 9).await.unwrap().into_iter().map(|row| row.revision).collect::<Vec<_>>(), ["last"]);
         assert!(annotations::list(&mut tx, at(0), at(9), None).await.unwrap().is_empty());
         assert!(silences::list(&mut tx).await.unwrap().is_empty());

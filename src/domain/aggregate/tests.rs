@@ -223,6 +223,36 @@ fn what_was_seen_is_remembered_across_a_restart() {
 }
 
 #[test]
+fn an_update_after_a_restart_corrects_what_was_counted_before_it() {
+    let report = |value, ts| Event { repeat: Some(Repeat { key: 9, ts: Some(ts) }), ..lcp(value) };
+    let mut before = Aggregator::new(settings(1000));
+    before.set_rules(limits(&[2500.0]), &BTreeSet::new(), &BTreeMap::new());
+    before.add(&batch("shop", "de", vec![report(3000.0, 2)]), NOW).unwrap();
+    let first = before.drain();
+    assert_eq!(first.repeated.states.len(), 1);
+    assert!(before.drain().is_empty(), "what did not change is not stored again");
+
+    // Other rules are in force, and another series came first.
+    let mut after = Aggregator::new(settings(1000));
+    after.set_rules(limits(&[4000.0]), &BTreeSet::new(), &BTreeMap::new());
+    after.add(&batch("other", "de", vec![view("/", false)]), NOW).unwrap();
+    after.drain();
+    let numbers = after.recall_series([&first.new[0].1], NOW);
+    let stored = Repeated::unpack(&first.repeated.renamed(|_| Some(77)).pack());
+    after.recall_repeated(stored.renamed(|id| (id == 77).then(|| numbers[0])));
+    after.add(&batch("shop", "fr", vec![report(1000.0, 3), report(9000.0, 1)]), NOW + Span::MINUTE).unwrap();
+    let second = after.drain();
+    assert_eq!(second.repeated.states.len(), 1);
+    let sums = sums(&[first, second]);
+    let cell = sums.values().next().unwrap();
+    assert_eq!((sums.len(), cell.counts.raw, cell.valued.raw, cell.sum), (1, 1, 1, 1000.0));
+    assert_eq!(cell.sketch.weight(), UNIT);
+    let over = |limit| cell.over.iter().find(|over| over.limit.value == limit).map(|over| (over.tested, over.over, over.raw_over));
+    assert_eq!(over(2500.0).unwrap_or_default(), (0, 0, 0), "taken back from the limit of its time");
+    assert_eq!(over(4000.0), Some((UNIT, 0, 0)));
+}
+
+#[test]
 fn rows_add_up_and_an_id_counts_once() {
     let mut aggregator = Aggregator::new(settings(1000));
     let reader = crate::domain::rows::Reader::new(Span::MINUTE, &settings(1).dimensions, KeyedHash::new([0; 16]), Redactor::default());

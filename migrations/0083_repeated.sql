@@ -1,0 +1,11 @@
+-- What is counted of things that may be reported again (web vitals, sessions, spans), with the flush that counted
+-- it: a report that comes after a restart corrects what was counted before.
+create table repeated (
+    writer  text not null,
+    n       bigint not null,
+    at      bigint not null,
+    entries bigint not null,
+    data    bytea not null,
+    primary key (writer, n)
+);
+create index repeated_at on repeated (at, entries);
