@@ -4,9 +4,10 @@
 //! inhibition) and the incidents that are not closed. Pure: the daemon loads the incidents from its
 //! store and commits what comes out; `backtest` and `test` keep them in memory.
 
+mod family;
 mod posted;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -222,11 +223,14 @@ impl Book<'_> {
     }
 
     fn step(&self, incident: &mut Incident, input: Input, firing: &[Labels]) -> Vec<Effect> {
+        let (lead, family) = self.kin(incident);
         let around = Surroundings {
             now: self.now,
             route: &|labels| self.desk.route(labels, self.now),
             muted: &|labels| self.desk.muted(labels, self.now, self.silences, firing),
             receiver: &|name| self.desk.receiver(name),
+            lead: lead.as_ref(),
+            family: &family,
         };
         incident.step(input, &around)
     }
@@ -284,7 +288,10 @@ impl Book<'_> {
             runbook: slo.and_then(|slo| slo.runbook.clone()).or_else(|| rule.and_then(|rule| rule.runbook.clone())),
             dashboard: slo.and_then(|slo| slo.dashboard.clone()).or_else(|| rule.and_then(|rule| rule.dashboard.clone())),
         });
-        self.apply(key, Input::AlertOpened(Box::new(member)), new)
+        let joined = if new { self.join_family(&key, &member) } else { None };
+        let mut outcome = self.apply(key, Input::AlertOpened(Box::new(member)), new);
+        outcome.effects.extend(joined);
+        outcome
     }
 
     /// Makes the incident of a key unless it is open; says whether it did.
@@ -320,6 +327,8 @@ impl Book<'_> {
             revision: self.desk.rules.revision.clone(),
             runbook: opening.runbook,
             dashboard: opening.dashboard,
+            parent: None,
+            children: BTreeSet::new(),
         };
         self.open.insert(opening.key, incident);
         true
@@ -348,13 +357,21 @@ impl Book<'_> {
 
     /// Time passed: what waits, reminds, escalates or comes out of a mute. Only what changed.
     pub fn tick(&mut self) -> Vec<Outcome> {
+        let mut grouped = self.regroup();
         let firing = self.firing();
         let mut outcomes = Vec::new();
-        for key in self.open.keys().cloned().collect::<Vec<_>>() {
+        // Whoever speaks for others comes first, so that they know what was said.
+        let mut keys: Vec<(bool, String)> = self.open.iter().map(|(key, incident)| (incident.parent.is_some(), key.clone())).collect();
+        keys.sort();
+        for (_, key) in keys {
             let mut incident = self.open.remove(&key).expect("the key was just listed");
             let before = incident.clone();
-            let effects = self.step(&mut incident, Input::Tick, &firing);
-            self.open.insert(key, incident.clone());
+            let mut effects = grouped.remove(&incident.id).unwrap_or_default();
+            effects.extend(self.step(&mut incident, Input::Tick, &firing));
+            // What ends by the passing of time is no longer open.
+            if incident.status != Status::Resolved {
+                self.open.insert(key, incident.clone());
+            }
             if !effects.is_empty() || incident != before {
                 outcomes.push(Outcome { incident, new: false, effects });
             }

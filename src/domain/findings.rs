@@ -166,6 +166,19 @@ impl Case {
         if pieces.is_empty() { vec![self.baseline] } else { pieces }
     }
 
+    /// What every event that it looks at has in common.
+    fn scope(&self) -> Labels {
+        let filter = match &self.source {
+            Source::Events { filter, .. } => filter,
+            Source::Ratio { total, .. } => &total.filter,
+        };
+        let mut scope: Labels = filter.0.keys().filter_map(|name| Some((name.clone(), filter.equal(name)?.to_owned()))).collect();
+        if let [group] = &self.groups[..] {
+            scope.extend(group.clone());
+        }
+        scope
+    }
+
     /// What the sums say. `held` is what the incident said before.
     pub fn findings(&self, around: &Around<'_>, held: &Explained) -> Result<Findings, String> {
         let slo = around.rules.slo(&self.slo).ok_or_else(|| format!("there is no SLO `{}`", self.slo))?;
@@ -181,7 +194,7 @@ impl Case {
         let sum = self.rows.sum(&self.source).unwrap_or(sum);
         let impact =
             Impact { affected_users: rows::users(table.iter()), bad_events: events(sum.bad.max(0)), ..self.budget(slo, sum, around) };
-        let explained = keep_or_take(&answer, held);
+        let explained = Explained { scope: self.scope(), app: app.clone(), ..keep_or_take(&answer, held) };
         let title =
             if answer.verdict == explained.verdict || held.sentence.is_empty() { self.title(slo, sum, &answer) } else { String::new() };
         Ok(Findings { explained, impact, changes, window_start: Some(self.from), title, traces: Vec::new() })
@@ -312,6 +325,8 @@ fn keep_or_take(answer: &Explanation, held: &Explained) -> Explained {
         sentence: explain::sentence(answer),
         reason: if answer.verdict == Verdict::Segment { String::new() } else { answer.reason.to_string() },
         held: signature,
+        scope: held.scope.clone(),
+        app: held.app.clone(),
     }
 }
 

@@ -70,6 +70,9 @@ pub struct Told {
     pub reminders: u32,
     /// The definition that told it, for closes after its rule is gone.
     pub definition: Option<Box<Receiver>>,
+    /// The children that it was told of.
+    #[serde(default)]
+    pub kin: BTreeSet<String>,
 }
 
 /// What the explanation found (EXPLAIN), as the incident shows it.
@@ -86,6 +89,12 @@ pub struct Explained {
     /// What keeps the signature stable from one computation to the next.
     #[serde(default)]
     pub held: Signature,
+    /// What was looked at: the equalities of the `where`, and the group.
+    #[serde(default)]
+    pub scope: Labels,
+    /// The app that was looked at, or empty.
+    #[serde(default)]
+    pub app: String,
 }
 
 /// The whole state of an incident.
@@ -121,6 +130,44 @@ pub struct Incident {
     pub revision: String,
     pub runbook: Option<String>,
     pub dashboard: Option<String>,
+    /// The incident of the same cause that speaks for this one.
+    #[serde(default)]
+    pub parent: Option<String>,
+    /// The incidents that this one speaks for, those that closed before it included.
+    #[serde(default)]
+    pub children: BTreeSet<String>,
+}
+
+/// The incident that speaks for another one of the same cause, as far as that one needs to know.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lead {
+    pub id: String,
+    /// Who was told of it and not of its close, and how loud.
+    pub open: BTreeMap<String, Severity>,
+    /// It was acknowledged, or snoozed: somebody is at it.
+    pub quiet: bool,
+}
+
+impl Lead {
+    /// Whether a receiver knows already, at least as loud.
+    fn speaks_to(&self, receiver: &str, severity: Option<Severity>) -> bool {
+        self.open.get(receiver).is_some_and(|told| Some(*told) >= severity)
+    }
+
+    /// Why a receiver was not told of the other one.
+    pub fn reason(&self) -> String {
+        format!("one cause with incident {}, which it was told of", self.id)
+    }
+}
+
+/// A child as its parent tells of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kin {
+    pub id: String,
+    /// What fires, in words.
+    pub text: String,
+    /// Who is told by the parent only.
+    pub receivers: BTreeSet<String>,
 }
 
 /// What can happen to an incident.
@@ -199,6 +246,9 @@ pub struct PostedChange {
 /// Most alerts from outside that an incident keeps after their end, so that one which never closes stays small.
 const ENDED_MAX: usize = 100;
 
+/// Most children that one update names.
+const JOINED_MAX: usize = 5;
+
 /// What a step asks of the outside world.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
@@ -217,6 +267,10 @@ pub struct Surroundings<'a> {
     pub muted: &'a dyn Fn(&Labels) -> Option<String>,
     /// The definition of a receiver.
     pub receiver: &'a dyn Fn(&str) -> Option<Receiver>,
+    /// The incident that speaks for this one.
+    pub lead: Option<&'a Lead>,
+    /// The open incidents that this one speaks for.
+    pub family: &'a [Kin],
 }
 
 /// What a receiver should know by the routes as they are now.
@@ -457,6 +511,9 @@ impl Incident {
             let labels = member.full_labels();
             let muted = (around.muted)(&labels);
             for routed in (around.route)(&labels) {
+                // Somebody is at the common cause, and nobody was told of this one by itself.
+                let told = |name: &String| self.told.get(name).is_some_and(|told| told.open);
+                let heard = around.lead.is_some_and(|lead| lead.quiet) && !routed.to.iter().any(told);
                 let mut add = |receiver: &String, escalated: bool| {
                     let target = targets.entry(receiver.clone()).or_default();
                     target.severity = target.severity.max(Some(member.severity));
@@ -478,7 +535,7 @@ impl Incident {
                 routed.to.iter().for_each(|receiver| add(receiver, false));
                 for step in &routed.escalate {
                     // Who was reached by a step stays told of the close, also after the acknowledgement.
-                    let reached = !quiet && around.now - self.loud_since >= step.after;
+                    let reached = !quiet && !heard && around.now - self.loud_since >= step.after;
                     for receiver in &step.to {
                         if reached || self.told.get(receiver).is_some_and(|told| told.open) {
                             add(receiver, true);
@@ -520,6 +577,15 @@ impl Incident {
                         }
                         continue;
                     }
+                    if let Some(lead) = around.lead.filter(|lead| lead.speaks_to(&name, target.severity)) {
+                        let reason = lead.reason();
+                        if told.held_by.as_ref() != Some(&reason) {
+                            let text = format!("{name} was not told: {reason}");
+                            effects.push(Effect::History { kind: "held_back", who: String::new(), text });
+                            told.held_by = Some(reason);
+                        }
+                        continue;
+                    }
                     let held = told.held_by.take();
                     if held.is_none() && now - since < target.wait {
                         continue;
@@ -538,6 +604,9 @@ impl Incident {
                         continue;
                     }
                     let at = told.at.unwrap_or(now);
+                    let news: Vec<&Kin> =
+                        around.family.iter().filter(|kin| kin.receivers.contains(&name) && !told.kin.contains(&kin.id)).collect();
+                    let covered = around.lead.is_some_and(|lead| lead.speaks_to(&name, target.severity));
                     if target.severity > told.severity {
                         let reason = format!("severity raised to {}", self.severity);
                         self.know(&name, &target);
@@ -547,8 +616,13 @@ impl Incident {
                         let reason = format!("{new} more alert{}", if new == 1 { "" } else { "s" });
                         self.know(&name, &target);
                         self.notify(&name, Kind::Updated, reason, around, effects);
+                    } else if !news.is_empty() && now - at >= target.interval {
+                        let reason = joined(&news);
+                        told.kin.extend(news.into_iter().map(|kin| kin.id.clone()));
+                        self.notify(&name, Kind::Updated, reason, around, effects);
                     } else if target.alerts.is_subset(&told.alerts)
                         && !quiet
+                        && !covered
                         && target.repeat > Span::ZERO
                         && now - at >= repeat_after(target.repeat, told.reminders)
                     {
@@ -670,6 +744,19 @@ impl Incident {
                 runbook: self.runbook.clone(),
                 dashboard: self.dashboard.clone(),
             },
+        }
+    }
+}
+
+/// "same cause: js-errors fires too: …"
+fn joined(news: &[&Kin]) -> String {
+    let texts = || news.iter().map(|kin| kin.text.as_str());
+    match news {
+        [kin] => format!("same cause: {} fires too", kin.text),
+        _ if news.len() <= JOINED_MAX => format!("same cause: {} more incidents: {}", news.len(), texts().collect::<Vec<_>>().join("; ")),
+        _ => {
+            let named = texts().take(JOINED_MAX).collect::<Vec<_>>().join("; ");
+            format!("same cause: {} more incidents: {named}; and {} more", news.len(), news.len() - JOINED_MAX)
         }
     }
 }

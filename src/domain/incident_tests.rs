@@ -46,6 +46,8 @@ fn incident() -> Incident {
         revision: String::new(),
         runbook: None,
         dashboard: None,
+        parent: None,
+        children: BTreeSet::new(),
     }
 }
 
@@ -54,11 +56,13 @@ struct World {
     incident: Incident,
     muted: Option<String>,
     wait: Span,
+    lead: Option<Lead>,
+    family: Vec<Kin>,
 }
 
 impl World {
     fn new() -> World {
-        World { incident: incident(), muted: None, wait: Span::ZERO }
+        World { incident: incident(), muted: None, wait: Span::ZERO, lead: None, family: vec![] }
     }
 
     fn at(&mut self, minute: i64, input: Input) -> Vec<String> {
@@ -84,7 +88,14 @@ impl World {
                 kind: ReceiverKind::Teams { url: Field::Plain(String::new()) },
             })
         };
-        let around = Surroundings { now: Timestamp(minute * M), route: &route, muted: &|_| muted.clone(), receiver: &receiver };
+        let around = Surroundings {
+            now: Timestamp(minute * M),
+            route: &route,
+            muted: &|_| muted.clone(),
+            receiver: &receiver,
+            lead: self.lead.as_ref(),
+            family: &self.family,
+        };
         self.incident
             .step(input, &around)
             .into_iter()

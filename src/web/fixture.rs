@@ -2,7 +2,7 @@
 
 pub mod house;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::fraction::Fraction;
 use crate::domain::incident::{Explained, Incident, Member};
@@ -243,6 +243,8 @@ pub fn incident() -> Incident {
         revision: "4f2c1a9".into(),
         runbook: Some("https://runbooks.example.com/checkout-api".into()),
         dashboard: None,
+        parent: None,
+        children: BTreeSet::new(),
     }
 }
 

@@ -33,14 +33,15 @@ pub async fn list(Take(state): Take<Arc<State>>, params: Params) -> Answer {
     };
     let mut tx = state.store.read().await?;
     let (rows, next) = incidents::list(&mut tx, &filter, params.get("cursor"), params.limit()?).await?;
-    let views = rows.iter().map(|row| Ok(transition::read(row)?.view(state.public_url()))).collect::<Result<Vec<_>, Problem>>()?;
+    let views = rows.iter().map(|row| Ok(json_of(&state, &transition::read(row)?))).collect::<Result<Vec<_>, Problem>>()?;
     Ok(items(&views, next))
 }
 
 /// The incident as its payload shows it, and what belongs to no payload.
 pub fn json_of(state: &State, incident: &Incident) -> Value {
     let mut json = json!(incident.view(state.public_url()));
-    merge(&mut json, json!({ "acknowledged_by": incident.acknowledged_by, "snoozed_until": incident.snoozed_until }));
+    let Incident { acknowledged_by, snoozed_until, parent, children, .. } = incident;
+    merge(&mut json, json!({ "acknowledged_by": acknowledged_by, "snoozed_until": snoozed_until, "parent": parent, "children": children }));
     json
 }
 

@@ -1,0 +1,226 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::domain::alert::{AlertChange, AlertState};
+use crate::domain::desk::{Desk, Findings, Outcome, parcels};
+use crate::domain::evaluate::AlertEvent;
+use crate::domain::explain::{Anchor, Signature};
+use crate::domain::filter::{Filter, Match};
+use crate::domain::incident::{Explained, Input};
+use crate::domain::notification::Figures;
+use crate::domain::rule::{Field, Receiver, ReceiverKind, Route};
+use crate::domain::time::Span;
+
+const M: i64 = 60_000;
+
+fn route(when: &[(&str, &str)], receiver: &str) -> Route {
+    Route {
+        place: Default::default(),
+        when: Filter(when.iter().map(|(k, v)| ((*k).into(), Match::parse(v).unwrap())).collect()),
+        to: vec![receiver.into()],
+        group_by: None,
+        group_wait: None,
+        group_interval: None,
+        repeat: None,
+        escalate: vec![],
+        fallthrough: true,
+        active: vec![],
+        mute: vec![],
+        routes: vec![],
+    }
+}
+
+/// Everything goes to `team`, pages of `pay` also to `payments`, all other pages also to `pager`.
+fn desk() -> Desk {
+    let receiver = |name: &str| Receiver {
+        name: name.into(),
+        place: Default::default(),
+        timeout: Span::seconds(5),
+        send_resolved: true,
+        kind: ReceiverKind::Teams { url: Field::Plain(String::new()) },
+    };
+    let (pay, rest) =
+        (route(&[("severity", "page"), ("service", "pay")], "payments"), route(&[("severity", "page"), ("service", "!pay")], "pager"));
+    Desk::new(Arc::new(RuleSet {
+        receivers: ["team", "pager", "payments"].map(receiver).into(),
+        routes: vec![pay, rest, route(&[], "team")],
+        ..RuleSet::default()
+    }))
+}
+
+struct World {
+    desk: Desk,
+    open: BTreeMap<String, Incident>,
+    of: HashMap<String, String>,
+    ids: usize,
+}
+
+/// What the explanation of a release in shop says.
+fn release(name: &str) -> Explained {
+    let terms: BTreeMap<String, Values> = [("release".to_owned(), Values::One(name.to_owned()))].into();
+    let mut held = Signature::default();
+    (held.anchor, held.terms) = (Some(Anchor::of(&terms, "shop")), terms);
+    Explained { signature: held.key(), held, app: "shop".into(), ..Explained::default() }
+}
+
+impl World {
+    fn new() -> World {
+        World { desk: desk(), open: BTreeMap::new(), of: HashMap::new(), ids: 0 }
+    }
+
+    fn book<T>(&mut self, minute: i64, act: impl FnOnce(&mut Book<'_>) -> T) -> T {
+        let mut ids = self.ids;
+        let mut new_id = |_: &str, _: Timestamp| {
+            ids += 1;
+            format!("i{ids}")
+        };
+        let open = std::mem::take(&mut self.open);
+        let mut book = Book { desk: &self.desk, now: Timestamp(minute * M), silences: &[], open, new_id: &mut new_id };
+        let done = act(&mut book);
+        self.open = book.open;
+        self.ids = ids;
+        done
+    }
+
+    fn change(&mut self, minute: i64, slo: &str, change: AlertChange, explained: Explained) -> Vec<String> {
+        let service = if slo.starts_with("pay") { "pay" } else { "shop" };
+        let event = AlertEvent {
+            at: Timestamp(minute * M),
+            rule: slo.into(),
+            group: String::new(),
+            labels: [("slo", slo), ("service", service)].map(|(k, v)| (k.into(), v.into())).into(),
+            change: Some(change),
+            tiers: vec![],
+            figures: Figures::default(),
+            summary: format!("{slo} burns"),
+            reason: "it ended".into(),
+            state: AlertState::default(),
+        };
+        let known = self.of.get(slo).cloned();
+        let found = Findings { explained, ..Findings::default() };
+        let outcome = self.book(minute, |book| book.alert(&event, known.as_deref(), found)).unwrap();
+        self.of.insert(slo.into(), outcome.incident.id.clone());
+        said(&outcome)
+    }
+
+    fn opens(&mut self, minute: i64, slo: &str, severity: Severity, explained: Explained) -> Vec<String> {
+        self.change(minute, slo, AlertChange::Opened { severity }, explained)
+    }
+
+    fn ends(&mut self, minute: i64, slo: &str) -> Vec<String> {
+        self.change(minute, slo, AlertChange::Ended, Explained::default())
+    }
+
+    fn tick(&mut self, minute: i64) -> Vec<String> {
+        self.book(minute, |book| book.tick()).iter().flat_map(said).collect()
+    }
+
+    fn parent_of(&self, id: &str) -> Option<String> {
+        self.open.values().find(|incident| incident.id == id).and_then(|incident| incident.parent.clone())
+    }
+}
+
+fn said(outcome: &Outcome) -> Vec<String> {
+    let parcels = parcels(outcome, Timestamp(0), "");
+    let id = &outcome.incident.id;
+    parcels.iter().map(|parcel| format!("{id} {} {}: {}", parcel.receiver, &parcel.kind.name()[9..], parcel.notification.reason)).collect()
+}
+
+const QUIET: [&str; 0] = [];
+
+#[test]
+fn a_second_incident_of_one_cause_is_told_by_the_first_once_an_interval() {
+    let mut world = World::new();
+    assert_eq!(world.opens(0, "api", Severity::Page, release("2")), ["i1 pager opened: api burns", "i1 team opened: api burns"]);
+    assert_eq!(world.opens(1, "lcp", Severity::Page, release("2")), QUIET);
+    assert_eq!(world.opens(2, "errors", Severity::Ticket, release("2")), QUIET);
+    assert_eq!(world.tick(2), QUIET, "the group interval is five minutes");
+    let news = "same cause: 2 more incidents: errors of shop (errors burns); lcp of shop (lcp burns)";
+    // The ticket would not have reached the pager.
+    let page = "same cause: lcp of shop (lcp burns) fires too";
+    assert_eq!(world.tick(5), [format!("i1 pager updated: {page}"), format!("i1 team updated: {news}")]);
+    assert_eq!(world.tick(20), QUIET);
+    assert_eq!(world.open["{slo=\"api\"}"].children, ["i2", "i3"].map(str::to_owned).into());
+    assert_eq!(world.ends(21, "lcp"), QUIET, "nobody was told of it by itself");
+    assert_eq!(world.ends(22, "errors"), QUIET);
+    assert_eq!(world.ends(23, "api"), ["i1 pager resolved: the alert ended", "i1 team resolved: the alert ended"]);
+}
+
+#[test]
+fn another_cause_and_no_cause_speak_for_themselves() {
+    let mut world = World::new();
+    world.opens(0, "api", Severity::Page, release("2"));
+    assert_eq!(world.opens(1, "lcp", Severity::Page, release("3")).len(), 2);
+    assert_eq!(world.opens(1, "errors", Severity::Page, Explained::default()).len(), 2);
+    world.tick(2);
+    assert!(world.open.values().all(|incident| incident.parent.is_none()));
+}
+
+#[test]
+fn a_receiver_that_the_parent_does_not_reach_is_told_by_the_child() {
+    let mut world = World::new();
+    world.opens(0, "api", Severity::Page, release("2"));
+    assert_eq!(world.opens(1, "pay-api", Severity::Page, release("2")), ["i2 payments opened: pay-api burns"]);
+    world.tick(1);
+    assert_eq!(world.parent_of("i2").as_deref(), Some("i1"));
+    assert_eq!(world.ends(3, "pay-api"), ["i2 payments resolved: the alert ended"]);
+}
+
+#[test]
+fn a_louder_one_takes_over_and_both_closes_reach_who_was_told() {
+    let mut world = World::new();
+    assert_eq!(world.opens(0, "errors", Severity::Ticket, release("2")), ["i1 team opened: errors burns"]);
+    assert_eq!(world.opens(1, "api", Severity::Page, release("2")), ["i2 pager opened: api burns", "i2 team opened: api burns"]);
+    world.tick(1);
+    assert_eq!(world.parent_of("i1").as_deref(), Some("i2"));
+    assert_eq!(world.ends(2, "errors"), ["i1 team resolved: the alert ended"]);
+    assert_eq!(world.ends(3, "api"), ["i2 pager resolved: the alert ended", "i2 team resolved: the alert ended"]);
+}
+
+#[test]
+fn a_child_that_rises_above_its_parent_pages_at_once_and_leads() {
+    let mut world = World::new();
+    world.opens(0, "errors", Severity::Ticket, release("2"));
+    assert_eq!(world.opens(1, "lcp", Severity::Ticket, release("2")), QUIET);
+    let raised = world.change(2, "lcp", AlertChange::Raised { severity: Severity::Page }, Explained::default());
+    let held = "still firing after it was held back: one cause with incident i1, which it was told of";
+    assert_eq!(raised, ["i2 pager opened: lcp burns".to_owned(), format!("i2 team opened: {held}")]);
+    world.tick(2);
+    assert_eq!((world.parent_of("i1").as_deref(), world.parent_of("i2")), (Some("i2"), None));
+}
+
+#[test]
+fn when_the_parent_closes_the_next_child_takes_over_and_says_so() {
+    let mut world = World::new();
+    world.opens(0, "api", Severity::Page, release("2"));
+    world.opens(1, "lcp", Severity::Page, release("2"));
+    world.opens(2, "cart", Severity::Page, release("2"));
+    world.tick(2);
+    assert_eq!(world.ends(4, "api").len(), 2);
+    let held = "still firing after it was held back: one cause with incident i1, which it was told of";
+    assert_eq!(world.tick(4), [format!("i2 pager opened: {held}"), format!("i2 team opened: {held}")]);
+    assert_eq!((world.parent_of("i2"), world.parent_of("i3").as_deref()), (None, Some("i2")));
+    assert_eq!(world.ends(9, "cart"), QUIET);
+    assert_eq!(world.ends(9, "lcp").len(), 2);
+    assert!(world.open.is_empty());
+}
+
+#[test]
+fn a_signature_that_comes_late_groups_and_each_closes_with_whoever_it_told() {
+    let mut world = World::new();
+    world.opens(0, "api", Severity::Page, release("2"));
+    assert_eq!(world.opens(1, "lcp", Severity::Page, Explained::default()).len(), 2);
+    let explained = Input::Explained { explained: Box::new(release("2")), impact: Default::default(), changes: vec![], title: "t".into() };
+    world.book(3, |book| book.input("i2", explained));
+    assert_eq!(world.tick(3), QUIET, "whoever knows both is not told that they are one");
+    assert_eq!(world.parent_of("i2").as_deref(), Some("i1"));
+    assert_eq!(
+        world.tick(300),
+        [
+            "i1 pager reminder: not acknowledged, still firing after 5 h 0 min",
+            "i1 team reminder: not acknowledged, still firing after 5 h 0 min"
+        ]
+    );
+    assert_eq!(world.ends(301, "api").len(), 2);
+    assert_eq!(world.ends(302, "lcp"), ["i2 pager resolved: the alert ended", "i2 team resolved: the alert ended"]);
+}
