@@ -43,6 +43,7 @@ async fn main() {
         allow_private: vec!["127.0.0.0/8".parse().expect("a network")],
         secrets: Secrets::new(BTreeMap::new(), Default::default()),
         smtp: None,
+        answer_key: None,
     };
     let nudge = Arc::new(Notify::new());
     let deliver = Deliver::new(Parts {

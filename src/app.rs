@@ -27,6 +27,7 @@ use crate::chance;
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::domain::aggregate::{self, Aggregator, LocalSeries, REPEATS_MAX, Repeated, SeenKey};
+use crate::domain::answer;
 use crate::domain::keyed::KeyedHash;
 use crate::domain::posted::RESOLVE_TIMEOUT;
 use crate::domain::snapshot::Snapshot;
@@ -183,7 +184,10 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> Resu
     let pulse = watch::Sender::new(0_u64);
     let history = History::new(store.clone(), config.aggregation.bucket, config.retention.bucket, config.retention.rollup_5m);
 
-    let sender = Arc::new(Sender::new(notify::Settings::from(&*config)).map_err(StartError::Setup)?);
+    let session_key = web::session::key(&store).await?;
+    let answer_key = answer::Key::derive(&session_key);
+    let settings = notify::Settings { answer_key: Some(answer_key.clone()), ..notify::Settings::from(&*config) };
+    let sender = Arc::new(Sender::new(settings).map_err(StartError::Setup)?);
     let deliver = Deliver::new(Parts {
         store: store.clone(),
         sender: sender.clone(),
@@ -275,7 +279,8 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> Resu
         pulse,
         stop: stop.clone(),
         inbox: options.inbox,
-        session_key: web::session::key(&store).await?,
+        session_key,
+        answer_key,
         sessions: Default::default(),
         failures: Default::default(),
         overview: Default::default(),

@@ -49,6 +49,7 @@ pub fn tester(sender: Arc<Sender>, rules: Arc<ArcSwap<RuleSet>>, public_url: Str
             let delivery = Delivery {
                 id: delivery_id(&id, now.seconds(), 1, &name),
                 correlation: correlation_key(&id, now.seconds(), &name),
+                generation: None,
                 sequence: 1,
                 notification,
                 earlier: None,

@@ -4,6 +4,7 @@ pub mod agent;
 pub mod aggregate;
 pub mod alert;
 pub mod alertmanager;
+pub mod answer;
 pub mod archive;
 pub mod burn;
 pub mod cell;

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use crate::config::{Smtp, SmtpTls};
 
 use super::outcome::{Next, SendError, Trouble};
-use super::text::{self, Message};
+use super::text::Message;
 use super::{Context, Sent, escape};
 
 /// The mail transport could not be set up.
@@ -210,7 +210,7 @@ fn mailbox(text: &str) -> Result<Mailbox, SendError> {
 /// The bytes of the message to one recipient.
 fn mail(context: &Context<'_>, mailer: &Mailer, addresses: &Addresses<'_>, recipient: &str) -> Result<Vec<u8>, SendError> {
     let delivery = context.delivery;
-    let message = text::message(&delivery.notification);
+    let message = context.answerable_message();
     let domain = mailer.from.email.domain();
     let hash = |text: &str, bytes: usize| hex::encode(&Sha256::digest(text)[..bytes]);
     let id = format!("<{}.{}@{domain}>", id_part(&delivery.id), hash(recipient, 8));

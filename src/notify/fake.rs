@@ -152,6 +152,7 @@ pub fn settings(secrets: &[(&str, &str)]) -> Settings {
         allow_private: vec!["127.0.0.0/8".parse().unwrap()],
         secrets: Secrets::new(BTreeMap::new(), environment),
         smtp: None,
+        answer_key: None,
     }
 }
 
@@ -168,7 +169,14 @@ pub fn webhook_at(name: &str, url: &str) -> Receiver {
 }
 
 pub fn delivery(kind: Kind) -> Delivery {
-    Delivery { id: "d1e2".into(), correlation: "c0ffee".into(), sequence: 1, notification: notification(kind), earlier: None }
+    Delivery {
+        id: "d1e2".into(),
+        correlation: "c0ffee".into(),
+        generation: None,
+        sequence: 1,
+        notification: notification(kind),
+        earlier: None,
+    }
 }
 
 /// A page about a bad release in one region; its title and values try to break out of every format.

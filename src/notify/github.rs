@@ -12,7 +12,7 @@ use crate::domain::time::Span;
 
 use super::http::{Answer, join, json_headers, part, set_header};
 use super::outcome::{SendError, Trouble, retry_after, until_reset};
-use super::text::{self, Message};
+use super::text::Message;
 use super::{Context, Sent, escape, ticket_label};
 
 /// The fields of a `github` receiver.
@@ -38,7 +38,7 @@ pub(crate) async fn send(context: &Context<'_>, tracker: &Tracker<'_>) -> Result
     let issues = format!("/repos/{}/{}/issues", part(owner), part(name));
     // Labels have at most 50 characters.
     let github = GitHub { context, tracker, headers, issues, label: ticket_label(&context.delivery.correlation, 50) };
-    let message = text::message(&context.delivery.notification);
+    let message = context.message();
     let number = context.earlier("number").and_then(Value::as_u64);
     match number {
         Some(number) => match github.follow_up(number, &message).await {

@@ -12,7 +12,7 @@ use crate::domain::time::Span;
 
 use super::http::{Answer, join, json_headers, part, set_header};
 use super::outcome::{SendError, Trouble};
-use super::text::{self, Message, Piece};
+use super::text::{Message, Piece};
 use super::{Context, Sent, escape, ticket_label};
 
 const SUMMARY_MAX: usize = 255;
@@ -39,7 +39,7 @@ pub(crate) async fn send(context: &Context<'_>, tracker: &Tracker<'_>) -> Result
     set_header(&mut headers, "authorization", &authorization)?;
     set_header(&mut headers, "accept", "application/json")?;
     let jira = Jira { context, tracker, headers, label: ticket_label(&context.delivery.correlation, 255) };
-    let message = text::message(&context.delivery.notification);
+    let message = context.message();
     match context.earlier_text("key") {
         Some(key) => match jira.follow_up(key, &message).await {
             // Deleted or moved out of sight since: look whether there is another, else make one.

@@ -32,8 +32,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::config::{Config, Network, Secrets, Smtp};
-use crate::domain::notification::Notification;
-use crate::domain::rule::{Field, Receiver, ReceiverKind};
+use crate::domain::answer;
+use crate::domain::notification::{Kind, Notification, Status};
+use crate::domain::rule::{Field, Receiver, ReceiverKind, Severity};
 use crate::domain::time::{Span, Timestamp};
 
 use self::address::Guard;
@@ -42,6 +43,7 @@ pub use self::http::plain_client;
 use self::http::{Answer, Call, ClientError, Http};
 use self::outcome::Trouble;
 pub use self::outcome::{Next, SendError};
+use self::text::{Link, Message};
 
 /// No receiver may take longer than this, whatever its definition says: claims on deliveries outlast it.
 pub const TIMEOUT_MAX: Span = Span::seconds(60);
@@ -55,6 +57,8 @@ pub struct Settings {
     pub allow_private: Vec<Network>,
     pub secrets: Secrets,
     pub smtp: Option<Smtp>,
+    /// Signs the links that acknowledge; without it there are none.
+    pub answer_key: Option<answer::Key>,
 }
 
 impl From<&Config> for Settings {
@@ -64,6 +68,7 @@ impl From<&Config> for Settings {
             allow_private: config.delivery.allow_private.clone(),
             secrets: config.secrets.clone(),
             smtp: config.smtp.clone(),
+            answer_key: None,
         }
     }
 }
@@ -75,6 +80,8 @@ pub struct Delivery {
     pub id: String,
     /// Equal for trigger, acknowledge and resolve of one incident at one receiver.
     pub correlation: String,
+    /// Which opening of the incident this is about; none where there is no incident to answer for.
+    pub generation: Option<i64>,
     pub sequence: i64,
     pub notification: Notification,
     /// What an earlier attempt of this delivery, else the last delivery to this receiver about this
@@ -236,6 +243,44 @@ impl Context<'_> {
     /// Calls with a body that is already bytes.
     pub async fn post(&self, url: String, headers: HeaderMap, body: Vec<u8>) -> Result<Answer, SendError> {
         self.sender.http.call(Call { method: Method::POST, url, headers, body }).await
+    }
+
+    /// What is to be said, in words.
+    pub fn message(&self) -> Message {
+        text::message(&self.delivery.notification)
+    }
+
+    /// What is to be said to people in a chat or a mail, who may answer by a link. Trackers and pagers get none:
+    /// an issue may be read by everybody, and a pager has a button of its own.
+    pub fn answerable_message(&self) -> Message {
+        let mut message = self.message();
+        if let Some(link) = self.answer_link() {
+            message.links.insert(0, link);
+        }
+        message
+    }
+
+    /// The sealed claim that acknowledges this incident for this receiver, while there is something to acknowledge.
+    pub fn answer(&self) -> Option<String> {
+        let Notification { kind, timestamp, data, .. } = &self.delivery.notification;
+        let asks = match kind {
+            Kind::Opened | Kind::Updated | Kind::Escalated | Kind::Reminder | Kind::Reopened => data.incident.status == Status::Open,
+            Kind::Acknowledged | Kind::Resolved => false,
+        };
+        let claim = answer::Claim {
+            incident: data.incident.id.clone(),
+            generation: self.delivery.generation.filter(|_| asks && data.incident.severity != Severity::Info)?,
+            action: answer::Action::Acknowledge,
+            receiver: self.receiver.name.clone(),
+            // Of the notification, not of the attempt: a mail that is sent again is the same mail.
+            ends: *timestamp + answer::LASTS,
+        };
+        Some(self.sender.settings.answer_key.as_ref()?.seal(&claim))
+    }
+
+    fn answer_link(&self) -> Option<Link> {
+        let url = format!("{}/act/{}", self.public_url().trim_end_matches('/'), self.answer()?);
+        Some(Link { name: text::ACKNOWLEDGE, url: escape::link(&url)? })
     }
 
     /// Where people reach burnwatch.

@@ -12,7 +12,7 @@ use crate::domain::rule::{Field, Severity};
 
 use super::http::{Answer, join, json_headers, part, set_header};
 use super::outcome::SendError;
-use super::text;
+use super::text::Message;
 use super::{Context, Sent, escape};
 
 /// Options of the receiver that go into a new alert as they are, and their names there.
@@ -38,7 +38,7 @@ pub(crate) async fn send(
     let mut headers = json_headers();
     set_header(&mut headers, "authorization", &format!("GenieKey {}", context.field(api_key)?))?;
     let notification = &context.delivery.notification;
-    let message = text::message(notification);
+    let message = context.message();
     let alias = alias(&context.delivery.correlation);
     let on_alert = |what: &str| format!("/v2/alerts/{}/{what}?identifierType=alias", part(&alias));
     let note = json!({ "source": "burnwatch", "note": escape::cut(&format!("{}\n{}", message.headline(), message.plain()), 25_000) });
@@ -65,7 +65,7 @@ fn alias(correlation: &str) -> String {
     if correlation.len() <= 512 { correlation.to_owned() } else { hex::encode(Sha256::digest(correlation)) }
 }
 
-fn alert(context: &Context<'_>, message: &text::Message, alias: &str, options: &BTreeMap<String, Value>) -> Value {
+fn alert(context: &Context<'_>, message: &Message, alias: &str, options: &BTreeMap<String, Value>) -> Value {
     let incident = &context.delivery.notification.data.incident;
     let mut details = Map::new();
     let mut room = 7_000_usize;

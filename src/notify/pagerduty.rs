@@ -8,7 +8,7 @@ use crate::domain::rule::{Field, Severity};
 
 use super::http::{join, json_headers};
 use super::outcome::SendError;
-use super::text::{self, Message};
+use super::text::Message;
 use super::{Context, Sent, escape};
 use reqwest::Method;
 
@@ -32,7 +32,7 @@ fn event(context: &Context<'_>, routing_key: &str) -> Value {
         Kind::Acknowledged => "acknowledge",
         Kind::Resolved => "resolve",
     };
-    let message = text::message(notification);
+    let message = context.message();
     let mut event = json!({
         "routing_key": routing_key,
         "event_action": action,

@@ -12,7 +12,7 @@ use crate::domain::rule::{Field, Severity};
 
 use super::http::{Answer, join, json_headers, part, set_header};
 use super::outcome::{SendError, Trouble};
-use super::text::{self, Message};
+use super::text::Message;
 use super::{Context, Sent, escape};
 
 const TABLE: &str = "/api/now/table/incident";
@@ -43,7 +43,7 @@ pub(crate) async fn send(
     set_header(&mut headers, "authorization", &authorization)?;
     set_header(&mut headers, "accept", "application/json")?;
     let table = Table { context, base_url, headers, options };
-    let message = text::message(&context.delivery.notification);
+    let message = context.message();
     match context.earlier_text("sys_id") {
         Some(id) => match table.follow_up(id, &message).await {
             // Deleted since: look whether there is another, else make one.

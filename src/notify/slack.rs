@@ -9,7 +9,7 @@ use crate::domain::rule::Field;
 
 use super::http::{join, json_headers, set_header};
 use super::outcome::{SendError, Trouble, excerpt, retry_after};
-use super::text::{self, Message};
+use super::text::Message;
 use super::{Context, Sent, escape};
 
 const SECTION_MAX: usize = 3_000;
@@ -17,7 +17,7 @@ const TEXT_MAX: usize = 3_000;
 
 /// Posts through an incoming webhook: success is 200 with the body `ok`.
 pub(crate) async fn post_to_webhook(context: &Context<'_>, url: &Field) -> Result<Sent, SendError> {
-    let message = text::message(&context.delivery.notification);
+    let message = context.answerable_message();
     let body = json!({ "text": fallback(&message), "blocks": blocks(&message), "link_names": false, "unfurl_links": false });
     let answer = context.call(Method::POST, context.field(url)?, json_headers(), &body).await?.success(context.now)?;
     Ok(Sent { status: Some(answer.status), ..Sent::default() })
@@ -27,7 +27,7 @@ pub(crate) async fn post_to_webhook(context: &Context<'_>, url: &Field) -> Resul
 pub(crate) async fn post_as_bot(context: &Context<'_>, token: &Field, channel: Option<&str>, base_url: &str) -> Result<Sent, SendError> {
     let channel = channel.ok_or_else(|| SendError::new(Trouble::Settings, "a slack receiver with `token` needs `channel`"))?;
     let bot = Bot { context, base_url, authorization: format!("Bearer {}", context.field(token)?) };
-    let message = text::message(&context.delivery.notification);
+    let message = context.answerable_message();
     let mut post =
         json!({ "channel": channel, "text": fallback(&message), "blocks": blocks(&message), "unfurl_links": false, "unfurl_media": false });
 

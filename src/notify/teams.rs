@@ -7,7 +7,7 @@ use crate::domain::rule::Field;
 
 use super::http::json_headers;
 use super::outcome::SendError;
-use super::text::{self, Fact, Message, Piece};
+use super::text::{Fact, Message, Piece};
 use super::{Context, Sent, escape};
 
 /// Teams refuses about 28 KB, and failures were seen near 21 KB.
@@ -15,7 +15,7 @@ const BODY_BYTES_MAX: usize = 18_000;
 
 /// Posts a card. A workflow's 2xx says that it was taken, not that it is shown.
 pub(crate) async fn send(context: &Context<'_>, url: &Field) -> Result<Sent, SendError> {
-    let message = text::message(&context.delivery.notification);
+    let message = context.answerable_message();
     let answer = context.call(Method::POST, context.field(url)?, json_headers(), &card(&message)).await?.success(context.now)?;
     Ok(Sent { status: Some(answer.status), ..Sent::default() })
 }

@@ -10,6 +10,9 @@ use crate::domain::time::{Span, Timestamp};
 
 use super::escape;
 
+/// The name of the link that acknowledges.
+pub const ACKNOWLEDGE: &str = "Acknowledge";
+
 /// Longest title, in characters.
 const TITLE_MAX: usize = 160;
 /// Longest single word from elsewhere.

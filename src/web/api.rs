@@ -229,13 +229,26 @@ pub fn slice_of<T>(all: &[T], params: &Params, write: impl Fn(&T) -> Value) -> A
 
 /// Notes who did what, in the transaction that does it.
 pub async fn note(tx: &mut Tx, visitor: &Visitor, now: Timestamp, action: &str, thing: &str, detail: Value) -> Result<(), Problem> {
+    note_by(tx, &visitor.reader.name, &visitor.source, now, action, thing, detail).await
+}
+
+/// Like [`note()`], for somebody who is no visitor of the API or the pages.
+pub async fn note_by(
+    tx: &mut Tx,
+    who: &str,
+    source: &str,
+    now: Timestamp,
+    action: &str,
+    thing: &str,
+    detail: Value,
+) -> Result<(), Problem> {
     let row = AuditRow {
         id: chance::id(),
         at: now,
-        who: visitor.reader.name.clone(),
+        who: who.to_owned(),
         action: action.into(),
         thing: thing.into(),
-        source: visitor.source.clone(),
+        source: source.to_owned(),
         detail: detail.to_string(),
     };
     Ok(audit::add(tx, &row).await?)

@@ -135,7 +135,11 @@ fn admit(state: &State, request: &Request, now: Timestamp) -> Result<Visitor, Re
 }
 
 fn need(method: &Method, path: &str) -> Need {
-    if path.starts_with("/assets/") || matches!(path, "/healthz" | "/readyz" | "/openapi.json" | "/-/ready" | "/-/healthy" | "/sign-in") {
+    // The link itself is the permission, for the one thing that it names.
+    if path.starts_with("/assets/")
+        || path.starts_with("/act/")
+        || matches!(path, "/healthz" | "/readyz" | "/openapi.json" | "/-/ready" | "/-/healthy" | "/sign-in")
+    {
         return Need::Nothing;
     }
     match *method {

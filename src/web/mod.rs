@@ -4,6 +4,7 @@
 //! stands in [`State`]. Pages are pure functions from models to markup (`pages/`), their handlers
 //! read what they need (`site/`), and every request passes `guard` first.
 
+pub mod answer;
 pub mod api;
 pub mod asset;
 pub mod chart;

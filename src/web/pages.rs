@@ -1,6 +1,7 @@
 //! The pages: pure functions from a model to markup.
 
 pub mod action;
+pub mod answer;
 pub mod budget;
 pub mod explore;
 pub mod inbox;

@@ -2,6 +2,7 @@
 
 pub mod action;
 pub mod actions;
+pub mod answer;
 pub mod budget;
 pub mod explore;
 pub mod export;
@@ -53,6 +54,7 @@ pub fn router(state: &Arc<State>) -> Router<Arc<State>> {
         .route("/incidents/{id}/resolve", get(incident::resolve).post(actions::resolve))
         .route("/incidents/{id}/ack", post(actions::acknowledge))
         .route("/incidents/{id}/act/{receiver}", get(action::page).post(action::call))
+        .route("/act/{sealed}", get(answer::ask).post(answer::act))
         .route("/incidents/{id}/unack", post(actions::unacknowledge))
         .route("/incidents/{id}/note", post(actions::note))
         .route("/incidents/{id}/export.md", get(export::markdown))

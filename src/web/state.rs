@@ -14,6 +14,7 @@ use super::session::{Failures, Sessions};
 use super::site::overview::Memory;
 use crate::clock::SharedClock;
 use crate::config::Config;
+use crate::domain::answer;
 use crate::domain::posted::{Board, Posted};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
@@ -90,6 +91,8 @@ pub struct State {
     pub inbox: Option<Arc<Inbox>>,
     /// From [`super::session::key`].
     pub session_key: [u8; 32],
+    /// Derived from it: checks the links that acknowledge.
+    pub answer_key: answer::Key,
     /// Signed-out sessions and failed sign-ins; `Default::default()` at start.
     pub sessions: Sessions,
     pub failures: Failures,

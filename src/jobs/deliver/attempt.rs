@@ -54,6 +54,7 @@ pub async fn run(store: &Store, sender: &Sender, clock: &SharedClock, held: Held
             let delivery = Delivery {
                 id: held.row.id.clone(),
                 correlation: held.row.correlation.clone(),
+                generation: Some(held.row.generation),
                 sequence: held.row.sequence,
                 notification: job.notification,
                 earlier,

@@ -341,6 +341,28 @@ async fn hostile_words_break_out_of_neither_headers_nor_html() {
 }
 
 #[tokio::test]
+async fn whoever_is_asked_to_act_gets_a_link_that_acknowledges() {
+    use crate::domain::answer::{Key, LASTS};
+    let server = Server::start(Script::default());
+    let key = Key::derive(b"key");
+    let settings = crate::notify::Settings { answer_key: Some(key.clone()), smtp: Some(server.smtp(SmtpTls::None)), ..settings(&[]) };
+    let sender = Sender::new(settings).unwrap();
+    let about = |kind| Delivery { generation: Some(7), ..delivery(kind) };
+    for kind in [Kind::Opened, Kind::Acknowledged, Kind::Resolved] {
+        sender.send(&mail_to(&["ada@example.com"]), &about(kind), NOW).await.unwrap();
+    }
+    sender.send(&mail_to(&["ada@example.com"]), &delivery(Kind::Opened), NOW).await.unwrap();
+    let mails: Vec<String> = server.mails().iter().map(|mail| mail.replace("=\r\n", "")).collect();
+    assert_eq!(mails.iter().map(|mail| mail.contains("/act/")).collect::<Vec<_>>(), [true, false, false, false]);
+    let plain = mails[0].split("\r\nAcknowledge: https://burnwatch.example.com/act/").nth(1).expect("a link in the text");
+    let sealed = plain.split("\r\n").next().unwrap();
+    assert!(mails[0].contains(&format!("href=3D\"https://burnwatch.example.com/act/{sealed}\"")), "and one in the HTML");
+    let claim = key.open(sealed, NOW).unwrap();
+    assert_eq!((claim.incident.as_str(), claim.generation, claim.receiver.as_str()), ("inc-7", 7, mail_to(&["x@y.z"]).name.as_str()));
+    assert_eq!(claim.ends, NOW + LASTS);
+}
+
+#[tokio::test]
 async fn the_default_mail_reads_like_this() {
     let server = Server::start(Script::default());
     server.send(&delivery(Kind::Opened)).await.unwrap();
