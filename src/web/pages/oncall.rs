@@ -310,7 +310,16 @@ mod tests {
     }
 
     fn model(rows: Vec<Row>, reader: &Reader) -> Model<'_> {
-        Model { rows, show: Show::All, from: 0, objectives: 24, evaluated_at: Some(fixture::at("03:12:20")), last_incident: None, now: NOW, reader }
+        Model {
+            rows,
+            show: Show::All,
+            from: 0,
+            objectives: 24,
+            evaluated_at: Some(fixture::at("03:12:20")),
+            last_incident: None,
+            now: NOW,
+            reader,
+        }
     }
 
     #[test]

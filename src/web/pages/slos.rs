@@ -9,7 +9,7 @@ use super::incident::{Drawing, Range, path, tier_table};
 use super::slo_window;
 use crate::domain::notification::Status;
 use crate::domain::rule::{Labels, NoData, Severity, Sli, Slo};
-use crate::domain::snapshot::{AlertPhase, SloStatus};
+use crate::domain::snapshot::{AlertPhase, SloStatus, TierVerdict};
 use crate::domain::time::Timestamp;
 use crate::web::chart::{bullet, draw};
 use crate::web::frame::{Page, Place};
@@ -139,7 +139,7 @@ pub fn table_with(rows: &[Objective<'_>], spark: Option<&dyn Fn(&str) -> Markup>
             thead {
                 tr {
                     th scope="col" { "objective" } th."num"."sli" scope="col" { "reached" } th.bud scope="col" { "budget" }
-                    th."num"."sli" scope="col" { "at this pace" } @if spark.is_some() { th.sp scope="col" { "budget, as it stood" } } th.st scope="col" { "now" }
+                    th."num"."sli" scope="col" { "at this pace" } @if spark.is_some() { th.sp scope="col" { "over its window" } } th.st scope="col" { "now" }
                 }
             }
             tbody {
@@ -284,7 +284,7 @@ pub fn detail(model: &Detail<'_>) -> Page {
             div { dt { "Reached" } dd { span.big { (number::reached(status.total, status.bad, slo.budget_ppm)) } span.sub { "of " (number::objective(slo.budget_ppm)) } } }
             div { dt { "Budget" } dd {
                 span.big { (number::budget(status.budget_remaining)) }
-                span.sub { @if status.total > 0.0 { (number::count(status.bad)) " of " (number::count(status.total * f64::from(slo.budget_ppm) / 1e6)) " failures used" } @else { (number::NOT_MEASURED) } }
+                span.sub { @if status.total > 0.0 { (number::count(status.bad)) " failed, " (number::count(status.total * f64::from(slo.budget_ppm) / 1e6)) " allowed" } @else { (number::NOT_MEASURED) } }
             } }
             div { dt { "Countdown" } dd { span.big { (number::countdown(status.countdown, status.budget_remaining, slo.window.nominal())) } span.sub { "what is left, at the present burn" } } }
             div { dt { "Pace" } dd {
@@ -318,7 +318,7 @@ pub fn detail(model: &Detail<'_>) -> Page {
             }
             div {
                 section.card aria-labelledby="h-t" { header { h2 id="h-t" { "Tiers" } } div data-live="tiers" {
-                    @if status.tiers.is_empty() { p.empty { "Not evaluated yet." } } @else { (tier_table(status)) }
+                    @if status.tiers.is_empty() { p.empty { "Not evaluated yet." } } @else { (tier_table(status)) (why_unknown(status)) }
                 } }
                 section.card aria-labelledby="h-i" {
                     header { h2 id="h-i" { "Incidents" } }
@@ -336,6 +336,16 @@ pub fn detail(model: &Detail<'_>) -> Page {
     let mut page = Page::new(format!("{}: {}", clip(&slo.name, 80), number::budget(status.budget_remaining)), Place::Slos, body);
     page.json = Some(format!("/v1{}", slo_path(slo)));
     page
+}
+
+/// What a person who sees failures and no alert has to know.
+fn why_unknown(status: &SloStatus) -> Markup {
+    let unknown = status.tiers.iter().any(|tier| tier.verdict == TierVerdict::Unknown);
+    html! {
+        @if unknown {
+            p."small"."muted" { "Unknown: less than nine tenths of one of its windows was measured. Until they are, the tier neither opens nor ends an alert; after a first start that takes as long as the window." }
+        }
+    }
 }
 
 fn range_query(group: &Labels, range: Range) -> String {
