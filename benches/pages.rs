@@ -125,7 +125,7 @@ fn start(folder: &Path) -> (Process, String) {
     for _ in 0..1_200 {
         let text = std::fs::read_to_string(folder.join("log")).expect("its log");
         if let Some((_, rest)) = text.split_once("pages and API on ") {
-            return (child, rest.split(',').next().unwrap_or_default().to_owned());
+            return (child, rest.split(',').next().unwrap_or_default().trim_start_matches("http://").to_owned());
         }
         std::thread::sleep(Duration::from_millis(50));
     }

@@ -135,6 +135,9 @@ pub fn page(model: &Overview<'_>) -> Page {
         (0, 0) if all > 0 => format!("All {all} objectives are fine"),
         (n, 0) => format!("{} attention", need(n)),
         (n, 1) => format!("{} attention; 1 user is hit right now", need(n)),
+        (n, users) if model.incidents.iter().filter(|row| row.users > 0).count() > 1 => {
+            format!("{} attention; up to {} users are hit right now", need(n), number::count(users as f64))
+        }
         (n, users) => format!("{} attention; {} users are hit right now", need(n), number::count(users as f64)),
     };
     let of = |loud: Severity| model.incidents.iter().filter(|row| row.severity == loud).count();

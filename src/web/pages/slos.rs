@@ -241,12 +241,17 @@ pub fn list(model: &List<'_>) -> Page {
     page
 }
 
+/// Groups of one page.
+const GROUPS: usize = 25;
+
 /// What one objective's page shows.
 pub struct Detail<'a> {
     pub slo: &'a Slo,
     pub status: Arc<SloStatus>,
     /// Overall first.
     pub groups: Vec<Arc<SloStatus>>,
+    /// The first group that the table shows.
+    pub from: usize,
     pub drawing: Drawing,
     pub past: Result<Past, String>,
     pub range: Range,
@@ -365,12 +370,20 @@ fn picker(model: &Detail<'_>) -> Markup {
 }
 
 fn groups(model: &Detail<'_>) -> Markup {
+    let all = &model.groups[1..];
+    let from = model.from.min(all.len());
+    let to = all.len().min(from + GROUPS);
+    let at = |from: usize| {
+        let own = model.status.group.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let from = from.to_string();
+        format!("{}{}#h-g", slo_path(model.slo), query(&own.chain([("groups_from", from.as_str())]).collect::<Vec<_>>()))
+    };
     html! {
         section.card aria-labelledby="h-g" {
             header { h2 id="h-g" { "Groups, worst first" } span."small"."muted" { (model.groups.len() - 1) } }
             table.slos {
                 thead { tr { th scope="col" { "group" } th."num"."sli" scope="col" { "reached" } th.bud scope="col" { "budget" } th.st scope="col" { "now" } } }
-                tbody { @for status in model.groups.iter().take(100) {
+                tbody { @for status in &all[from..to] {
                     tr {
                         th scope="row" { a href={ (slo_path(model.slo)) (group_query(&status.group)) } { (Plain(&group_words(&status.group))) } }
                         td."num"."sli" { (number::reached(status.total, status.bad, model.slo.budget_ppm)) }
@@ -378,6 +391,9 @@ fn groups(model: &Detail<'_>) -> Markup {
                         td.st { (state_flag(model.slo, status)) }
                     }
                 } }
+            }
+            @if from > 0 || to < all.len() {
+                p { @if from > 0 { a.btn href=(at(from.saturating_sub(GROUPS))) { "Worse" } " " } @if to < all.len() { a.btn href=(at(to)) { (all.len() - to) " more" } } }
             }
         }
     }
@@ -487,6 +503,7 @@ mod tests {
                 slo: &slo,
                 status: status.clone(),
                 groups: vec![overall, status.clone()],
+                from: 0,
                 drawing: Drawing::Failed(HOSTILE.into()),
                 past: Err(HOSTILE.into()),
                 range: Range::Hour,
