@@ -27,15 +27,22 @@ fn main() {
     let (_daemon, target) = start(folder.path());
     let incident = fill(&target);
     let home = get(&target, "/").1;
-    let assets: usize = home
-        .split('"')
-        .filter(|part| part.starts_with("/assets/"))
-        .map(|path| get(&target, path).1.len())
-        .sum();
+    let assets: usize = home.split('"').filter(|part| part.starts_with("/assets/")).map(|path| get(&target, path).1.len()).sum();
     println!("{SLOS} SLOs, {BURNING} open incidents, {times} requests each; style and script {assets} bytes\n");
     println!("{:<34} {:>9} {:>9} {:>9}", "page", "median", "p95", "KB");
     let mut over = 0;
-    let pages = ["/", "/overview", "/incidents", "/slos", "/slos/s0", "/slos/grouped", "/silences", "/silences/new?m=slo%3Ds0", "/rules", "/rules/s0"];
+    let pages = [
+        "/",
+        "/overview",
+        "/incidents",
+        "/slos",
+        "/slos/s0",
+        "/slos/grouped",
+        "/silences",
+        "/silences/new?m=slo%3Ds0",
+        "/rules",
+        "/rules/s0",
+    ];
     let more = ["/health", "/changes", "/query", "/notifications", "/deadletters", "/receivers", "/audit", "/me"];
     let of_incident = ["", "/timeline", "/segments", "/resolve"].map(|below| format!("/incidents/{incident}{below}"));
     for page in pages.iter().chain(&more).map(|page| (*page).to_owned()).chain(of_incident) {
@@ -53,7 +60,13 @@ fn main() {
         let bad = p95 > P95_MAX || bytes > BYTES_MAX;
         over += usize::from(bad);
         let shown = page.replace(&incident, "…");
-        println!("{shown:<34} {:>6.1} ms {:>6.1} ms {:>9.1}{}", millis(median), millis(p95), bytes as f64 / 1024.0, if bad { "  over the limit" } else { "" });
+        println!(
+            "{shown:<34} {:>6.1} ms {:>6.1} ms {:>9.1}{}",
+            millis(median),
+            millis(p95),
+            bytes as f64 / 1024.0,
+            if bad { "  over the limit" } else { "" }
+        );
     }
     println!("\n{over} over the limit");
 }
@@ -74,7 +87,9 @@ impl Drop for Process {
 }
 
 fn rules() -> String {
-    let mut text = String::from("receiver(\"nobody\", webhook(#{ url: \"http://127.0.0.1:9/\" }));\nroute(#{ to: [\"nobody\"], group_by: [\"slo\"] });\n");
+    let mut text = String::from(
+        "receiver(\"nobody\", webhook(#{ url: \"http://127.0.0.1:9/\" }));\nroute(#{ to: [\"nobody\"], group_by: [\"slo\"] });\n",
+    );
     let tiers = "[page(#{ long: \"5m\", short: \"1m\", factor: 14.4 }), ticket(#{ long: \"1h\", short: \"5m\", factor: 6.0 })]";
     for n in 0..SLOS - 1 {
         let _ = writeln!(
@@ -94,7 +109,8 @@ fn rules() -> String {
 fn start(folder: &Path) -> (Process, String) {
     std::fs::create_dir(folder.join("rules")).expect("a new folder");
     std::fs::write(folder.join("rules/rules.rhai"), rules()).expect("a file");
-    let config = "[server]\nlisten = \"127.0.0.1:0\"\n[intake]\nlisten = \"127.0.0.1:0\"\n[aggregation]\nbucket = \"10s\"\nsettle = \"1s\"\n";
+    let config =
+        "[server]\nlisten = \"127.0.0.1:0\"\n[intake]\nlisten = \"127.0.0.1:0\"\n[aggregation]\nbucket = \"10s\"\nsettle = \"1s\"\n";
     std::fs::write(folder.join("burnwatch.toml"), config).expect("a file");
     let log = std::fs::File::create(folder.join("log")).expect("a file");
     let child = Command::new(env!("CARGO_BIN_EXE_burnwatch"))
@@ -109,7 +125,7 @@ fn start(folder: &Path) -> (Process, String) {
     for _ in 0..1_200 {
         let text = std::fs::read_to_string(folder.join("log")).expect("its log");
         if let Some((_, rest)) = text.split_once("pages and API on ") {
-            return (child, rest.split(',').next().unwrap_or_default().to_owned());
+            return (child, rest.split(',').next().unwrap_or_default().trim_start_matches("http://").to_owned());
         }
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -132,7 +148,10 @@ fn fill(target: &str) -> String {
             );
         }
         for n in 0..GROUPS {
-            let _ = writeln!(rows, "{{\"bucket\":{at},\"metric\":\"page_view\",\"dims\":{{\"app\":\"shop\",\"region\":\"r{n}\"}},\"total\":100,\"bad\":0}}");
+            let _ = writeln!(
+                rows,
+                "{{\"bucket\":{at},\"metric\":\"page_view\",\"dims\":{{\"app\":\"shop\",\"region\":\"r{n}\"}},\"total\":100,\"bad\":0}}"
+            );
         }
         let (status, answer) = send(target, "POST", "/v1/aggregates", &rows);
         assert_eq!(status, 200, "{answer}");

@@ -69,12 +69,10 @@ pub fn run(args: &Check, context: &Context) -> Outcome {
         Some(set) => {
             let warnings = loaded.problems.len();
             let note = if warnings == 0 { String::new() } else { format!(", {warnings} warning{}", if warnings == 1 { "" } else { "s" }) };
-            output::complain(&format!(
-                "{shown}: {} SLOs, {} rules, {} receivers: fine{note}",
-                set.slos.len(),
-                set.alerts.len(),
-                set.receivers.len()
-            ));
+            let count = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
+            let [slos, rules, receivers] =
+                [count(set.slos.len(), "SLO"), count(set.alerts.len(), "free-form rule"), count(set.receivers.len(), "receiver")];
+            output::complain(&format!("{shown}: {slos}, {rules}, {receivers}: fine{note}"));
             Ok(())
         }
         None => {

@@ -32,7 +32,7 @@ pub struct Add {
     #[arg(required = true, value_name = "MATCHER")]
     matchers: Vec<String>,
     /// For how long, like 2h
-    #[arg(long = "for", value_name = "DURATION", conflicts_with = "until", required_unless_present = "until")]
+    #[arg(long = "for", visible_alias = "duration", value_name = "DURATION", conflicts_with = "until", required_unless_present = "until")]
     span: Option<Span>,
     /// Until when, RFC 3339
     #[arg(long, value_name = "TIME")]

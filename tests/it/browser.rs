@@ -299,7 +299,10 @@ fn with_script_keys_act_figures_follow_and_a_lost_connection_is_said() {
     browser.wait("a row has the focus", "document.activeElement.matches('[data-row] a')");
     browser.key_to("Enter");
     assert_eq!(browser.ask("location.pathname"), format!("/incidents/{id}"));
-    assert_eq!(browser.ask("[...document.querySelectorAll('time')].every(t => t.dateTime.endsWith('Z') && t.title.includes(' in '))"), true);
+    assert_eq!(
+        browser.ask("[...document.querySelectorAll('time')].every(t => t.dateTime.endsWith('Z') && t.title.includes(' in '))"),
+        true
+    );
     browser.key("?");
     browser.wait("the help is open", "document.querySelector('#keys').open");
     browser.ask("document.querySelector('#keys').close()");
@@ -316,7 +319,10 @@ fn with_script_keys_act_figures_follow_and_a_lost_connection_is_said() {
     browser.ask("window.mark = 1");
     let (answer, text) = daemon.send("POST", &format!("/v1/incidents/{id}/ack"), "{}");
     assert_eq!(answer, 200, "{text}");
-    browser.wait("the page follows", "/acknowledged by/i.test(document.querySelector('main').innerText) || !document.querySelector('#updates').hidden");
+    browser.wait(
+        "the page follows",
+        "/acknowledged by/i.test(document.querySelector('main').innerText) || !document.querySelector('#updates').hidden",
+    );
     assert_eq!(browser.ask("window.mark"), 1);
 
     // A note, a silence with its preview and its end.
@@ -417,7 +423,17 @@ fn hostile_texts_stay_texts_on_every_page() {
     let mut paths = pages(&id);
     let encoded = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
     for text in hostile().iter().take(7).map(|text| encoded(text)) {
-        for place in ["/incidents?q=", "/incidents?service=", "/slos?q=", "/silences/new?m=service%3D", "/query?metric=", "/changes?app=", "/rules/", "/slos/", "/"] {
+        for place in [
+            "/incidents?q=",
+            "/incidents?service=",
+            "/slos?q=",
+            "/silences/new?m=service%3D",
+            "/query?metric=",
+            "/changes?app=",
+            "/rules/",
+            "/slos/",
+            "/",
+        ] {
             paths.push(format!("{place}{text}"));
         }
     }

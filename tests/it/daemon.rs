@@ -39,7 +39,7 @@ impl Daemon {
     pub fn start(&mut self) {
         self.spawn();
         let began = Instant::now();
-        while !get(self.admin, "/readyz").is_some_and(|(status, _)| status == 200) {
+        while get(self.admin, "/readyz").is_none_or(|(status, _)| status != 200) {
             assert!(began.elapsed() < Duration::from_secs(30), "not ready:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(20));
         }

@@ -157,7 +157,7 @@ pub fn calendar(slo: &Slo, past: &Result<Past, String>, now: Timestamp) -> Marku
                     }
                 }
             }
-            @if measured < past.days.len() { p."small"."muted" { (measured) " of the last " (past.days.len()) " days were measured." } }
+            @if measured < past.days.len() { p."small"."muted" { (measured) " of the last " (past.days.len()) " days " (if measured == 1 { "was" } else { "were" }) " measured." } }
         }
     }
 }

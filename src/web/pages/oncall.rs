@@ -102,7 +102,11 @@ pub fn page(model: &Model<'_>) -> Page {
     let heading = match model.rows.len() {
         0 => "Nothing is open".to_owned(),
         n if users == 0 => format!("{n} open"),
-        n => format!("{n} open: {} users hit", number::count(users as f64)),
+        // The same user may be hit by several incidents.
+        n if model.rows.iter().filter(|row| row.users > 0).count() > 1 => {
+            format!("{n} open: up to {} users hit", number::count(users as f64))
+        }
+        n => format!("{n} open: {} {} hit", number::count(users as f64), if users == 1 { "user" } else { "users" }),
     };
     let body = html! {
         div.head {
@@ -310,7 +314,16 @@ mod tests {
     }
 
     fn model(rows: Vec<Row>, reader: &Reader) -> Model<'_> {
-        Model { rows, show: Show::All, from: 0, objectives: 24, evaluated_at: Some(fixture::at("03:12:20")), last_incident: None, now: NOW, reader }
+        Model {
+            rows,
+            show: Show::All,
+            from: 0,
+            objectives: 24,
+            evaluated_at: Some(fixture::at("03:12:20")),
+            last_incident: None,
+            now: NOW,
+            reader,
+        }
     }
 
     #[test]
@@ -319,7 +332,7 @@ mod tests {
         rank(&mut rows);
         assert_eq!(rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["c", "b", "a"]);
         let text = render(NOW, |reader| page(&model(rows, reader)));
-        assert!(text.contains("3 open: 930 users hit") && text.contains("http-equiv=\"refresh\""));
+        assert!(text.contains("3 open: up to 930 users hit") && text.contains("http-equiv=\"refresh\""));
     }
 
     #[test]

@@ -27,13 +27,16 @@ const STEPS_MAX: usize = 8;
 /// Standard errors that tell a difference from chance.
 const SIGMAS: f64 = 3.0;
 /// Fewer events of a release say nothing about it.
-const EVENTS_MIN: f64 = 50.0;
+pub const EVENTS_MIN: f64 = 50.0;
 
 /// What was read from stored history.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evidence {
     /// Budget left over the objective's window, by objective.
     pub sparks: std::collections::BTreeMap<String, Vec<Option<f64>>>,
+    /// Burn and events by region, for objectives whose budget is one for all regions, over the long window
+    /// of the shortest tier.
+    pub regions: std::collections::BTreeMap<String, Vec<(String, f64, f64)>>,
     pub funnels: Vec<Funnel>,
     pub releases: Vec<Release>,
 }
@@ -90,8 +93,20 @@ impl Compared {
     }
 }
 
-/// An objective against the values of a dimension; `None` where it has no group for the value.
-pub type HeatRow<'a> = (&'a Slo, Vec<(String, Option<Arc<SloStatus>>)>);
+/// An objective against the values of a dimension.
+pub type HeatRow<'a> = (&'a Slo, Vec<(String, HeatCell)>);
+
+/// How an objective burns at one value of a dimension.
+#[derive(Clone, Debug)]
+pub enum HeatCell {
+    /// It has a budget of its own there.
+    Group(Arc<SloStatus>),
+    /// Its budget is one for all values; this is what history says of this one. `over` the limit of the
+    /// shortest tier, and how loud the objective fires as a whole.
+    Measured { burn: f64, over: bool, firing: Option<Severity> },
+    /// Not measured, or too few events to say.
+    Unknown,
+}
 
 /// What the overview shows.
 pub struct Overview<'a> {
@@ -113,12 +128,17 @@ pub fn page(model: &Overview<'_>) -> Page {
     let attention = model.rows.len() - count(Need::Nothing);
     let users: u64 = model.incidents.iter().map(|row| row.users).sum();
     let all = model.rows.len();
-    let need = |all: usize| if all == 1 { "1 objective needs".to_owned() } else { format!("{all} objectives need") };
+    let need =
+        |n: usize| format!("{n} of {all} {} {}", if all == 1 { "objective" } else { "objectives" }, if n == 1 { "needs" } else { "need" });
     let heading = match (attention, users) {
         (0, 0) if all == 1 => "The one objective is fine".to_owned(),
         (0, 0) if all > 0 => format!("All {all} objectives are fine"),
-        (n, 0) => format!("{n} of {} attention", need(all)),
-        (n, users) => format!("{n} of {} attention; {} users are hit right now", need(all), number::count(users as f64)),
+        (n, 0) => format!("{} attention", need(n)),
+        (n, 1) => format!("{} attention; 1 user is hit right now", need(n)),
+        (n, users) if model.incidents.iter().filter(|row| row.users > 0).count() > 1 => {
+            format!("{} attention; up to {} users are hit right now", need(n), number::count(users as f64))
+        }
+        (n, users) => format!("{} attention; {} users are hit right now", need(n), number::count(users as f64)),
     };
     let of = |loud: Severity| model.incidents.iter().filter(|row| row.severity == loud).count();
     let unacked = model.incidents.iter().filter(|row| row.status == Status::Open).count();
@@ -174,7 +194,7 @@ fn heat(model: &Overview<'_>) -> Markup {
                     @for (slo, cells) in &model.heat {
                         tr {
                             th.small scope="row" { (Plain(&clip(&slo.name, 40))) }
-                            @for (value, status) in cells { (cell(slo, value, status.as_deref())) }
+                            @for (value, known) in cells { (cell(slo, value, known)) }
                         }
                     }
                 }
@@ -183,9 +203,13 @@ fn heat(model: &Overview<'_>) -> Markup {
     }
 }
 
-fn cell(slo: &Slo, value: &str, status: Option<&SloStatus>) -> Markup {
-    let Some(status) = status else {
-        return html! { td.h-unknown { span.cell { span.reg { (Plain(&clip(value, 24))) } span { "?" span.vh { " not measured" } } } } };
+fn cell(slo: &Slo, value: &str, known: &HeatCell) -> Markup {
+    let status = match known {
+        HeatCell::Group(status) => status,
+        HeatCell::Measured { burn, over, firing } => return measured(slo, value, *burn, over.then_some(*firing)),
+        HeatCell::Unknown => {
+            return html! { td.h-unknown { span.cell { span.reg { (Plain(&clip(value, 24))) } span { "?" span.vh { " not measured" } } } } };
+        }
     };
     let tier = status.tiers.iter().min_by_key(|tier| tier.long);
     let burn = tier.and_then(|tier| tier.burn_long);
@@ -202,6 +226,25 @@ fn cell(slo: &Slo, value: &str, status: Option<&SloStatus>) -> Markup {
             a href={ (slo_path(slo)) (group_query(&status.group)) } {
                 span.reg { (Plain(&clip(value, 24))) }
                 span { @if let Some(icon) = icon { (icon.svg()) " " } @if burn.is_none() { "?" span.vh { " not measured" } } @else { (number::burn(burn, &limits)) } }
+            }
+        }
+    }
+}
+
+fn measured(slo: &Slo, value: &str, burn: f64, over: Option<Option<Severity>>) -> Markup {
+    let (class, icon) = match over {
+        None => ("h-ok", None),
+        Some(Some(Severity::Page)) => ("h-page", Some(Icon::Page)),
+        Some(Some(Severity::Ticket | Severity::Info)) => ("h-ticket", Some(Icon::Ticket)),
+        // Over the limit here, and not as a whole.
+        Some(None) => ("h-ticket", Some(Icon::Rising)),
+    };
+    let limits: Vec<f64> = slo.tiers.iter().map(|tier| tier.factor.to_f64()).collect();
+    html! {
+        td class=(class) {
+            a href=(slo_path(slo)) {
+                span.reg { (Plain(&clip(value, 24))) }
+                span { @if let Some(icon) = icon { (icon.svg()) " " } (number::burn(Some(burn), &limits)) }
             }
         }
     }
@@ -356,7 +399,8 @@ mod tests {
         let few = said(vec![compared((4.0, 10_000.0), (3.0, 9.0))]);
         assert!(few.contains("Too few events") && !few.contains("→"), "{few}");
         // What moved most is what is told.
-        let both = said(vec![compared((4.0, 10_000.0), (1.0, 1_000.0)), Compared { what: "crashes", ..compared((1.0, 900.0), (90.0, 900.0)) }]);
+        let both =
+            said(vec![compared((4.0, 10_000.0), (1.0, 1_000.0)), Compared { what: "crashes", ..compared((1.0, 900.0), (90.0, 900.0)) }]);
         assert!(both.contains("crashes 0.11 % → <b>10 %</b>"), "{both}");
     }
 
@@ -416,6 +460,7 @@ mod tests {
         let row = Objective { slo: &slo, status: status.clone(), worst: Some(status.clone()) };
         let step = |count| Step { name: HOSTILE.into(), count, usual: 1.0 };
         let evidence = Evidence {
+            regions: Default::default(),
             sparks: [(HOSTILE.to_owned(), vec![Some(0.5), None, Some(-2.0)])].into(),
             funnels: vec![Funnel { app: HOSTILE.into(), name: HOSTILE.into(), steps: vec![step(900.0), step(2.0)], weeks: 1 }],
             releases: fixture::hostile_incident()
@@ -425,7 +470,9 @@ mod tests {
                 .collect(),
         };
         assert_inert(&render(NOW, |_| {
-            let heat = vec![(&slo, vec![(HOSTILE.to_owned(), Some(status.clone())), (HOSTILE.to_owned(), None)])];
+            let measured = HeatCell::Measured { burn: 20.0, over: true, firing: Some(Severity::Page) };
+            let cells = [HeatCell::Group(status.clone()), HeatCell::Unknown, measured].map(|cell| (HOSTILE.to_owned(), cell));
+            let heat = vec![(&slo, cells.into())];
             page(&Overview { heat, dimension: HOSTILE.into(), silent: vec![HOSTILE.into()], ..model(vec![row], evidence) })
         }));
     }

@@ -87,7 +87,11 @@ impl Cost {
             if millis < 10.0 { format!("{} ms", (millis * 100.0).ceil() / 100.0) } else { format!("{} ms", millis.ceil()) }
         };
         let longest = self.longest_secs.map_or_else(String::new, |longest| format!(", none over {}", millis(longest)));
-        format!("{} on average{longest}, asked {}", millis(self.mean_secs), if self.asked == 1 { "once".to_owned() } else { format!("{} times", number::exact(self.asked as f64)) })
+        format!(
+            "{} on average{longest}, asked {}",
+            millis(self.mean_secs),
+            if self.asked == 1 { "once".to_owned() } else { format!("{} times", number::exact(self.asked as f64)) }
+        )
     }
 }
 

@@ -9,7 +9,7 @@ use super::incident::{Drawing, Range, path, tier_table};
 use super::slo_window;
 use crate::domain::notification::Status;
 use crate::domain::rule::{Labels, NoData, Severity, Sli, Slo};
-use crate::domain::snapshot::{AlertPhase, SloStatus};
+use crate::domain::snapshot::{AlertPhase, SloStatus, TierVerdict};
 use crate::domain::time::Timestamp;
 use crate::web::chart::{bullet, draw};
 use crate::web::frame::{Page, Place};
@@ -139,7 +139,7 @@ pub fn table_with(rows: &[Objective<'_>], spark: Option<&dyn Fn(&str) -> Markup>
             thead {
                 tr {
                     th scope="col" { "objective" } th."num"."sli" scope="col" { "reached" } th.bud scope="col" { "budget" }
-                    th."num"."sli" scope="col" { "at this pace" } @if spark.is_some() { th.sp scope="col" { "budget, as it stood" } } th.st scope="col" { "now" }
+                    th."num"."sli" scope="col" { "at this pace" } @if spark.is_some() { th.sp scope="col" { "over its window" } } th.st scope="col" { "now" }
                 }
             }
             tbody {
@@ -241,12 +241,17 @@ pub fn list(model: &List<'_>) -> Page {
     page
 }
 
+/// Groups of one page.
+const GROUPS: usize = 25;
+
 /// What one objective's page shows.
 pub struct Detail<'a> {
     pub slo: &'a Slo,
     pub status: Arc<SloStatus>,
     /// Overall first.
     pub groups: Vec<Arc<SloStatus>>,
+    /// The first group that the table shows.
+    pub from: usize,
     pub drawing: Drawing,
     pub past: Result<Past, String>,
     pub range: Range,
@@ -284,7 +289,7 @@ pub fn detail(model: &Detail<'_>) -> Page {
             div { dt { "Reached" } dd { span.big { (number::reached(status.total, status.bad, slo.budget_ppm)) } span.sub { "of " (number::objective(slo.budget_ppm)) } } }
             div { dt { "Budget" } dd {
                 span.big { (number::budget(status.budget_remaining)) }
-                span.sub { @if status.total > 0.0 { (number::count(status.bad)) " of " (number::count(status.total * f64::from(slo.budget_ppm) / 1e6)) " failures used" } @else { (number::NOT_MEASURED) } }
+                span.sub { @if status.total > 0.0 { (number::count(status.bad)) " failed, " (number::count(status.total * f64::from(slo.budget_ppm) / 1e6)) " allowed" } @else { (number::NOT_MEASURED) } }
             } }
             div { dt { "Countdown" } dd { span.big { (number::countdown(status.countdown, status.budget_remaining, slo.window.nominal())) } span.sub { "what is left, at the present burn" } } }
             div { dt { "Pace" } dd {
@@ -318,7 +323,7 @@ pub fn detail(model: &Detail<'_>) -> Page {
             }
             div {
                 section.card aria-labelledby="h-t" { header { h2 id="h-t" { "Tiers" } } div data-live="tiers" {
-                    @if status.tiers.is_empty() { p.empty { "Not evaluated yet." } } @else { (tier_table(status)) }
+                    @if status.tiers.is_empty() { p.empty { "Not evaluated yet." } } @else { (tier_table(status)) (why_unknown(status)) }
                 } }
                 section.card aria-labelledby="h-i" {
                     header { h2 id="h-i" { "Incidents" } }
@@ -338,6 +343,16 @@ pub fn detail(model: &Detail<'_>) -> Page {
     page
 }
 
+/// What a person who sees failures and no alert has to know.
+fn why_unknown(status: &SloStatus) -> Markup {
+    let unknown = status.tiers.iter().any(|tier| tier.verdict == TierVerdict::Unknown);
+    html! {
+        @if unknown {
+            p."small"."muted" { "Unknown: less than nine tenths of one of its windows was measured. Until they are, the tier neither opens nor ends an alert; after a first start that takes as long as the window." }
+        }
+    }
+}
+
 fn range_query(group: &Labels, range: Range) -> String {
     let mut pairs: Vec<(&str, &str)> = group.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     pairs.push(("range", range.name()));
@@ -355,12 +370,20 @@ fn picker(model: &Detail<'_>) -> Markup {
 }
 
 fn groups(model: &Detail<'_>) -> Markup {
+    let all = &model.groups[1..];
+    let from = model.from.min(all.len());
+    let to = all.len().min(from + GROUPS);
+    let at = |from: usize| {
+        let own = model.status.group.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let from = from.to_string();
+        format!("{}{}#h-g", slo_path(model.slo), query(&own.chain([("groups_from", from.as_str())]).collect::<Vec<_>>()))
+    };
     html! {
         section.card aria-labelledby="h-g" {
             header { h2 id="h-g" { "Groups, worst first" } span."small"."muted" { (model.groups.len() - 1) } }
             table.slos {
                 thead { tr { th scope="col" { "group" } th."num"."sli" scope="col" { "reached" } th.bud scope="col" { "budget" } th.st scope="col" { "now" } } }
-                tbody { @for status in model.groups.iter().take(100) {
+                tbody { @for status in &all[from..to] {
                     tr {
                         th scope="row" { a href={ (slo_path(model.slo)) (group_query(&status.group)) } { (Plain(&group_words(&status.group))) } }
                         td."num"."sli" { (number::reached(status.total, status.bad, model.slo.budget_ppm)) }
@@ -368,6 +391,9 @@ fn groups(model: &Detail<'_>) -> Markup {
                         td.st { (state_flag(model.slo, status)) }
                     }
                 } }
+            }
+            @if from > 0 || to < all.len() {
+                p { @if from > 0 { a.btn href=(at(from.saturating_sub(GROUPS))) { "Worse" } " " } @if to < all.len() { a.btn href=(at(to)) { (all.len() - to) " more" } } }
             }
         }
     }
@@ -477,6 +503,7 @@ mod tests {
                 slo: &slo,
                 status: status.clone(),
                 groups: vec![overall, status.clone()],
+                from: 0,
                 drawing: Drawing::Failed(HOSTILE.into()),
                 past: Err(HOSTILE.into()),
                 range: Range::Hour,

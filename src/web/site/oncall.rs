@@ -66,7 +66,14 @@ pub async fn archive(site: Site, query: Query) -> Response {
 
 async fn read_archive(site: &Site, query: &Query) -> Result<Page, Problem> {
     let text = |name: &str| query.get(name).unwrap_or_default().to_owned();
-    let asked = Asked { status: text("status"), severity: text("severity"), service: text("service"), q: text("q"), from: text("from"), to: text("to") };
+    let asked = Asked {
+        status: text("status"),
+        severity: text("severity"),
+        service: text("service"),
+        q: text("q"),
+        from: text("from"),
+        to: text("to"),
+    };
     let any = |text: &String| if text.is_empty() { Vec::new() } else { vec![text.clone()] };
     let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
     let filter = incidents::Filter {

@@ -15,14 +15,16 @@ use super::slos::{change_of, overall};
 use crate::domain::filter::{Filter, Match};
 use crate::domain::metric::Metric;
 use crate::domain::notification::{Change, ChangeKind};
-use crate::domain::rule::{Labels, Slo};
-use crate::domain::snapshot::Snapshot;
+use crate::domain::rule::{Labels, Sli, Slo};
+use crate::domain::snapshot::{AlertPhase, Snapshot};
 use crate::domain::time::{Span, Timestamp};
 use crate::store::{annotations, incidents, transition};
 use crate::web::api::slos::Rows;
 use crate::web::frame::Page;
 use crate::web::pages::oncall::rank;
-use crate::web::pages::overview::{self as pages, Compared, Evidence, Funnel, HeatRow, Overview, ROWS_MAX, Release, Step};
+use crate::web::pages::overview::{
+    self as pages, Compared, EVENTS_MIN, Evidence, Funnel, HeatCell, HeatRow, Overview, ROWS_MAX, Release, Step,
+};
 use crate::web::pages::slos::{Objective, worst_first};
 use crate::web::problem::Problem;
 use crate::web::query::{Answer, Ask};
@@ -74,9 +76,9 @@ async fn read(site: &Site, snapshot: &Arc<Snapshot>) -> Result<Page, Problem> {
     rank(&mut incidents);
     let mut rows = overall(snapshot);
     worst_first(&mut rows);
-    let (dimension, heat) = heat(snapshot, &rows);
     let shown = rows.iter().take(ROWS_MAX).map(|row| row.slo.name.clone()).collect();
     let evidence = evidence(site, snapshot, shown).await;
+    let (dimension, heat) = heat(snapshot, &rows, evidence.as_deref());
     Ok(pages::page(&Overview { rows, heat, dimension, incidents, evidence, silent: snapshot.silent_apps.clone(), now: site.now }))
 }
 
@@ -102,14 +104,23 @@ async fn evidence(site: &Site, snapshot: &Arc<Snapshot>, shown: Vec<String>) -> 
 
 /// Reads it. A part that does not answer is left out, and the log says why.
 async fn look(state: &State, snapshot: &Snapshot, shown: Vec<String>, now: Timestamp) -> Evidence {
-    let mut sparks = BTreeMap::new();
+    let left_out = |what: &str, error: String| warn!(reason = error, "the overview goes without {what}");
+    let (mut sparks, mut by_region) = (BTreeMap::new(), BTreeMap::new());
+    let dimension = dimension(snapshot);
+    let measured_to = snapshot.watermark.unwrap_or(now).floor(state.config.aggregation.bucket);
     for name in shown {
         let Some(slo) = snapshot.rules.slo(&name) else { continue };
         if let Ok((_, _, left)) = super::budget::line(state, now, slo, &Labels::new()).await {
-            sparks.insert(name, thin(&left));
+            sparks.insert(name.clone(), thin(&left));
+        }
+        match regions(state, slo, &dimension, measured_to).await {
+            Ok(values) if values.is_empty() => {}
+            Ok(values) => {
+                by_region.insert(name, values);
+            }
+            Err(error) => left_out("the regions of an objective", error),
         }
     }
-    let left_out = |what: &str, error: String| warn!(reason = error, "the overview goes without {what}");
     let funnels = funnels(state, now).await.unwrap_or_else(|error| {
         left_out("funnels", error);
         Vec::new()
@@ -118,7 +129,7 @@ async fn look(state: &State, snapshot: &Snapshot, shown: Vec<String>, now: Times
         left_out("releases", error);
         Vec::new()
     });
-    Evidence { sparks, funnels, releases }
+    Evidence { sparks, regions: by_region, funnels, releases }
 }
 
 /// Fewer points: of those that fall together the lowest, so that no debt disappears.
@@ -136,7 +147,13 @@ async fn ask(state: &State, ask: Ask) -> Result<Answer, String> {
 }
 
 /// Totals by group of one span.
-async fn totals(state: &State, metric: Metric, app: &str, by: &[&str], (from, to): (Timestamp, Timestamp)) -> Result<Vec<(Labels, f64, f64)>, String> {
+async fn totals(
+    state: &State,
+    metric: Metric,
+    app: &str,
+    by: &[&str],
+    (from, to): (Timestamp, Timestamp),
+) -> Result<Vec<(Labels, f64, f64)>, String> {
     let filter = if app.is_empty() { Filter::default() } else { Filter([("app".to_owned(), Match::Equal(app.to_owned()))].into()) };
     let by = by.iter().map(|name| (*name).to_owned()).collect();
     let answer = ask(state, Ask { metric, filter, from, to, step: None, by, quantiles: Vec::new(), limit: None }).await?;
@@ -224,20 +241,26 @@ async fn release(state: &State, change: Change, now: Timestamp) -> Result<Releas
     Ok(Release { change, traffic: (all > 0.0).then(|| on_it / all), compared })
 }
 
-/// Objectives with budgets by one dimension, against its values: the dimension that most of them share.
-fn heat<'a>(snapshot: &'a Snapshot, rows: &[Objective<'a>]) -> (String, Vec<HeatRow<'a>>) {
-    let mut shared: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
-    for row in rows.iter().filter(|row| row.slo.by.len() == 1) {
-        *shared.entry(&row.slo.by[0]).or_default() += 1;
-    }
-    let Some((dimension, _)) = shared.into_iter().max_by_key(|(_, count)| *count) else { return (String::new(), Vec::new()) };
-    let chosen: Vec<&'a Slo> =
-        rows.iter().map(|row| row.slo).filter(|slo| slo.by.len() == 1 && slo.by[0] == dimension).take(HEAT_MAX).collect();
-    // The values with the most traffic over all, in the order of their names.
-    let mut traffic: std::collections::BTreeMap<String, f64> = std::collections::BTreeMap::new();
-    for status in snapshot.slos.iter().filter(|status| chosen.iter().any(|slo| slo.name == status.slo)) {
-        if let Some(value) = status.group.get(dimension) {
-            *traffic.entry(value.clone()).or_default() += status.total;
+/// Objectives against the values of one dimension: the one that most budgets are split by, else the region.
+fn heat<'a>(snapshot: &'a Snapshot, rows: &[Objective<'a>], evidence: Option<&Evidence>) -> (String, Vec<HeatRow<'a>>) {
+    let dimension = dimension(snapshot);
+    let grouped = |slo: &Slo| slo.by.len() == 1 && slo.by[0] == dimension;
+    let measured = |slo: &Slo| evidence.and_then(|evidence| evidence.regions.get(&slo.name));
+    let chosen: Vec<&Objective<'a>> = rows.iter().filter(|row| grouped(row.slo) || measured(row.slo).is_some()).take(HEAT_MAX).collect();
+    // The values with the most traffic over all, in the order of their names. Windows differ by objective,
+    // so each has one vote of a size of its own.
+    let all = Rows::new(snapshot);
+    let mut traffic: BTreeMap<String, f64> = BTreeMap::new();
+    for row in &chosen {
+        let mut counts: Vec<(String, f64)> = Vec::new();
+        if grouped(row.slo) {
+            counts.extend(all.of(row.slo).iter().filter_map(|status| Some((status.group.get(&dimension)?.clone(), status.total))));
+        } else {
+            counts.extend(measured(row.slo).into_iter().flatten().map(|(value, _, total)| (value.clone(), *total)));
+        }
+        let whole: f64 = counts.iter().map(|(_, total)| total).sum();
+        for (value, total) in counts.into_iter().filter(|_| whole > 0.0) {
+            *traffic.entry(value).or_default() += total / whole;
         }
     }
     let mut values: Vec<(String, f64)> = traffic.into_iter().collect();
@@ -246,12 +269,53 @@ fn heat<'a>(snapshot: &'a Snapshot, rows: &[Objective<'a>]) -> (String, Vec<Heat
     if columns.is_empty() {
         return (String::new(), Vec::new());
     }
-    let all = Rows::new(snapshot);
-    let heat = chosen
-        .into_iter()
-        .map(|slo| (slo, columns.iter().map(|value| (value.clone(), all.group(slo, dimension, value))).collect()))
-        .collect();
-    (dimension.to_owned(), heat)
+    let cell = |row: &Objective<'a>, value: &String| {
+        if grouped(row.slo) {
+            return all.group(row.slo, &dimension, value).map_or(HeatCell::Unknown, HeatCell::Group);
+        }
+        let known = measured(row.slo).and_then(|regions| regions.iter().find(|(have, _, total)| have == value && *total >= EVENTS_MIN));
+        let Some((_, burn, _)) = known else { return HeatCell::Unknown };
+        let limit = row.slo.tiers.iter().min_by_key(|tier| tier.long).map_or(f64::INFINITY, |tier| tier.factor.to_f64());
+        let firing = row.status.severity.filter(|_| row.status.state == AlertPhase::Firing);
+        HeatCell::Measured { burn: *burn, over: *burn > limit, firing }
+    };
+    let heat = chosen.into_iter().map(|row| (row.slo, columns.iter().map(|value| (value.clone(), cell(row, value))).collect())).collect();
+    (dimension, heat)
+}
+
+/// The dimension that most budgets are split by, else the region.
+fn dimension(snapshot: &Snapshot) -> String {
+    let mut shared: BTreeMap<&str, usize> = BTreeMap::new();
+    for slo in snapshot.rules.slos.iter().filter(|slo| slo.enabled && slo.by.len() == 1) {
+        *shared.entry(&slo.by[0]).or_default() += 1;
+    }
+    shared.into_iter().max_by_key(|(_, count)| *count).map_or("region", |(name, _)| name).to_owned()
+}
+
+/// How an objective with one budget burns at each value: value, burn, events.
+async fn regions(state: &State, slo: &Slo, dimension: &str, to: Timestamp) -> Result<Vec<(String, f64, f64)>, String> {
+    let inputs = slo.sli.inputs();
+    let (Some((selector, limit)), Some(long)) = (inputs.first(), slo.tiers.iter().map(|tier| tier.long).min()) else {
+        return Ok(Vec::new());
+    };
+    let single = match slo.sli {
+        Sli::Good(_) | Sli::Within { .. } => true,
+        // Two counts, slices and other objectives do not add up by value.
+        Sli::Ratio { .. } | Sli::Slices { .. } | Sli::Composite { .. } | Sli::External { .. } => false,
+    };
+    if !single || slo.by.iter().any(|name| name == dimension) {
+        return Ok(Vec::new());
+    }
+    let (metric, filter) = (selector.metric.clone(), selector.filter.clone());
+    let question =
+        Ask { metric, filter, from: to - long, to, step: None, by: vec![dimension.to_owned()], quantiles: Vec::new(), limit: *limit };
+    let budget = f64::from(slo.budget_ppm) / 1e6;
+    let answer = ask(state, question).await?;
+    let value = |line: crate::web::query::Line| {
+        let point = line.points.into_iter().next().filter(|point| point.total > 0.0)?;
+        Some((line.labels.get(dimension)?.clone(), point.bad / point.total / budget, point.total))
+    };
+    Ok(answer.series.into_iter().filter_map(value).filter(|(name, _, _)| !name.is_empty()).collect())
 }
 
 #[cfg(test)]

@@ -67,6 +67,7 @@ async fn detail(site: &Site, snapshot: &Snapshot, slo: &Slo, query: &Query) -> R
         worst_first(&mut rest);
         groups.extend(rest.into_iter().map(|one| one.status));
     }
+    let from = query.get("groups_from").and_then(|from| from.parse().ok()).unwrap_or(0);
     let range = Range::parse(query.get("range").unwrap_or_default());
     let drawing = match chart(site, slo, &status.group, range, site.now).await {
         Ok(mut chart) => {
@@ -88,7 +89,7 @@ async fn detail(site: &Site, snapshot: &Snapshot, slo: &Slo, query: &Query) -> R
         }
     }
     found.truncate(8);
-    Ok(pages::detail(&Detail { slo, status, groups, drawing, past, range, incidents: found, now: site.now }))
+    Ok(pages::detail(&Detail { slo, status, groups, from, drawing, past, range, incidents: found, now: site.now }))
 }
 
 /// An annotation as pages show changes.
