@@ -35,7 +35,7 @@ const ROW_IDS_MAX: usize = 8_000_000;
 /// How many things that may be reported again are remembered, in memory and in the database.
 pub const REPEATS_MAX: usize = 262_144;
 /// How many example traces one flush carries.
-const TRACES_MAX: usize = 256;
+const TRACES_MAX: usize = 64;
 
 /// How events are folded.
 #[derive(Clone, Debug)]
@@ -67,7 +67,7 @@ pub struct Drained {
     pub seen: Vec<SeenKey>,
     /// What is counted now of things that may be reported again, and was not at the last flush.
     pub repeated: Repeated<LocalSeries>,
-    /// Traces of bad requests, at most one a series.
+    /// Traces of bad events, at most one a series and slice.
     pub traces: Vec<(LocalSeries, Slice, String)>,
     pub arrival: Arrival,
     /// How many series are known now.
@@ -108,7 +108,8 @@ struct Entry {
     /// Newest slice that was counted.
     last: Slice,
     cells: Vec<(Slice, Cell)>,
-    traced: bool,
+    /// The slice of which an example trace was taken.
+    traced: Option<Slice>,
     fresh: bool,
 }
 
@@ -291,10 +292,10 @@ impl Aggregator {
             self.repeats.insert(repeat.key, Counted { series, slice, weight, value, bad, ts: repeat.ts, limits });
             self.repeated.insert(repeat.key);
         }
-        if let (Some(trace), true, false) = (&event.trace, event.bad, entry.traced)
+        if let (Some(trace), true, false) = (&event.trace, event.bad, entry.traced == Some(slice))
             && self.traces.len() < TRACES_MAX
         {
-            entry.traced = true;
+            entry.traced = Some(slice);
             self.traces.push((LocalSeries(series), slice, trace.to_string()));
         }
         let limits = &self.limit_sets[usize::from(entry.limits)];
@@ -397,7 +398,6 @@ impl Aggregator {
         let mut cells = Vec::with_capacity(dirty.len());
         for series in dirty {
             let entry = &mut self.entries[series as usize];
-            entry.traced = false;
             let mut taken = std::mem::take(&mut entry.cells);
             taken.sort_unstable_by_key(|(slice, _)| *slice);
             cells.extend(taken.into_iter().map(|(slice, cell)| (LocalSeries(series), slice, cell)));

@@ -43,6 +43,10 @@ pub trait Archive: Send + Sync {
     /// then what has no cell there is a measured zero.
     fn measured(&self, apps: Option<&Match>, from: Timestamp, to: Timestamp) -> Result<bool, String>;
 
+    /// Example traces of bad events of the series that a question selects, the newest first, each with its series.
+    /// An archive that keeps none has none.
+    fn traces(&self, ask: &Ask<'_>) -> Result<Vec<(Series, String)>, String>;
+
     /// Annotations with `from <= at < to`, oldest first; `app` narrows to one app.
     fn changes(&self, from: Timestamp, to: Timestamp, app: Option<&str>) -> Result<Vec<Change>, String>;
 }
@@ -55,6 +59,10 @@ impl<A: Archive> Archive for RwLock<A> {
 
     fn measured(&self, apps: Option<&Match>, from: Timestamp, to: Timestamp) -> Result<bool, String> {
         self.read().unwrap_or_else(PoisonError::into_inner).measured(apps, from, to)
+    }
+
+    fn traces(&self, ask: &Ask<'_>) -> Result<Vec<(Series, String)>, String> {
+        self.read().unwrap_or_else(PoisonError::into_inner).traces(ask)
     }
 
     fn changes(&self, from: Timestamp, to: Timestamp, app: Option<&str>) -> Result<Vec<Change>, String> {

@@ -6,7 +6,7 @@
 
 mod rows;
 
-use super::archive::Archive;
+use super::archive::{Archive, Ask};
 use super::cell::{Counts, Limit};
 use super::desk::Findings;
 use super::evaluate::{AlertEvent, Evaluator, is_no_data};
@@ -17,6 +17,7 @@ use super::lookup::{LeftOut, narrowed};
 use super::metric::{Metric, Vital};
 use super::notification::{Change, Impact, Verdict};
 use super::rule::{Labels, RuleSet, Selector, Sli, Slo};
+use super::series::Series;
 use super::time::{Span, Timestamp};
 use super::window::events;
 use rows::{Reading, Rows};
@@ -24,6 +25,8 @@ use rows::{Reading, Rows};
 /// Changes this long before the window's start and after it are shown (EXPLAIN 3).
 const CHANGES_BEFORE: Span = Span::minutes(60);
 const CHANGES_AFTER: Span = Span::minutes(5);
+/// How many example traces an alert comes with.
+const TRACES_MAX: usize = 5;
 /// Composites may hold composites, to this depth.
 const DEPTH_MAX: usize = 4;
 
@@ -195,9 +198,35 @@ impl Case {
         let impact =
             Impact { affected_users: rows::users(table.iter()), bad_events: events(sum.bad.max(0)), ..self.budget(slo, sum, around) };
         let explained = Explained { scope: self.scope(), app: app.clone(), ..keep_or_take(&answer, held) };
+        let traces = self.traces(around, &explained)?;
         let title =
             if answer.verdict == explained.verdict || held.sentence.is_empty() { self.title(slo, sum, &answer) } else { String::new() };
-        Ok(Findings { explained, impact, changes, window_start: Some(self.from), title, traces: Vec::new() })
+        Ok(Findings { explained, impact, changes, window_start: Some(self.from), title, traces })
+    }
+
+    /// Examples of what went bad, those of the first suspect before all others. What missed a limit is not known one by one.
+    fn traces(&self, around: &Around<'_>, explained: &Explained) -> Result<Vec<String>, String> {
+        let (metric, filter) = match &self.source {
+            Source::Events { limit: Some(_), .. } => return Ok(Vec::new()),
+            Source::Events { metric, filter, limit: None } => (metric, filter),
+            Source::Ratio { total, .. } => (&total.metric, &total.filter),
+        };
+        let ask = Ask { metric, filter, from: self.from, to: around.now, step: around.bucket, detail: false };
+        let mut found = around.archive.traces(&ask)?;
+        let in_group = |series: &Series| self.groups.iter().any(|group| group.iter().all(|(name, value)| series.get(name) == value));
+        found.retain(|(series, _)| in_group(series));
+        if let Some(suspect) = explained.suspects.first() {
+            found.sort_by_key(|(series, _)| {
+                !suspect.terms.iter().all(|(name, values)| values.all().iter().any(|value| value == series.get(name)))
+            });
+        }
+        let mut traces: Vec<String> = Vec::new();
+        for (_, trace) in found {
+            if traces.len() < TRACES_MAX && !traces.contains(&trace) {
+                traces.push(trace);
+            }
+        }
+        Ok(traces)
     }
 
     /// How much of the budget went since the window began, and what is left of it, over all groups.

@@ -12,6 +12,7 @@ pub mod coverage;
 pub mod desk;
 pub mod evaluate;
 pub mod event;
+pub mod example;
 pub mod explain;
 pub mod filter;
 pub mod findings;

@@ -12,6 +12,8 @@ const SETTLED: Span = Span::minutes(3);
 const BATCH: usize = 200;
 /// How long closed incidents, deliveries and records of human actions are kept.
 const HISTORY: Span = Span::days(400);
+/// How long example traces are kept: no tracing system keeps them much longer, and an incident has its own.
+const TRACES: Span = Span::days(2);
 /// Rows deleted in one transaction.
 const PRUNE: usize = 5_000;
 
@@ -48,6 +50,7 @@ pub async fn prune(store: &Store, aggregation: &Aggregation, retention: &Retenti
         writers: now - retention.bucket,
         seen: now - retention.bucket,
         incidents: now - HISTORY,
+        traces: now - TRACES.min(retention.bucket),
         outbox: now - HISTORY,
         annotations: now - HISTORY,
         rule_sets: now - HISTORY,

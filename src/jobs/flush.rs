@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::domain::aggregate::{Drained, LocalSeries, SeenKey};
-use crate::domain::segment;
+use crate::domain::example::{self, Example};
+use crate::domain::segment::{self, Slice};
 use crate::domain::series::{Series, SeriesId};
 use crate::domain::sketch::Sketch;
 use crate::domain::time::{Span, Timestamp};
@@ -137,6 +138,13 @@ impl Flush {
             store::partial::append(&mut tx, &id, next, at, &writer.finish()).await?;
             if !drained.seen.is_empty() {
                 store::seen::append(&mut tx, &id, next, at, &SeenKey::pack(&drained.seen)).await?;
+            }
+            let example = |(local, slice, trace): &(LocalSeries, Slice, String)| {
+                Some(Example { series: *self.ids.get(local)?, slice: *slice, trace: trace.clone() })
+            };
+            let examples: Vec<Example> = drained.traces.iter().filter_map(example).collect();
+            if !examples.is_empty() {
+                store::trace::append(&mut tx, &id, next, at, &example::pack(&examples)).await?;
             }
             let repeated = drained.repeated.renamed(|local| self.ids.get(&local).map(|id| id.0));
             if !repeated.states.is_empty() {

@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 
 use crate::domain::archive::{Archive, Ask};
 use crate::domain::cell::Cell;
+use crate::domain::example::{self, Example};
 use crate::domain::filter::{Filter, Match};
 use crate::domain::metric::Metric;
 use crate::domain::notification::{Change, ChangeKind};
@@ -19,7 +20,10 @@ use crate::domain::time::{Span, Timestamp};
 
 use super::annotations::AnnotationRow;
 use super::archive::{Level, Wanted, cells, levels};
-use super::{Store, StoreError, Tx, annotations, series};
+use super::{Store, StoreError, Tx, annotations, series, trace};
+
+/// How many flushes are searched for example traces, the newest first.
+const TRACES_MAX: usize = 1_000;
 
 /// The series of a database, read once and then followed.
 #[derive(Debug, Default)]
@@ -187,6 +191,23 @@ impl Archive for History {
                 cells(&mut tx, level, self.bucket, from, to, Wanted::Only(&ids), |_, _, _| any = true).await?;
             }
             Ok(any)
+        })
+    }
+
+    fn traces(&self, ask: &Ask<'_>) -> Result<Vec<(Series, String)>, String> {
+        self.wait(async {
+            let mut tx = self.store.read().await?;
+            self.catalog.follow(&mut tx).await?;
+            let chosen = self.catalog.select(ask.metric, ask.filter);
+            // An event may be older than its flush, never younger by more than the clocks are apart.
+            let batches = trace::between(&mut tx, ask.from, ask.to + self.bucket, TRACES_MAX).await?;
+            let examples = batches.iter().flat_map(|batch| example::unpack(batch));
+            let meant = |example: Example| {
+                let at = Timestamp(example.slice * self.bucket.0);
+                let series = chosen.get(&example.series).filter(|_| ask.from <= at && at < ask.to)?;
+                Some(((**series).clone(), example.trace))
+            };
+            Ok(examples.filter_map(meant).collect())
         })
     }
 

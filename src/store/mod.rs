@@ -29,6 +29,7 @@ pub mod rule_sets;
 pub mod seen;
 pub mod series;
 pub mod silences;
+pub mod trace;
 pub mod transition;
 pub mod writer;
 

@@ -14,6 +14,8 @@ pub struct Cutoffs {
     pub seen: Timestamp,
     /// Incidents that were resolved before, with their history.
     pub incidents: Timestamp,
+    /// Example traces.
+    pub traces: Timestamp,
     /// Deliveries that were finished before, with their attempts.
     pub outbox: Timestamp,
     pub annotations: Timestamp,
@@ -65,7 +67,9 @@ pub async fn prune(tx: &mut Tx, cutoffs: &Cutoffs) -> Result<u64, StoreError> {
         ("delete from silence where id in (select id from silence where ends_at < $1 order by ends_at limit $2)", cutoffs.silences),
         ("delete from audit where id in (select id from audit where at < $1 order by at, id limit $2)", cutoffs.audit),
     ];
-    let mut forgotten = super::seen::prune(tx, cutoffs.seen).await? + super::repeated::prune(tx, cutoffs.seen).await?;
+    let mut forgotten = super::seen::prune(tx, cutoffs.seen).await?
+        + super::repeated::prune(tx, cutoffs.seen).await?
+        + super::trace::prune(tx, cutoffs.traces).await?;
     for (sql, before) in steps {
         forgotten += run!(tx, conn => sqlx::query(sql).bind(before).bind(cutoffs.limit as i64).execute(conn))?;
     }

@@ -326,6 +326,13 @@ async fn s3_errors_after_a_deploy_name_users_region_browser_and_deploy() {
     );
     assert!((60.0..=70.0).contains(&incident["impact"]["affected_users"].as_f64().unwrap()), "{incident}");
     assert_eq!(incident["links"]["runbook"], "https://runbooks.example/api");
+    // Each example is one of the failing ones: Safari in Germany.
+    let traces = incident["alerts"][0]["traces"].as_array().expect("a list");
+    assert!((1..=5).contains(&traces.len()), "{incident}");
+    for trace in traces {
+        let number = u64::from_str_radix(trace.as_str().unwrap(), 16).unwrap() - 1;
+        assert!(number % 20 < 8 && number % 2 == 0, "{trace} did not fail");
+    }
     assert_eq!(stage.types("/team"), ["incident.escalated"], "nobody acknowledged");
     stage.play(Span::minutes(4), |number| requests(number, false)).await;
     let pages = stage.at("/pager");

@@ -10,7 +10,7 @@ use burnwatch::domain::series::{Series, SeriesId};
 use burnwatch::domain::time::{Span, Timestamp};
 use burnwatch::store::{
     Store, StoreError, alerts, annotations, attempts, audit, chunk, events, incidents, leases, meta, outbox, partial, posted, progress,
-    receivers, repeated, retention, rule_sets, seen, series, silences, writer,
+    receivers, repeated, retention, rule_sets, seen, series, silences, trace, writer,
 };
 
 use super::postgres;
@@ -361,6 +361,18 @@ on_both! {
         assert_eq!(repeated::keep_newest(&mut tx, 30).await.unwrap(), 1);
         assert_eq!(repeated::prune(&mut tx, at(20)).await.unwrap(), 1);
         assert_eq!(load(&mut tx, 0, 100).await, [[20], [30]]);
+    }
+
+    async fn example_traces_come_newest_first(store: Store) {
+        let mut tx = store.write().await.unwrap();
+        for (writer, n, secs) in [("w", 1, 10), ("w", 2, 20), ("v", 1, 15), ("v", 2, 30)] {
+            trace::append(&mut tx, writer, n, at(secs), &[secs as u8]).await.unwrap();
+        }
+        trace::append(&mut tx, "w", 2, at(25), b"again").await.unwrap();
+        assert_eq!(trace::between(&mut tx, at(10), at(20), 9).await.unwrap(), [[20], [15], [10]]);
+        assert_eq!(trace::between(&mut tx, at(0), at(99), 2).await.unwrap(), [[30], [20]]);
+        assert_eq!(trace::prune(&mut tx, at(15)).await.unwrap(), 1);
+        assert_eq!(trace::between(&mut tx, at(0), at(99), 9).await.unwrap().len(), 3);
     }
 
     async fn chunks_are_written_over_and_read_in_order(store: Store) {
@@ -804,6 +816,7 @@ on_both! {
         }
         seen::append(&mut tx, "w", 1, at(0), b"x").await.unwrap();
         repeated::append(&mut tx, "w", 1, at(0), 1, b"x").await.unwrap();
+        trace::append(&mut tx, "w", 1, at(0), b"x").await.unwrap();
         for (revision, secs, good) in [("old", 0, true), ("bad", 1, false), ("last", 2, true)] {
             rule_sets::save(&mut tx, revision, "{}", at(secs), good).await.unwrap();
         }
@@ -822,7 +835,7 @@ on_both! {
         tx.commit().await.unwrap();
 
         let cutoffs = retention::Cutoffs {
-            writers: at(50), seen: at(50), incidents: at(2), outbox: at(50), annotations: at(50), rule_sets: at(50), silences: at(50), audit: at(50), limit: 1,
+            writers: at(50), seen: at(50), traces: at(50), incidents: at(2), outbox: at(50), annotations: at(50), rule_sets: at(50), silences: at(50), audit: at(50), limit: 1,
         };
         let mut rounds = 0;
         loop {
@@ -844,6 +857,7 @@ on_both! {
         assert_eq!(writer::all(&mut tx).await.unwrap().into_iter().map(|row| row.id).collect::<Vec<_>>(), ["behind"]);
         assert!(seen::load_since(&mut tx, at(0)).await.unwrap().is_empty());
         assert!(repeated::load(&mut tx, at(0), 9).await.unwrap().is_empty());
+        assert!(trace::between(&mut tx, at(0), at(9), 9).await.unwrap().is_empty());
         assert_eq!(rule_sets::list(&mut tx, 9).await.unwrap().into_iter().map(|row| row.revision).collect::<Vec<_>>(), ["last"]);
         assert!(annotations::list(&mut tx, at(0), at(9), None).await.unwrap().is_empty());
         assert!(silences::list(&mut tx).await.unwrap().is_empty());

@@ -235,6 +235,11 @@ impl Archive for MemoryArchive {
         Ok(false)
     }
 
+    fn traces(&self, _: &Ask<'_>) -> Result<Vec<(Series, String)>, String> {
+        // Aggregates hold no traces, and what is replayed comes as aggregates.
+        Ok(Vec::new())
+    }
+
     fn changes(&self, from: Timestamp, to: Timestamp, app: Option<&str>) -> Result<Vec<Change>, String> {
         let within = |change: &&Change| (from..to).contains(&change.at) && app.is_none_or(|app| change.app == app);
         Ok(self.changes.iter().filter(within).cloned().collect())

@@ -9,3 +9,13 @@ create table repeated (
     primary key (writer, n)
 );
 create index repeated_at on repeated (at, entries);
+
+-- Example traces of bad events, by series and time, with the flush that brought them.
+create table trace (
+    writer text not null,
+    n      bigint not null,
+    at     bigint not null,
+    data   bytea not null,
+    primary key (writer, n)
+);
+create index trace_at on trace (at);
