@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::alert::AlertChange;
 use super::evaluate::AlertEvent;
-use super::incident::{Effect, Explained, Incident, Input, Member, Surroundings};
+use super::incident::{Effect, Explained, Incident, Input, Member, REOPEN_WITHIN, Surroundings};
 use super::matcher::Matcher;
 use super::notification::{Change, Data, Impact, Kind, Notification, Status};
 use super::route::{Routed, canonical, grouping, matches, route};
@@ -103,8 +103,20 @@ pub struct Book<'a> {
     pub silences: &'a [Silence],
     /// Open incidents by key.
     pub open: BTreeMap<String, Incident>,
+    /// By key, those that were closed so lately that they may come back.
+    pub recent: BTreeMap<String, Incident>,
     /// Makes an id for a new incident.
     pub new_id: &'a mut (dyn FnMut(&str, Timestamp) -> String + Send),
+}
+
+/// How an alert came to the incident of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Entry {
+    New,
+    /// It was closed a short while ago.
+    Reopened,
+    /// It is open.
+    Known,
 }
 
 /// What an incident begins with.
@@ -252,7 +264,7 @@ impl Book<'_> {
                 return Some(self.open_alert(event, severity, findings));
             }
         };
-        Some(self.apply(key, input, false))
+        Some(self.apply(key, input, Entry::Known))
     }
 
     fn open_alert(&mut self, event: &AlertEvent, severity: Severity, findings: Findings) -> Outcome {
@@ -273,6 +285,7 @@ impl Book<'_> {
             summary: event.summary.clone(),
             figures: event.figures,
             traces: findings.traces,
+            subject: event.subject.clone(),
         };
         let title = if findings.title.is_empty() { event.summary.clone() } else { findings.title };
         let new = self.open_incident(Opening {
@@ -288,16 +301,24 @@ impl Book<'_> {
             runbook: slo.and_then(|slo| slo.runbook.clone()).or_else(|| rule.and_then(|rule| rule.runbook.clone())),
             dashboard: slo.and_then(|slo| slo.dashboard.clone()).or_else(|| rule.and_then(|rule| rule.dashboard.clone())),
         });
-        let joined = if new { self.join_family(&key, &member) } else { None };
+        let joined = match new {
+            Entry::New | Entry::Reopened => self.join_family(&key, &member),
+            Entry::Known => None,
+        };
         let mut outcome = self.apply(key, Input::AlertOpened(Box::new(member)), new);
         outcome.effects.extend(joined);
         outcome
     }
 
-    /// Makes the incident of a key unless it is open; says whether it did.
-    fn open_incident(&mut self, opening: Opening<'_>) -> bool {
+    /// Makes the incident of a key unless it is open, or takes the one that was closed a short while ago.
+    fn open_incident(&mut self, opening: Opening<'_>) -> Entry {
         if self.open.contains_key(&opening.key) {
-            return false;
+            return Entry::Known;
+        }
+        let lately = |closed: &Incident| closed.resolved_at.is_some_and(|at| self.now - at <= REOPEN_WITHIN);
+        if let Some(closed) = self.recent.remove(&opening.key).filter(lately) {
+            self.open.insert(opening.key, Incident { parent: None, ..closed });
+            return Entry::Reopened;
         }
         let text = |name: &str| opening.labels.get(name).cloned().unwrap_or_default();
         let incident = Incident {
@@ -329,30 +350,43 @@ impl Book<'_> {
             dashboard: opening.dashboard,
             parent: None,
             children: BTreeSet::new(),
+            reopened: vec![],
+            known: BTreeSet::new(),
+            held_until: None,
         };
         self.open.insert(opening.key, incident);
-        true
+        Entry::New
     }
 
-    fn apply(&mut self, key: String, input: Input, new: bool) -> Outcome {
+    fn apply(&mut self, key: String, input: Input, entry: Entry) -> Outcome {
         let mut incident = self.open.remove(&key).expect("the caller looked the key up");
         let mut firing = self.firing();
         firing.extend(incident.members.iter().filter(|member| member.firing).map(Member::full_labels));
-        let mut effects = self.step(&mut incident, input, &firing);
-        if new {
-            let text = format!("opened: {}", incident.title);
-            effects.insert(0, Effect::History { kind: "opened", who: String::new(), text });
-        }
-        if incident.status != Status::Resolved {
-            self.open.insert(key, incident.clone());
-        }
-        Outcome { incident, new, effects }
+        let mut effects = match entry {
+            Entry::New => {
+                let text = format!("opened: {}", incident.title);
+                vec![Effect::History { kind: "opened", who: String::new(), text }]
+            }
+            Entry::Reopened => vec![incident.reopen(self.now)],
+            Entry::Known => Vec::new(),
+        };
+        effects.extend(self.step(&mut incident, input, &firing));
+        self.put(key, &incident);
+        Outcome { incident, new: entry == Entry::New, effects }
+    }
+
+    /// Back on the desk, as open or as lately closed.
+    fn put(&mut self, key: String, incident: &Incident) {
+        match incident.status {
+            Status::Open | Status::Acknowledged => self.open.insert(key, incident.clone()),
+            Status::Resolved => self.recent.insert(key, incident.clone()),
+        };
     }
 
     /// Something happens to one open incident, by its id. `None`: it is not open.
     pub fn input(&mut self, id: &str, input: Input) -> Option<Outcome> {
         let key = self.open.iter().find(|(_, incident)| incident.id == id).map(|(key, _)| key.clone())?;
-        Some(self.apply(key, input, false))
+        Some(self.apply(key, input, Entry::Known))
     }
 
     /// Time passed: what waits, reminds, escalates or comes out of a mute. Only what changed.
@@ -368,10 +402,7 @@ impl Book<'_> {
             let before = incident.clone();
             let mut effects = grouped.remove(&incident.id).unwrap_or_default();
             effects.extend(self.step(&mut incident, Input::Tick, &firing));
-            // What ends by the passing of time is no longer open.
-            if incident.status != Status::Resolved {
-                self.open.insert(key, incident.clone());
-            }
+            self.put(key, &incident);
             if !effects.is_empty() || incident != before {
                 outcomes.push(Outcome { incident, new: false, effects });
             }
@@ -499,6 +530,7 @@ mod tests {
             figures: Figures::default(),
             summary: format!("{slo} burns"),
             reason: "no tier holds any more".into(),
+            subject: None,
             state: AlertState::default(),
         }
     }
@@ -515,7 +547,14 @@ mod tests {
             ids += 1;
             format!("i{ids}")
         };
-        let mut book = Book { desk: &desk, now: Timestamp(1_000_000), silences: &[], open: BTreeMap::new(), new_id: &mut new_id };
+        let mut book = Book {
+            desk: &desk,
+            now: Timestamp(1_000_000),
+            silences: &[],
+            open: BTreeMap::new(),
+            recent: BTreeMap::new(),
+            new_id: &mut new_id,
+        };
         let first = book.alert(&event("api", AlertChange::Opened { severity: Severity::Page }), None, Findings::default()).unwrap();
         assert!(first.new);
         assert_eq!(first.incident.key, r#"{service="shop"}"#);

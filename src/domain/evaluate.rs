@@ -16,6 +16,7 @@ use super::coverage::{Coverage, Stream};
 use super::filter::{Filter, Match};
 use super::fraction::Fraction;
 use super::inputs::Inputs;
+use super::measure::Subject;
 use super::metric::Metric;
 use super::notification::Figures;
 use super::route::{canonical, matches};
@@ -57,6 +58,8 @@ pub struct AlertEvent {
     pub figures: Figures,
     pub summary: String,
     pub reason: String,
+    /// What a free-form rule looked at.
+    pub subject: Option<Subject>,
     /// To be stored.
     pub state: AlertState,
 }
@@ -1032,6 +1035,7 @@ impl Group {
             summary: summary(slo, &self.labels, &figures),
             figures,
             reason,
+            subject: None,
             state: self.state.clone(),
         });
         self.changed = true;
@@ -1079,6 +1083,7 @@ impl Group {
             figures,
             summary: format!("{}{place}: no data for {NO_DATA_AFTER}, whether it is met is not known", slo.name),
             reason: "it is measured again".into(),
+            subject: None,
             state: absent.state.clone(),
         });
     }

@@ -14,6 +14,7 @@ use super::explain::{self, Explanation};
 use super::filter::Filter;
 use super::incident::{Explained, Incident, Input, Member};
 use super::lookup::{LeftOut, narrowed};
+use super::measure::Subject;
 use super::metric::{Metric, Vital};
 use super::notification::{Change, Impact, Verdict};
 use super::rule::{Labels, RuleSet, Selector, Sli, Slo};
@@ -27,6 +28,8 @@ const CHANGES_BEFORE: Span = Span::minutes(60);
 const CHANGES_AFTER: Span = Span::minutes(5);
 /// How many example traces an alert comes with.
 const TRACES_MAX: usize = 5;
+/// Incidents of free-form rules look this far back from their opening at most.
+const FREE_WINDOW_MAX: Span = Span::DAY;
 /// Composites may hold composites, to this depth.
 const DEPTH_MAX: usize = 4;
 
@@ -50,12 +53,28 @@ enum Source {
     Events { metric: Metric, filter: Filter, limit: Option<Limit> },
     /// A share of two counts.
     Ratio { good: Selector, total: Selector },
+    /// Events that are all bad, set against those among which they happen.
+    Rate { bad: Selector, of: Selector },
+}
+
+impl Source {
+    /// The filter of all that is counted.
+    fn filter(&self) -> &Filter {
+        match self {
+            Source::Events { filter, .. } => filter,
+            Source::Ratio { total, .. } => &total.filter,
+            Source::Rate { bad, .. } => &bad.filter,
+        }
+    }
 }
 
 /// The sums of an alert's series, over its window and over the baseline before it.
 #[derive(Clone, Debug)]
 pub struct Case {
-    slo: String,
+    /// The SLO, or the free-form rule.
+    rule: String,
+    /// What an alert of a free-form rule says.
+    summary: String,
     /// The groups of the SLO that it is about; one empty group without `by`.
     groups: Vec<Labels>,
     source: Source,
@@ -102,6 +121,10 @@ pub fn explained(incident: &Incident, findings: Findings) -> Input {
 impl Case {
     /// The case of an alert that opens. `None`: there are no series to look at, as with a free-form rule.
     pub fn of_alert(event: &AlertEvent, around: &Around<'_>) -> Option<Case> {
+        if let Some(subject) = &event.subject {
+            let from = event.at - subject.window.clamp(around.bucket, FREE_WINDOW_MAX);
+            return Some(Case::free(&event.rule, &event.summary, subject, from.floor(around.bucket)));
+        }
         let slo = around.rules.slo(&event.rule).filter(|_| !is_no_data(&event.labels))?;
         let (long, short) = windows(slo, event.figures.long, event.figures.short);
         let from = around.evaluator.burning_since(&slo.name, &event.group, long).unwrap_or(event.at - around.bucket);
@@ -111,19 +134,46 @@ impl Case {
     /// The case of an incident: of its first alert that still fires on an SLO, with all firing groups of that SLO.
     /// The window begins where it began when the incident opened.
     pub fn of_incident(incident: &Incident, around: &Around<'_>) -> Option<Case> {
-        let (slo, groups, short) = lead(incident, around.rules)?;
+        let Some((slo, groups, short)) = lead(incident, around.rules) else {
+            let (member, subject) = free_lead(incident)?;
+            return Some(Case::free(&member.rule, &member.summary, subject, incident.window_start));
+        };
         Case::new(slo, groups, incident.window_start, short, around)
+    }
+
+    /// Of a free-form rule, whose queries are narrowed to its group already.
+    fn free(rule: &str, summary: &str, subject: &Subject, from: Timestamp) -> Case {
+        let Selector { metric, filter } = subject.of.clone();
+        let source = match &subject.per {
+            Some(per) => Source::Rate { bad: subject.of.clone(), of: per.clone() },
+            None => Source::Events { metric, filter, limit: None },
+        };
+        Case {
+            rule: rule.to_owned(),
+            summary: summary.to_owned(),
+            groups: vec![Labels::new()],
+            source,
+            from,
+            read_to: from,
+            baseline: explain::baseline(from, Span::minutes(5)),
+            baseline_read: false,
+            rows: Rows::default(),
+        }
     }
 
     /// Whether it is still the case of this incident, so that reading on is enough.
     pub fn is_of(&self, incident: &Incident, around: &Around<'_>) -> bool {
-        lead(incident, around.rules).is_some_and(|(slo, groups, _)| slo.name == self.slo && groups == self.groups)
-            && self.from == incident.window_start
+        let same = match lead(incident, around.rules) {
+            Some((slo, groups, _)) => slo.name == self.rule && groups == self.groups,
+            None => free_lead(incident).is_some_and(|(member, _)| member.rule == self.rule),
+        };
+        same && self.from == incident.window_start
     }
 
     fn new(slo: &Slo, groups: Vec<Labels>, from: Timestamp, short: Span, around: &Around<'_>) -> Option<Case> {
         Some(Case {
-            slo: slo.name.clone(),
+            rule: slo.name.clone(),
+            summary: String::new(),
             groups,
             source: source(&slo.sli, around, 0)?,
             from,
@@ -134,9 +184,9 @@ impl Case {
         })
     }
 
-    /// The SLO that it is about.
-    pub fn slo(&self) -> &str {
-        &self.slo
+    /// The SLO or the free-form rule that it is about.
+    pub fn rule(&self) -> &str {
+        &self.rule
     }
 
     /// Reads what is new up to `around.now`, and the baseline once.
@@ -157,10 +207,7 @@ impl Case {
 
     /// The baseline without incidents and exclusions. If nothing is left, they stay: poor is better than none.
     fn baseline_pieces(&self, left_out: &[LeftOut]) -> Vec<(Timestamp, Timestamp)> {
-        let filter = match &self.source {
-            Source::Events { filter, .. } => filter,
-            Source::Ratio { total, .. } => &total.filter,
-        };
+        let filter = self.source.filter();
         let mut pieces = vec![self.baseline];
         for out in left_out.iter().filter(|out| out.touches(filter, self.baseline.0, self.baseline.1)) {
             let cut = |(from, to): (Timestamp, Timestamp)| [(from, to.min(out.from)), (from.max(out.to), to)];
@@ -171,10 +218,7 @@ impl Case {
 
     /// What every event that it looks at has in common.
     fn scope(&self) -> Labels {
-        let filter = match &self.source {
-            Source::Events { filter, .. } => filter,
-            Source::Ratio { total, .. } => &total.filter,
-        };
+        let filter = self.source.filter();
         let mut scope: Labels = filter.0.keys().filter_map(|name| Some((name.clone(), filter.equal(name)?.to_owned()))).collect();
         if let [group] = &self.groups[..] {
             scope.extend(group.clone());
@@ -184,8 +228,12 @@ impl Case {
 
     /// What the sums say. `held` is what the incident said before.
     pub fn findings(&self, around: &Around<'_>, held: &Explained) -> Result<Findings, String> {
-        let slo = around.rules.slo(&self.slo).ok_or_else(|| format!("there is no SLO `{}`", self.slo))?;
-        let app = app(&slo.sli).unwrap_or_default();
+        let slo = around.rules.slo(&self.rule);
+        if slo.is_none() && self.summary.is_empty() {
+            return Err(format!("there is no SLO `{}`", self.rule));
+        }
+        let named = || self.source.filter().equal("app").map(str::to_owned);
+        let app = slo.map_or_else(named, |slo| app(&slo.sli)).unwrap_or_default();
         let changes = changes_near(around, self.from, Some(app.as_str()).filter(|app| !app.is_empty()))?;
         let table = self.rows.table(&self.source);
         let lines: Vec<explain::Row<'_>> = table.iter().map(|row| row.line()).collect();
@@ -195,12 +243,11 @@ impl Case {
         table.iter().for_each(|row| sum += row.window());
         // Where good and total come from series that do not fit together, only the sums are right.
         let sum = self.rows.sum(&self.source).unwrap_or(sum);
-        let impact =
-            Impact { affected_users: rows::users(table.iter()), bad_events: events(sum.bad.max(0)), ..self.budget(slo, sum, around) };
+        let budget = slo.map(|slo| self.budget(slo, sum, around)).unwrap_or_default();
+        let impact = Impact { affected_users: rows::users(table.iter()), bad_events: events(sum.bad.max(0)), ..budget };
         let explained = Explained { scope: self.scope(), app: app.clone(), ..keep_or_take(&answer, held) };
         let traces = self.traces(around, &explained)?;
-        let title =
-            if answer.verdict == explained.verdict || held.sentence.is_empty() { self.title(slo, sum, &answer) } else { String::new() };
+        let title = if answer.verdict == explained.verdict || held.sentence.is_empty() { self.title(sum, &answer) } else { String::new() };
         Ok(Findings { explained, impact, changes, window_start: Some(self.from), title, traces })
     }
 
@@ -250,16 +297,19 @@ impl Case {
     }
 
     /// "checkout-api: 1 in 9 fails, 92 % of the failures above normal come from release 2.3.1 in region de".
-    fn title(&self, slo: &Slo, sum: Counts, answer: &Explanation) -> String {
+    fn title(&self, sum: Counts, answer: &Explanation) -> String {
+        let brief = explain::brief(answer);
+        if !self.summary.is_empty() {
+            return if brief.is_empty() { self.summary.clone() } else { format!("{}, {brief}", self.summary) };
+        }
         let place = match &self.groups[..] {
             [group] => group.iter().map(|(name, value)| format!(" {name}={value}")).collect(),
             groups => format!(" ({} groups)", groups.len()),
         };
-        let mut title = format!("{}{place}", slo.name);
+        let mut title = format!("{}{place}", self.rule);
         if sum.total > 0 && sum.bad > 0 {
             title += &format!(": {}", rate(&self.source, sum.bad as f64 / sum.total as f64));
         }
-        let brief = explain::brief(answer);
         if brief.is_empty() { title } else { format!("{title}, {brief}") }
     }
 }
@@ -279,6 +329,11 @@ fn lead<'r>(incident: &Incident, rules: &'r RuleSet) -> Option<(&'r Slo, Vec<Lab
     groups.sort();
     groups.dedup();
     Some((slo, groups, windows(slo, first.figures.long, first.figures.short).1))
+}
+
+/// The first alert of a free-form rule that fires and says what it looked at.
+fn free_lead(incident: &Incident) -> Option<(&Member, &Subject)> {
+    incident.members.iter().filter(|member| member.firing).find_map(|member| Some((member, member.subject.as_ref()?)))
 }
 
 fn group_of(slo: &Slo, labels: &Labels) -> Labels {
@@ -374,6 +429,7 @@ fn rate(source: &Source, share: f64) -> String {
         Source::Events { limit: Some(limit), .. } => format!("{} longer than {} ms", verb("takes", "take"), limit.value),
         Source::Events { limit: None, .. } => verb("fails", "fail").to_owned(),
         Source::Ratio { .. } => format!("{} lost", verb("is", "are")),
+        Source::Rate { .. } => format!("{} in error", verb("is", "are")),
     };
     format!("{who} {what}")
 }

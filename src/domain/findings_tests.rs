@@ -210,7 +210,7 @@ fn reading_on_gives_what_reading_afresh_gives() {
 fn open(bench: &Bench, event: &AlertEvent, findings: Findings) -> Incident {
     let desk = Desk::new(bench.rules.clone());
     let mut new_id = |_: &str, _: Timestamp| "i1".to_owned();
-    let mut book = Book { desk: &desk, now: event.at, silences: &[], open: BTreeMap::new(), new_id: &mut new_id };
+    let mut book = Book { desk: &desk, now: event.at, silences: &[], open: BTreeMap::new(), recent: BTreeMap::new(), new_id: &mut new_id };
     book.alert(event, None, findings).unwrap().incident
 }
 
@@ -332,4 +332,44 @@ fn earlier_incidents_are_no_part_of_the_baseline() {
     assert_eq!(pieces(&[]), [(-5, 1435)]);
     assert_eq!(pieces(&[out("shop", 100, 200), out("blog", 0, 1435), out("shop", 150, 250)]), [(-5, 100), (250, 1435)]);
     assert_eq!(pieces(&[out("shop", -10, 1440)]), [(-5, 1435)], "a poor baseline is better than none");
+}
+
+#[test]
+fn a_free_form_rule_is_explained_by_the_errors_that_it_asked_for() {
+    let mut bench = Bench::new(slo(good(), &[]));
+    let series = |metric, release: &str| Series::new(metric, [("app", "shop"), ("release", release)].map(|(k, v)| (k.into(), v.into())));
+    for minute in 0..1450 {
+        let salt = minute as u64;
+        let mut cells =
+            vec![(series(Metric::PageView, "1"), cell(90, 0, salt << 3)), (series(Metric::JsError, "1"), cell(1, 1, salt << 3 | 1))];
+        if minute >= 1440 {
+            cells.push((series(Metric::PageView, "2"), cell(10, 0, salt << 3 | 2)));
+            cells.push((series(Metric::JsError, "2"), cell(8, 8, salt << 3 | 3)));
+        }
+        bench.minute(&cells);
+    }
+    let of = Selector { metric: Metric::JsError, filter: filter(&[("app", "shop")]) };
+    let per = Some(Selector { metric: Metric::PageView, filter: filter(&[("app", "shop")]) });
+    let event = AlertEvent {
+        at: bench.evaluator.evaluated_to(),
+        rule: "js-errors".into(),
+        group: String::new(),
+        labels: [("rule".to_owned(), "js-errors".to_owned())].into(),
+        change: Some(AlertChange::Opened { severity: Severity::Ticket }),
+        tiers: vec![],
+        figures: Default::default(),
+        summary: "Many script errors".into(),
+        reason: String::new(),
+        subject: Some(Subject { of, per, window: Span::minutes(10) }),
+        state: Default::default(),
+    };
+    let found = bench.findings(&event);
+    assert_eq!((found.explained.verdict, found.explained.signature.as_str()), (Verdict::Segment, "release:shop/2"));
+    assert_eq!(found.impact.bad_events, 90.0);
+    assert!((86..=94).contains(&found.impact.affected_users), "{}", found.impact.affected_users);
+    assert!(found.title.starts_with("Many script errors, "), "{}", found.title);
+    // Later it is read from what the incident kept.
+    let incident = open(&bench, &event, found);
+    let Some(Input::Explained { impact, .. }) = refresh(&incident, &bench.around()).unwrap() else { panic!("no answer") };
+    assert_eq!(impact.bad_events, 90.0);
 }

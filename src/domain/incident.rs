@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::explain::Signature;
+use super::measure::Subject;
 use super::notification::{AlertState, AlertView, Change, Figures, Impact, IncidentView, Kind, Links, Status, Suspect, Verdict};
 use super::posted;
 use super::route::Routed;
@@ -32,6 +33,9 @@ pub struct Member {
     pub figures: Figures,
     #[serde(default)]
     pub traces: Vec<String>,
+    /// What a free-form rule looked at.
+    #[serde(default)]
+    pub subject: Option<Subject>,
 }
 
 impl Member {
@@ -73,6 +77,9 @@ pub struct Told {
     /// The children that it was told of.
     #[serde(default)]
     pub kin: BTreeSet<String>,
+    /// It was told that the incident is held open.
+    #[serde(default)]
+    pub held: bool,
 }
 
 /// What the explanation found (EXPLAIN), as the incident shows it.
@@ -136,6 +143,15 @@ pub struct Incident {
     /// The incidents that this one speaks for, those that closed before it included.
     #[serde(default)]
     pub children: BTreeSet<String>,
+    /// When it was opened again, within the last hour.
+    #[serde(default)]
+    pub reopened: Vec<Timestamp>,
+    /// Whoever was told of it in an earlier generation.
+    #[serde(default)]
+    pub known: BTreeSet<String>,
+    /// It came and went too often: nothing fires, but it stays open until then.
+    #[serde(default)]
+    pub held_until: Option<Timestamp>,
 }
 
 /// The incident that speaks for another one of the same cause, as far as that one needs to know.
@@ -246,6 +262,13 @@ pub struct PostedChange {
 /// Most alerts from outside that an incident keeps after their end, so that one which never closes stays small.
 const ENDED_MAX: usize = 100;
 
+/// An alert that fires within this time after the close of the incident of its key brings that one back.
+pub const REOPEN_WITHIN: Span = Span::minutes(15);
+/// An incident that was opened again this often within an hour stays open after its last alert.
+const FLAPS_MAX: usize = 3;
+/// Until it has been quiet for this long.
+const QUIET: Span = Span::minutes(15);
+
 /// Most children that one update names.
 const JOINED_MAX: usize = 5;
 
@@ -292,6 +315,7 @@ impl Incident {
     pub fn step(&mut self, input: Input, around: &Surroundings<'_>) -> Vec<Effect> {
         let mut effects = Vec::new();
         let now = around.now;
+        let mut woken = false;
         match (self.status, input) {
             (Status::Open | Status::Acknowledged, Input::AlertOpened(member)) => self.join(*member, now, &mut effects),
             (Status::Open | Status::Acknowledged, Input::AlertMoved { alert, severity, figures }) => {
@@ -381,6 +405,10 @@ impl Incident {
                     self.acknowledged_at = None;
                     self.acknowledged_by = None;
                     self.loud_since = now;
+                    woken = true;
+                }
+                if self.held_until.is_some_and(|until| until <= now) {
+                    self.close(String::new(), format!("quiet for {}", minutes(QUIET)), now, &mut effects);
                 }
             }
             // What belongs to a closed incident comes too late: its alert opens another one.
@@ -397,8 +425,26 @@ impl Incident {
                 | Input::Tick,
             ) => return effects,
         }
-        self.tell(around, &mut effects);
+        self.tell(woken, around, &mut effects);
         effects
+    }
+
+    /// Comes back after a close, with another generation, so that receivers take it for a new one.
+    pub fn reopen(&mut self, now: Timestamp) -> Effect {
+        let closed = self.resolved_at.take().unwrap_or(now);
+        self.status = Status::Open;
+        self.generation = (self.generation + 1).max(now.seconds());
+        self.acknowledged_at = None;
+        self.acknowledged_by = None;
+        self.snoozed_until = None;
+        self.held_until = None;
+        self.loud_since = now;
+        self.severity = Severity::Info;
+        self.told.clear();
+        self.reopened.retain(|at| now - *at < Span::HOUR);
+        self.reopened.push(now);
+        let text = format!("fires again {} after it was closed", minutes(now - closed));
+        Effect::History { kind: "reopened", who: String::new(), text }
     }
 
     /// A person calls an action (a roll back) for this incident: one notification to it, whatever the routes say.
@@ -416,6 +462,7 @@ impl Incident {
     }
 
     fn join(&mut self, member: Member, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.held_until = None;
         let text = format!("{} fires: {}", member.rule, member.summary);
         effects.push(Effect::History { kind: "alert_fired", who: String::new(), text });
         let severity = member.severity;
@@ -445,9 +492,16 @@ impl Incident {
         if self.members.iter().any(|member| member.firing) {
             let severity = self.severity;
             self.settle(severity, now, effects);
+        } else if self.reopened.iter().filter(|at| now - **at < Span::HOUR).count() >= FLAPS_MAX {
+            self.held_until = Some(now + QUIET);
+            effects.push(Effect::History { kind: "held_open", who: String::new(), text: self.held_reason() });
         } else {
             self.close(String::new(), reason.to_owned(), now, effects);
         }
+    }
+
+    fn held_reason(&self) -> String {
+        format!("came back {} times within an hour: it stays open until it has been quiet for {}", self.reopened.len(), minutes(QUIET))
     }
 
     /// Says to everybody who knows of a firing alert that nothing confirms it any more.
@@ -501,6 +555,7 @@ impl Incident {
         self.status = Status::Resolved;
         self.resolved_at = Some(now);
         self.snoozed_until = None;
+        self.held_until = None;
         effects.push(Effect::History { kind: "resolved", who, text });
     }
 
@@ -548,7 +603,7 @@ impl Incident {
     }
 
     /// Brings every receiver to what it should know now.
-    fn tell(&mut self, around: &Surroundings<'_>, effects: &mut Vec<Effect>) {
+    fn tell(&mut self, woken: bool, around: &Surroundings<'_>, effects: &mut Vec<Effect>) {
         let now = around.now;
         let mut targets = self.targets(around);
         let names: BTreeSet<String> = self.told.keys().chain(targets.keys()).cloned().collect();
@@ -559,6 +614,12 @@ impl Incident {
                 (false, None) => {
                     told.waiting_since = None;
                     told.held_by = None;
+                }
+                // Nothing fires, but it came and went too often to be closed at once.
+                (true, None) if self.held_until.is_some() => {
+                    if !std::mem::replace(&mut told.held, true) {
+                        self.notify(&name, Kind::Updated, self.held_reason(), around, effects);
+                    }
                 }
                 (true, None) => {
                     let reason = match self.status {
@@ -595,14 +656,24 @@ impl Incident {
                         None if target.escalated => format!("not acknowledged for {}", minutes(now - self.loud_since)),
                         None => self.open_reason(),
                     };
-                    let kind = if target.escalated { Kind::Escalated } else { Kind::Opened };
+                    let kind = match (target.escalated, self.known.contains(&name)) {
+                        (true, _) => Kind::Escalated,
+                        (false, true) => Kind::Reopened,
+                        (false, false) => Kind::Opened,
+                    };
                     self.know(&name, &target);
                     self.notify(&name, kind, reason, around, effects);
                 }
                 (true, Some(target)) => {
-                    if target.muted.is_some() {
+                    if let Some(reason) = target.muted {
+                        if told.held_by.as_ref() != Some(&reason) {
+                            let text = format!("{name} is told no more of it: {reason}");
+                            effects.push(Effect::History { kind: "held_back", who: String::new(), text });
+                            told.held_by = Some(reason);
+                        }
                         continue;
                     }
+                    let mute = told.held_by.take();
                     let at = told.at.unwrap_or(now);
                     let news: Vec<&Kin> =
                         around.family.iter().filter(|kin| kin.receivers.contains(&name) && !told.kin.contains(&kin.id)).collect();
@@ -620,6 +691,8 @@ impl Incident {
                         let reason = joined(&news);
                         told.kin.extend(news.into_iter().map(|kin| kin.id.clone()));
                         self.notify(&name, Kind::Updated, reason, around, effects);
+                    } else if let Some(reason) = awake(woken, mute).filter(|_| !quiet && !covered) {
+                        self.notify(&name, Kind::Reminder, reason, around, effects);
                     } else if target.alerts.is_subset(&told.alerts)
                         && !quiet
                         && !covered
@@ -654,6 +727,9 @@ impl Incident {
         }
         let definition = told.definition.clone();
         if kind == Kind::Resolved {
+            if self.status == Status::Resolved {
+                self.known.insert(receiver.to_owned());
+            }
             *told = Told::default();
             if definition.as_ref().is_some_and(|definition| !definition.send_resolved) {
                 return;
@@ -679,7 +755,7 @@ impl Incident {
         if self.status == Status::Resolved {
             return None;
         }
-        let mut due: Vec<Timestamp> = self.snoozed_until.into_iter().collect();
+        let mut due: Vec<Timestamp> = self.snoozed_until.into_iter().chain(self.held_until).collect();
         for (name, target) in self.targets(around) {
             let told = self.told.get(&name);
             match told {
@@ -745,6 +821,15 @@ impl Incident {
                 dashboard: self.dashboard.clone(),
             },
         }
+    }
+}
+
+/// Why somebody is told again of what was kept from them for a while.
+fn awake(woken: bool, mute: Option<String>) -> Option<String> {
+    match (woken, mute) {
+        (true, _) => Some("the snooze ended, still firing".to_owned()),
+        (false, Some(mute)) => Some(format!("still firing after the end of: {mute}")),
+        (false, None) => None,
     }
 }
 

@@ -15,6 +15,7 @@ fn member(alert: &str, severity: Severity) -> Member {
         summary: format!("{alert} burns"),
         figures: Figures::default(),
         traces: vec![],
+        subject: None,
     }
 }
 
@@ -48,6 +49,9 @@ fn incident() -> Incident {
         dashboard: None,
         parent: None,
         children: BTreeSet::new(),
+        reopened: vec![],
+        known: BTreeSet::new(),
+        held_until: None,
     }
 }
 
@@ -234,4 +238,44 @@ fn a_called_action_is_told_once_more_whatever_the_routes_say() {
     let effects = world.incident.call(&receiver, "mira");
     assert!(matches!(&effects[1], Effect::Notify { receiver, sequence: 2, .. } if receiver == "rollback"), "{effects:?}");
     assert_eq!(world.ended(5, "a"), ["3 pager resolved: the alert ended"], "an action is not told of the close");
+}
+
+#[test]
+fn the_end_of_a_snooze_and_of_a_mute_is_told_with_its_reason() {
+    let mut world = World::new();
+    world.opened(0, "a", Severity::Page);
+    world.at(1, Input::Acknowledge { by: "jo".into() });
+    world.at(1, Input::Snooze { by: "jo".into(), until: Timestamp(60 * M) });
+    assert_eq!(world.at(59, Input::Tick), [""; 0]);
+    assert_eq!(world.at(60, Input::Tick), ["3 pager reminder: the snooze ended, still firing"]);
+    world.muted = Some("silence s".into());
+    assert_eq!(world.at(61, Input::Tick), [""; 0]);
+    world.muted = None;
+    assert_eq!(world.at(65, Input::Tick), ["4 pager reminder: still firing after the end of: silence s"]);
+    assert_eq!(world.at(66, Input::Tick), [""; 0]);
+}
+
+#[test]
+fn an_incident_that_comes_and_goes_is_held_open_until_it_is_quiet() {
+    let mut world = World::new();
+    world.opened(0, "a", Severity::Page);
+    assert_eq!(world.ended(2, "a").len(), 1);
+    for at in [5, 10, 15] {
+        world.incident.reopen(Timestamp(at * M));
+        assert_eq!(world.opened(at, "a", Severity::Page).len(), 1);
+        if at < 15 {
+            assert_eq!(world.ended(at + 2, "a").len(), 1);
+        }
+    }
+    let held = "8 pager updated: came back 3 times within an hour: it stays open until it has been quiet for 15 min";
+    assert_eq!(world.ended(17, "a"), [held]);
+    assert_eq!(world.incident.status, Status::Open);
+    assert_eq!(world.opened(20, "a", Severity::Page), [""; 0]);
+    assert_eq!(world.ended(22, "a"), [""; 0], "it is said once");
+    let told = ["9 pager resolved: severity lowered", "10 tickets opened: b burns"];
+    assert_eq!(world.opened(23, "b", Severity::Ticket), told, "what was never told is not hidden");
+    assert_eq!(world.ended(24, "b"), [held.replace("8 pager", "11 tickets")]);
+    assert_eq!(world.at(38, Input::Tick), [""; 0]);
+    assert_eq!(world.at(39, Input::Tick), ["12 tickets resolved: all 2 alerts ended"]);
+    assert_eq!(world.incident.status, Status::Resolved);
 }

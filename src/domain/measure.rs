@@ -4,9 +4,13 @@
 //! group, and calls these. Whoever implements this answers from stored aggregates as of one
 //! logical time t, which it keeps itself: a window W covers the slices that start in [t - W, t).
 
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
 use super::filter::Filter;
 use super::metric::Metric;
-use super::rule::Labels;
+use super::rule::{Labels, Selector};
 use super::time::{Span, Timestamp};
 
 /// Why there is no number.
@@ -58,6 +62,103 @@ pub struct Change {
     pub app: String,
     pub release: String,
     pub text: String,
+}
+
+/// What a free-form rule is about, as far as its queries tell: the events among which the bad ones are counted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Subject {
+    pub of: Selector,
+    /// Page views that errors are set against, as every error is bad.
+    pub per: Option<Selector>,
+    pub window: Span,
+}
+
+/// Queries that are remembered of one evaluation.
+const NOTED_MAX: usize = 16;
+
+/// Passes queries on and remembers what they looked at.
+pub struct Noting {
+    inner: Arc<dyn Measure>,
+    noted: Mutex<Vec<(Selector, Span)>>,
+}
+
+impl Noting {
+    /// Has noted nothing yet.
+    pub fn new(inner: Arc<dyn Measure>) -> Noting {
+        Noting { inner, noted: Mutex::default() }
+    }
+
+    fn note(&self, metric: &Metric, filter: &Filter, window: Span) {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted.len() < NOTED_MAX {
+            noted.push((Selector { metric: metric.clone(), filter: filter.clone() }, window));
+        }
+    }
+
+    /// The first errors that were asked for, else the first events that can be bad; values alone name nobody.
+    pub fn subject(&self) -> Option<Subject> {
+        let noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let error = |metric: &Metric| matches!(metric, Metric::JsError | Metric::Crash);
+        if let Some((of, window)) = noted.iter().find(|(of, _)| error(&of.metric)) {
+            let views = noted.iter().find(|(of, _)| of.metric == Metric::PageView).map(|(of, _)| of.clone());
+            let per = views.unwrap_or_else(|| {
+                let mut filter = of.filter.clone();
+                filter.0.remove("fingerprint");
+                Selector { metric: Metric::PageView, filter }
+            });
+            return Some(Subject { of: of.clone(), per: Some(per), window: *window });
+        }
+        let outcome = |metric: &Metric| match metric {
+            Metric::PageView | Metric::Request | Metric::Session | Metric::Step | Metric::Custom(_) => true,
+            Metric::Vital(_) | Metric::Interaction | Metric::JsError | Metric::Crash => false,
+        };
+        let (of, window) = noted.iter().find(|(of, _)| outcome(&of.metric))?;
+        Some(Subject { of: of.clone(), per: None, window: *window })
+    }
+}
+
+impl Measure for Noting {
+    fn count(&self, metric: &Metric, filter: &Filter, window: Span) -> Answer<Counted> {
+        self.note(metric, filter, window);
+        self.inner.count(metric, filter, window)
+    }
+
+    fn quantile(&self, metric: &Metric, q: f64, filter: &Filter, window: Span) -> Answer<f64> {
+        self.note(metric, filter, window);
+        self.inner.quantile(metric, q, filter, window)
+    }
+
+    fn users(&self, metric: &Metric, filter: &Filter, window: Span) -> Answer<f64> {
+        self.note(metric, filter, window);
+        self.inner.users(metric, filter, window)
+    }
+
+    fn bad_users(&self, metric: &Metric, filter: &Filter, window: Span) -> Answer<f64> {
+        self.note(metric, filter, window);
+        self.inner.bad_users(metric, filter, window)
+    }
+
+    fn baseline(&self, metric: &Metric, filter: &Filter, window: Span) -> Answer<Baseline> {
+        self.note(metric, filter, window);
+        self.inner.baseline(metric, filter, window)
+    }
+
+    fn top(&self, metric: &Metric, dimension: &str, filter: &Filter, window: Span) -> Answer<Vec<Top>> {
+        self.note(metric, filter, window);
+        self.inner.top(metric, dimension, filter, window)
+    }
+
+    fn burn(&self, slo: &str, group: &Labels, window: Span) -> Answer<f64> {
+        self.inner.burn(slo, group, window)
+    }
+
+    fn budget(&self, slo: &str, group: &Labels) -> Answer<f64> {
+        self.inner.budget(slo, group)
+    }
+
+    fn changes(&self, filter: &Filter, window: Span) -> Answer<Vec<Change>> {
+        self.inner.changes(filter, window)
+    }
 }
 
 /// Answers the queries of one evaluation. Filters are complete: the group is already in them.

@@ -14,6 +14,7 @@ use crate::domain::evaluate::{AlertEvent, Evaluator};
 use crate::domain::findings::{self, Around};
 use crate::domain::incident::{Incident, Input};
 use crate::domain::lookup::{LeftOut, Lookup, exclusions};
+use crate::domain::measure::Noting;
 use crate::domain::route::canonical;
 use crate::domain::rule::{FreeRule, Labels, RuleSet};
 use crate::domain::time::{Span, Timestamp};
@@ -152,7 +153,8 @@ impl Explainer {
         }
         let mut events = Vec::new();
         for group in groups {
-            let verdict = match program.ask(&rule.name, &group, Arc::new(lookup.clone())) {
+            let noting = Arc::new(Noting::new(Arc::new(lookup.clone())));
+            let verdict = match program.ask(&rule.name, &group, noting.clone()) {
                 Ok(verdict) => verdict,
                 Err(error) => {
                     warn!(rule = %rule.name, "rule `{}` failed: {error}", rule.name);
@@ -163,7 +165,7 @@ impl Explainer {
             };
             let key = if group.is_empty() { String::new() } else { canonical(&group) };
             let state = alerts.get(&(rule.name.clone(), key.clone())).cloned();
-            events.extend(settle(rule, group, key, state, verdict, at));
+            events.extend(settle(rule, group, key, state, verdict, at).map(|event| AlertEvent { subject: noting.subject(), ..event }));
         }
         events
     }
@@ -253,13 +255,15 @@ mod tests {
             figures: Figures::default(),
             summary: "burns".into(),
             reason: String::new(),
+            subject: None,
             state: AlertState::default(),
         };
         let (opened, closed) = (now - Span::days(14), now - Span::days(14) + Span::HOUR);
         let mut outcomes = Vec::new();
         for (rule, kind, end) in [("api", None, Some(closed)), ("burnwatch-rules", Some("operator"), Some(closed)), ("still", None, None)] {
             let mut new_id = |_: &str, _: Timestamp| format!("i-{rule}");
-            let mut book = Book { desk: &desk, now: opened, silences: &[], open: BTreeMap::new(), new_id: &mut new_id };
+            let mut book =
+                Book { desk: &desk, now: opened, silences: &[], open: BTreeMap::new(), recent: BTreeMap::new(), new_id: &mut new_id };
             let open = AlertChange::Opened { severity: Severity::Page };
             outcomes.extend(book.alert(&event(rule, kind, opened, open), None, Findings::default()));
             if let Some(end) = end {

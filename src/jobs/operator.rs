@@ -49,12 +49,13 @@ pub async fn report(
     let alert = trouble.name();
     let mut tx = store.write_durable().await?;
     let open = transition::load_open(&mut tx).await?;
+    let recent = transition::load_recent(&mut tx, now).await?;
     let members = open.values().flat_map(|incident| incident.members.iter().map(|member| (incident.id.clone(), member)));
     let holder =
         members.filter(|(_, member)| member.alert == alert && member.firing).map(|(id, member)| (id, member.summary.clone())).next();
     let silences = transition::load_silences(&mut tx, now).await?;
     let mut make = |_: &str, _: Timestamp| new_id();
-    let mut book = Book { desk, now, silences: &silences, open, new_id: &mut make };
+    let mut book = Book { desk, now, silences: &silences, open, recent, new_id: &mut make };
     let outcome = match (holder, summary) {
         (None, None) => return Ok(0),
         (Some((_, said)), Some(summary)) if said == summary => return Ok(0),
@@ -78,6 +79,7 @@ pub async fn report(
                 figures: Figures::default(),
                 summary,
                 reason: String::new(),
+                subject: None,
                 state: AlertState::default(),
             };
             book.alert(&event, None, Findings::default())

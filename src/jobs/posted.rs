@@ -300,10 +300,11 @@ pub async fn settle(shared: &Shared, looked: &mut Looked, look: &Look<'_>) -> Re
         return Ok(None);
     }
     let open = transition::load_open(&mut tx).await?;
+    let recent = transition::load_recent(&mut tx, now).await?;
     let settled = {
         let board = shared.read();
         let mut new_id = |_: &str, _: Timestamp| (look.new_id)();
-        let mut book = Book { desk: look.desk, now, silences: &silences, open, new_id: &mut new_id };
+        let mut book = Book { desk: look.desk, now, silences: &silences, open, recent, new_id: &mut new_id };
         book.posted(&board, &work, again)
     };
     let mut joined: HashMap<&str, Vec<Key>> = HashMap::new();

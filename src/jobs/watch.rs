@@ -353,12 +353,13 @@ impl Watch {
         if durable {
             let silences = transition::load_silences(&mut tx, now).await?;
             let open = transition::load_open(&mut tx).await?;
+            let recent = transition::load_recent(&mut tx, at).await?;
             let make = self.setup.new_id;
             let mut outcomes: Vec<Outcome> = Vec::new();
             let mut states: Vec<((String, String), AlertState)> = Vec::new();
             {
                 let mut new_id = |_: &str, _: Timestamp| make();
-                let mut book = Book { desk: &running.desk, now: at, silences: &silences, open, new_id: &mut new_id };
+                let mut book = Book { desk: &running.desk, now: at, silences: &silences, open, recent, new_id: &mut new_id };
                 for (event, found) in events.iter().zip(findings) {
                     let key = (event.rule.clone(), event.group.clone());
                     let known = running.alerts.get(&key).and_then(|state| state.incident.clone());
@@ -441,7 +442,7 @@ impl Watch {
         let open = transition::load_open(&mut tx).await?;
         let gone = orphans(&open, &running.desk);
         let mut no_new = |_: &str, _: Timestamp| String::new();
-        let mut book = Book { desk: &running.desk, now, silences: &silences, open, new_id: &mut no_new };
+        let mut book = Book { desk: &running.desk, now, silences: &silences, open, recent: BTreeMap::new(), new_id: &mut no_new };
         let mut outcomes = Vec::new();
         for (incident, alert) in gone {
             outcomes.extend(book.input(&incident, Input::AlertEnded { alert, reason: "rule removed".into() }));

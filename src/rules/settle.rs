@@ -64,6 +64,7 @@ pub fn settle(
                 "the rule no longer holds".into()
             }
         },
+        subject: None,
         state,
     })
 }

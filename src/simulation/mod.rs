@@ -18,6 +18,7 @@ use crate::domain::explain;
 use crate::domain::findings::{self, Around, Case, explained};
 use crate::domain::incident::{Effect, Incident, Input};
 use crate::domain::lookup::{LeftOut, Lookup, exclusions};
+use crate::domain::measure::Noting;
 use crate::domain::notification::{Figures, Kind, Status};
 use crate::domain::route::canonical;
 use crate::domain::rule::{FreeRule, Labels, RuleSet, Severity};
@@ -158,6 +159,8 @@ pub struct Simulation<'a> {
     /// The incident that each firing alert belongs to.
     incident_of: HashMap<String, String>,
     open: BTreeMap<String, Incident>,
+    /// Closed, the last one of each key.
+    recent: BTreeMap<String, Incident>,
     /// Sums of open incidents, and when their findings were last made.
     cases: HashMap<String, (Option<Case>, Timestamp)>,
     left_out: Vec<LeftOut>,
@@ -189,6 +192,7 @@ impl<'a> Simulation<'a> {
             free: FreeRules::new(plan),
             incident_of: HashMap::new(),
             open: BTreeMap::new(),
+            recent: BTreeMap::new(),
             cases: HashMap::new(),
             left_out: exclusions(&plan.rules, start - Span::days(29), plan.to),
             runs: Vec::new(),
@@ -344,11 +348,11 @@ impl<'a> Simulation<'a> {
     fn book<T>(&mut self, t: Timestamp, act: impl FnOnce(&mut Book<'_>) -> T) -> T {
         let known = self.incidents.len();
         let mut new_id = |_: &str, _: Timestamp| format!("bt-{}", known + 1);
-        let open = std::mem::take(&mut self.open);
+        let (open, recent) = (std::mem::take(&mut self.open), std::mem::take(&mut self.recent));
         let desk = self.desk.clone();
-        let mut book = Book { desk: &desk, now: t, silences: &self.silences, open, new_id: &mut new_id };
+        let mut book = Book { desk: &desk, now: t, silences: &self.silences, open, recent, new_id: &mut new_id };
         let done = act(&mut book);
-        self.open = book.open;
+        (self.open, self.recent) = (book.open, book.recent);
         done
     }
 
@@ -535,7 +539,8 @@ impl FreeRules {
                 left_out: left_out.into(),
             });
             for group in groups {
-                let verdict = match plan.program.ask(&rule.name, group, Arc::new(lookup.clone())) {
+                let noting = Arc::new(Noting::new(Arc::new(lookup.clone())));
+                let verdict = match plan.program.ask(&rule.name, group, noting.clone()) {
                     Ok(verdict) => verdict,
                     Err(error) => {
                         let text = error.to_string();
@@ -551,7 +556,7 @@ impl FreeRules {
                 self.verdicts.insert(name.clone(), verdict.clone());
                 if let Some(event) = settle(rule, group.clone(), key, state, verdict, t) {
                     self.alerts.insert(name, event.state.clone());
-                    events.push(event);
+                    events.push(AlertEvent { subject: noting.subject(), ..event });
                 }
             }
         }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::desk::{Book, Desk, Outcome, Silence, parcels};
 use crate::domain::filter::Match;
-use crate::domain::incident::{Effect, Incident, Input};
+use crate::domain::incident::{Effect, Incident, Input, REOPEN_WITHIN};
 use crate::domain::matcher::Matcher;
 use crate::domain::notification::Notification;
 use crate::domain::rule::Receiver;
@@ -19,6 +19,9 @@ use super::incidents::IncidentRow;
 use super::outbox::OutboxRow;
 use super::tx::Tx;
 use super::{StoreError, events, incidents, outbox, silences};
+
+/// Most lately closed incidents that are looked through for one that comes back.
+const RECENT_MAX: usize = 2_000;
 
 /// What an outbox row carries: the notification, and the receiver as it was defined then, so that
 /// a close still goes out when the rule that opened is gone.
@@ -86,6 +89,18 @@ pub async fn load_open(tx: &mut Tx) -> Result<BTreeMap<String, Incident>, StoreE
     Ok(open)
 }
 
+/// The incidents that were closed so lately that an alert of their key brings them back.
+pub async fn load_recent(tx: &mut Tx, now: Timestamp) -> Result<BTreeMap<String, Incident>, StoreError> {
+    let mut recent = BTreeMap::new();
+    for row in incidents::resolved_since(tx, now - REOPEN_WITHIN, RECENT_MAX).await? {
+        // Newest first: of those with one key the first counts.
+        if !recent.contains_key(&row.key) {
+            recent.insert(row.key.clone(), read(&row)?);
+        }
+    }
+    Ok(recent)
+}
+
 /// The incident that a row holds.
 pub fn read(row: &IncidentRow) -> Result<Incident, StoreError> {
     serde_json::from_str(&row.data).map_err(|_| StoreError::Unreadable { what: "incident", id: row.id.clone() })
@@ -132,7 +147,7 @@ pub async fn apply(
     // What is not `Send` ends here, before the next await.
     let outcome = {
         let mut no_new = |_: &str, _: Timestamp| String::new();
-        let mut book = Book { desk, now, silences: &silences, open, new_id: &mut no_new };
+        let mut book = Book { desk, now, silences: &silences, open, recent: BTreeMap::new(), new_id: &mut no_new };
         book.input(id, input)
     };
     let Some(outcome) = outcome else { return Ok(Some((read(&row)?, 0))) };

@@ -174,6 +174,7 @@ pub fn incident() -> Incident {
         summary: summary.into(),
         figures: Figures::default(),
         traces: vec!["https://traces.example.com/8f3a".into()],
+        subject: None,
     };
     let suspect = |terms: &[(&str, &str)], bad, traffic, change: Option<&str>| Suspect {
         terms: terms.iter().map(|(k, v)| ((*k).to_owned(), Values::One((*v).to_owned()))).collect(),
@@ -245,6 +246,9 @@ pub fn incident() -> Incident {
         dashboard: None,
         parent: None,
         children: BTreeSet::new(),
+        reopened: vec![],
+        known: BTreeSet::new(),
+        held_until: None,
     }
 }
 

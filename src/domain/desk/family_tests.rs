@@ -51,6 +51,7 @@ fn desk() -> Desk {
 struct World {
     desk: Desk,
     open: BTreeMap<String, Incident>,
+    recent: BTreeMap<String, Incident>,
     of: HashMap<String, String>,
     ids: usize,
 }
@@ -65,7 +66,7 @@ fn release(name: &str) -> Explained {
 
 impl World {
     fn new() -> World {
-        World { desk: desk(), open: BTreeMap::new(), of: HashMap::new(), ids: 0 }
+        World { desk: desk(), open: BTreeMap::new(), recent: BTreeMap::new(), of: HashMap::new(), ids: 0 }
     }
 
     fn book<T>(&mut self, minute: i64, act: impl FnOnce(&mut Book<'_>) -> T) -> T {
@@ -74,10 +75,10 @@ impl World {
             ids += 1;
             format!("i{ids}")
         };
-        let open = std::mem::take(&mut self.open);
-        let mut book = Book { desk: &self.desk, now: Timestamp(minute * M), silences: &[], open, new_id: &mut new_id };
+        let (open, recent) = (std::mem::take(&mut self.open), std::mem::take(&mut self.recent));
+        let mut book = Book { desk: &self.desk, now: Timestamp(minute * M), silences: &[], open, recent, new_id: &mut new_id };
         let done = act(&mut book);
-        self.open = book.open;
+        (self.open, self.recent) = (book.open, book.recent);
         self.ids = ids;
         done
     }
@@ -94,6 +95,7 @@ impl World {
             figures: Figures::default(),
             summary: format!("{slo} burns"),
             reason: "it ended".into(),
+            subject: None,
             state: AlertState::default(),
         };
         let known = self.of.get(slo).cloned();
@@ -223,4 +225,109 @@ fn a_signature_that_comes_late_groups_and_each_closes_with_whoever_it_told() {
     );
     assert_eq!(world.ends(301, "api").len(), 2);
     assert_eq!(world.ends(302, "lcp"), ["i2 pager resolved: the alert ended", "i2 team resolved: the alert ended"]);
+}
+
+#[test]
+fn an_alert_that_comes_back_soon_brings_its_incident_back_under_a_new_key() {
+    let mut world = World::new();
+    world.opens(0, "api", Severity::Page, release("2"));
+    world.ends(5, "api");
+    let said = world.opens(20, "api", Severity::Page, release("2"));
+    assert_eq!(said, ["i1 pager reopened: api burns", "i1 team reopened: api burns"]);
+    assert_eq!(world.open["{slo=\"api\"}"].generation, 20 * 60);
+    world.ends(25, "api");
+    assert_eq!(world.opens(41, "api", Severity::Page, release("2")), ["i2 pager opened: api burns", "i2 team opened: api burns"]);
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(300))]
+
+    /// Whatever happens: whoever would be paged knows of it, by the incident or by the one that speaks for it, and
+    /// whatever was opened at a receiver is closed there in the end.
+    #[test]
+    fn nobody_is_left_with_an_open_page_and_no_page_is_left_without_somebody(
+        steps in proptest::collection::vec((0_u8..6, 0_u8..4, 0_u8..3, 0_i64..20), 1..40)
+    ) {
+        const SLOS: [&str; 4] = ["api", "lcp", "pay-api", "errors"];
+        let mut world = World::new();
+        let mut firing: BTreeMap<&str, Severity> = BTreeMap::new();
+        let mut known: BTreeSet<(String, i64, String)> = BTreeSet::new();
+        let mut minute = 0;
+        let all_end = SLOS.iter().enumerate().map(|(at, _)| (1, at as u8, 0, 1));
+        for (what, slo, which, later) in steps.into_iter().chain(all_end).chain([(5, 0, 0, 60)]) {
+            minute += later;
+            let slo = SLOS[slo as usize];
+            let severity = if which == 0 { Severity::Page } else { Severity::Ticket };
+            let explained = match which { 2 => Explained::default(), n => release(&n.to_string()) };
+            let event = |change| AlertEvent {
+                at: Timestamp(minute * M),
+                rule: slo.into(),
+                group: String::new(),
+                labels: [("slo", slo), ("service", if slo == "pay-api" { "pay" } else { "shop" })].map(|(k, v)| (k.into(), v.into())).into(),
+                change: Some(change),
+                tiers: vec![],
+                figures: Figures::default(),
+                summary: String::new(),
+                reason: String::new(),
+                subject: None,
+                state: AlertState::default(),
+            };
+            let was = firing.get(slo).copied();
+            let change = match (what, was) {
+                (0 | 2, None) => Some(AlertChange::Opened { severity }),
+                (1, Some(_)) => Some(AlertChange::Ended),
+                (2, Some(was)) if severity > was => Some(AlertChange::Raised { severity }),
+                (2, Some(was)) if severity < was => Some(AlertChange::Lowered { severity }),
+                (_, Some(_) | None) => None,
+            };
+            let incident = world.of.get(slo).cloned().unwrap_or_default();
+            let mut outcomes = Vec::new();
+            if let Some(change) = change {
+                match change {
+                    AlertChange::Ended => firing.remove(slo),
+                    AlertChange::Opened { .. } | AlertChange::Raised { .. } | AlertChange::Lowered { .. } | AlertChange::Unconfirmed => {
+                        firing.insert(slo, severity)
+                    }
+                };
+                let known = was.map(|_| incident.clone());
+                let found = Findings { explained: explained.clone(), ..Findings::default() };
+                let outcome = world.book(minute, |book| book.alert(&event(change), known.as_deref(), found));
+                if let Some(outcome) = outcome {
+                    world.of.insert(slo.into(), outcome.incident.id.clone());
+                    outcomes.push(outcome);
+                }
+            } else if what == 3 {
+                let until = Timestamp((minute + 7) * M);
+                outcomes.extend(world.book(minute, |book| book.input(&incident, Input::Snooze { by: "jo".into(), until })));
+            } else if what == 4 {
+                let explained = Box::new(explained);
+                let input = Input::Explained { explained, impact: Default::default(), changes: vec![], title: String::new() };
+                outcomes.extend(world.book(minute, |book| book.input(&incident, input)));
+            }
+            // The second look settles what the first one has moved.
+            for _ in 0..2 {
+                outcomes.extend(world.book(minute, |book| book.tick()));
+            }
+            for outcome in &outcomes {
+                for parcel in parcels(outcome, Timestamp(0), "") {
+                    let key = (outcome.incident.id.clone(), parcel.generation, parcel.receiver.clone());
+                    match parcel.kind {
+                        crate::domain::notification::Kind::Resolved => assert!(known.remove(&key), "closed what was not open: {key:?}"),
+                        _ => drop(known.insert(key)),
+                    }
+                }
+            }
+            let by_id: BTreeMap<&str, &Incident> = world.open.values().map(|incident| (incident.id.as_str(), incident)).collect();
+            let knows = |incident: &Incident, name: &str| known.contains(&(incident.id.clone(), incident.generation, name.to_owned()));
+            for incident in world.open.values() {
+                for member in incident.members.iter().filter(|member| member.firing && member.severity == Severity::Page) {
+                    let pager = if member.rule == "pay-api" { "payments" } else { "pager" };
+                    let parent = incident.parent.as_deref().and_then(|id| by_id.get(id));
+                    assert!(knows(incident, pager) || parent.is_some_and(|parent| knows(parent, pager)), "{pager} knows nothing of {}", member.rule);
+                }
+            }
+        }
+        assert!(known.is_empty(), "left open: {known:?}");
+        assert!(world.open.is_empty());
+    }
 }

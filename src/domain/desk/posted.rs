@@ -14,7 +14,7 @@ use crate::domain::posted::{Board, Key, Posted, Standing, Work, member_name};
 use crate::domain::rule::Labels;
 use crate::domain::time::Timestamp;
 
-use super::{Book, Explained, Opening, Outcome};
+use super::{Book, Entry, Explained, Opening, Outcome};
 
 /// Alerts from outside that fire in one incident before further ones of the same class wait.
 const MEMBERS: usize = 100;
@@ -193,7 +193,7 @@ impl Book<'_> {
                 runbook: first.runbook,
                 dashboard: first.dashboard,
             }),
-            None => false,
+            None => Entry::Known,
         };
         let opened = step.opened.into_iter().map(|(_, member)| member).collect();
         self.apply(group, Input::Posted { opened, changed: step.changed, ended: step.ended }, new)
@@ -278,6 +278,7 @@ fn member(key: &Key, alert: &Posted, labels: Labels, now: Timestamp) -> Member {
         summary: alert.summary(),
         figures: Figures::default(),
         traces: Vec::new(),
+        subject: None,
     }
 }
 
@@ -362,7 +363,7 @@ mod tests {
                 format!("i{ids}")
             };
             let open = std::mem::take(&mut self.open);
-            let mut book = Book { desk: &self.desk, now: self.now, silences: &[], open, new_id: &mut new_id };
+            let mut book = Book { desk: &self.desk, now: self.now, silences: &[], open, recent: BTreeMap::new(), new_id: &mut new_id };
             let settled = book.posted(&self.board, &work, again);
             self.open = book.open;
             for (key, standing) in settled.standings {

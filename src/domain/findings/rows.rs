@@ -1,5 +1,6 @@
 //! The rows of a case: sums per series, read from an archive.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -46,10 +47,10 @@ struct Side {
 /// Everything that was read.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rows {
-    /// The events, or the total of a ratio.
+    /// The events, or the total of a ratio or rate.
     total: Side,
-    /// The good of a ratio.
-    good: Side,
+    /// The good of a ratio, the bad of a rate.
+    part: Side,
 }
 
 /// One row as it is explained.
@@ -58,7 +59,7 @@ pub(super) struct TableRow<'a> {
     dims: Vec<(&'a str, &'a str)>,
     window: Counts,
     baseline: Counts,
-    users: Option<&'a Users>,
+    users: Option<Cow<'a, Users>>,
     bad_users: u64,
 }
 
@@ -109,12 +110,21 @@ impl Rows {
                 })
             }
             Source::Ratio { good, total } => {
-                for (side, selector) in [(&mut self.total, total), (&mut self.good, good)] {
+                for (side, selector) in [(&mut self.total, total), (&mut self.part, good)] {
                     let Reading { from, to, bucket, .. } = *reading;
                     let ask = Ask { metric: &selector.metric, filter: &selector.filter, from, to, step: bucket, detail: false };
                     read(side, &ask, groups, reading, &|cell| (Counts { bad: 0, raw_bad: 0, ..cell.counts }, None))?;
                 }
                 Ok(())
+            }
+            Source::Rate { bad, of } => {
+                let Reading { from, to, bucket, baseline, .. } = *reading;
+                let ask = Ask { metric: &of.metric, filter: &of.filter, from, to, step: bucket, detail: false };
+                read(&mut self.total, &ask, groups, reading, &|cell| (Counts { bad: 0, raw_bad: 0, ..cell.counts }, None))?;
+                let ask = Ask { metric: &bad.metric, filter: &bad.filter, detail: !baseline, ..ask };
+                read(&mut self.part, &ask, groups, reading, &|cell| {
+                    (Counts { bad: cell.counts.total, raw_bad: cell.counts.raw, ..cell.counts }, Some(&cell.bad_users))
+                })
             }
         }
     }
@@ -134,43 +144,50 @@ impl Rows {
                         dims: series.dims().collect(),
                         window: sums.window,
                         baseline: sums.baseline,
-                        users: Some(&sums.users),
+                        users: Some(Cow::Borrowed(&sums.users)),
                         bad_users: estimate.min(at_most),
                     }
                 })
                 .collect(),
-            Source::Ratio { .. } => self.ratio_table(),
+            Source::Ratio { .. } => self.joined(missing),
+            // An error is one more outcome beside a view: its share grows with the rate, and never passes one.
+            Source::Rate { .. } => self.joined(|total, bad| {
+                let mut sum = total;
+                sum += bad;
+                sum
+            }),
         }
     }
 
     /// The whole of a ratio's window, which is exact whatever series it comes from.
     pub fn sum(&self, source: &Source) -> Option<Counts> {
         match source {
-            Source::Events { .. } => None,
-            Source::Ratio { .. } => Some(missing(self.total.sum(|sums| sums.window), self.good.sum(|sums| sums.window))),
+            Source::Events { .. } | Source::Rate { .. } => None,
+            Source::Ratio { .. } => Some(missing(self.total.sum(|sums| sums.window), self.part.sum(|sums| sums.window))),
         }
     }
 
-    /// Good and total come from different series: they are brought together by the dimensions in which both
+    /// The total and its part come from different series: they are brought together by the dimensions in which both
     /// have the same values. A step of a funnel has another route than the one before; such dimensions drop out.
-    fn ratio_table(&self) -> Vec<TableRow<'_>> {
+    fn joined(&self, put: fn(Counts, Counts) -> Counts) -> Vec<TableRow<'_>> {
         let fitting = self.fitting();
         let key = |series: &'_ Series| -> Vec<String> { fitting.iter().map(|name| series.get(name).to_owned()).collect() };
-        let mut joined: BTreeMap<Vec<String>, (Vec<(&str, &str)>, [Counts; 4])> = BTreeMap::new();
-        for (side, first) in [(&self.total, 0), (&self.good, 2)] {
+        let mut joined: BTreeMap<Vec<String>, (Vec<(&str, &str)>, [Counts; 4], Users)> = BTreeMap::new();
+        for (side, first) in [(&self.total, 0), (&self.part, 2)] {
             for (series, sums) in &side.rows {
                 let dims = || series.dims().filter(|(name, _)| fitting.contains(name)).collect();
-                let (_, counts) = joined.entry(key(series)).or_insert_with(|| (dims(), [Counts::ZERO; 4]));
+                let (_, counts, users) = joined.entry(key(series)).or_insert_with(|| (dims(), [Counts::ZERO; 4], Users::default()));
+                users.merge(&sums.users);
                 counts[first] += sums.window;
                 counts[first + 1] += sums.baseline;
             }
         }
-        let row = |(dims, [total, base_total, good, base_good]): (Vec<_>, [Counts; 4])| TableRow {
+        let row = |(dims, [total, base_total, part, base_part], users): (Vec<_>, [Counts; 4], Users)| TableRow {
             dims,
-            window: missing(total, good),
-            baseline: missing(base_total, base_good),
-            users: None,
-            bad_users: 0,
+            window: put(total, part),
+            baseline: put(base_total, base_part),
+            bad_users: users.estimate(),
+            users: Some(Cow::Owned(users)),
         };
         joined.into_values().map(row).collect()
     }
@@ -187,7 +204,7 @@ impl Rows {
             sums
         };
         names.retain(|name| {
-            let (total, good) = (by_value(&self.total, name), by_value(&self.good, name));
+            let (total, good) = (by_value(&self.total, name), by_value(&self.part, name));
             let whole: i128 = good.values().sum();
             let met: i128 = good.iter().map(|(value, good)| (*good).min(total.get(value).copied().unwrap_or(0)).max(0)).sum();
             met as f64 >= FITS * whole as f64
@@ -273,7 +290,7 @@ pub(super) fn users<'a>(rows: impl Iterator<Item = &'a TableRow<'a>>) -> u64 {
     let mut at_most = 0_u64;
     for row in rows {
         at_most = at_most.saturating_add(row.bad_users);
-        if let Some(users) = row.users {
+        if let Some(users) = &row.users {
             all.merge(users);
         }
     }

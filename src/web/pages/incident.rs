@@ -180,6 +180,7 @@ pub fn page(model: &Model<'_>) -> Page {
                 (people::time_line(model, &path, ENTRIES_MAX))
                 (people::told(model))
                 (people::alerts(model))
+                (people::family(model))
                 (people::traces(model))
             }
         }

@@ -2,10 +2,13 @@
 
 use maud::{Markup, html};
 
-use super::{Entry, Model, ToldState, path};
+use super::{Entry, Model, ToldState, path, short_id};
 use crate::web::icon::{Tone, flag};
 use crate::web::number;
 use crate::web::text::{Plain, clip, link, segment};
+
+/// Most children that are linked.
+const FAMILY_MAX: usize = 50;
 
 pub(super) fn time_line(model: &Model<'_>, path: &str, max: usize) -> Markup {
     html! {
@@ -125,6 +128,29 @@ pub(super) fn traces(model: &Model<'_>) -> Markup {
             section.card aria-labelledby="h-tr" {
                 header { h2 id="h-tr" { "Traces to open" } }
                 ul."plain"."dl" { @for trace in traces { li { span.mono { (link(trace, &clip(trace, 64))) } } } }
+            }
+        }
+    }
+}
+
+/// The incidents of the same cause: the one that speaks for this one, and those that this one speaks for.
+pub(super) fn family(model: &Model<'_>) -> Markup {
+    let incident = model.incident;
+    let one = |id: &str| html! { a href=(path(id)) { (Plain(&short_id(id))) } };
+    html! {
+        @if incident.parent.is_some() || !incident.children.is_empty() {
+            section.card aria-labelledby="h-fa" {
+                header { h2 id="h-fa" { "Same cause" } }
+                @if let Some(parent) = &incident.parent {
+                    p { "Incident " (one(parent)) " speaks for this one: whoever it has told is not told again." }
+                }
+                @if !incident.children.is_empty() {
+                    p { "This incident speaks for:" }
+                    ul."plain" {
+                        @for child in incident.children.iter().take(FAMILY_MAX) { li { (one(child)) } }
+                        @if incident.children.len() > FAMILY_MAX { li."muted" { "and " (incident.children.len() - FAMILY_MAX) " more" } }
+                    }
+                }
             }
         }
     }
