@@ -1,17 +1,17 @@
 //! The pages in a real browser: the daemon as it is started, a shop that fails, and what a person does about it.
 //!
-//! Chromium is driven over its DevTools pipe: JSON messages, each ended by a zero byte. Without
-//! Chromium these tests are left out and say so; `tests/run` installs it.
+//! Without Chromium these tests are left out and say so; `tests/run` installs it.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use burnwatch::clock::{Clock, SystemClock};
 use burnwatch::domain::time::Span;
 use serde_json::{Value, json};
+
+use super::chromium::{Browser, cache, chromium};
 
 const RULES: &str = r#"
 slo("checkout-api", #{
@@ -145,138 +145,8 @@ impl Daemon {
     }
 }
 
-/// One tab of a headless Chromium.
-struct Browser {
-    child: Child,
-    to: ChildStdin,
-    from: BufReader<ChildStdout>,
-    session: String,
-    next: u64,
-    /// What the console, the log and the security policy had to say.
-    said: Vec<String>,
-    base: String,
-    _profile: tempfile::TempDir,
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn chromium() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .flat_map(|folder| ["chromium", "chromium-browser", "google-chrome"].map(|name| folder.join(name)))
-        .find(|path| path.is_file())
-}
-
-impl Browser {
-    fn start(path: &Path, port: u16) -> Browser {
-        let profile = tempfile::tempdir().expect("a folder");
-        // The browser reads commands from descriptor 3 and writes to 4.
-        let mut child = Command::new("sh")
-            .args(["-c", "exec \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1", "sh"])
-            .arg(path)
-            .args("--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync --disable-dev-shm-usage --hide-scrollbars --remote-debugging-pipe".split(' '))
-            .arg(format!("--user-data-dir={}", profile.path().display()))
-            .arg("about:blank")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("chromium starts");
-        let to = child.stdin.take().expect("a pipe");
-        let from = BufReader::new(child.stdout.take().expect("a pipe"));
-        let base = format!("http://127.0.0.1:{port}");
-        let mut browser = Browser { child, to, from, session: String::new(), next: 0, said: Vec::new(), base, _profile: profile };
-        let targets = browser.call("Target.getTargets", json!({}));
-        let page = targets["targetInfos"].as_array().and_then(|all| all.iter().find(|one| one["type"] == "page")).expect("a tab").clone();
-        let attached = browser.call("Target.attachToTarget", json!({ "targetId": page["targetId"], "flatten": true }));
-        browser.session = attached["sessionId"].as_str().expect("a session").to_owned();
-        for domain in ["Page", "Runtime", "Log", "Network"] {
-            browser.call(&format!("{domain}.enable"), json!({}));
-        }
-        browser
-    }
-
-    fn read(&mut self) -> Value {
-        let mut bytes = Vec::new();
-        self.from.read_until(0, &mut bytes).expect("chromium answers");
-        assert_eq!(bytes.pop(), Some(0), "chromium ended");
-        let message: Value = serde_json::from_slice(&bytes).expect("a JSON message");
-        let text = |value: &Value| value.to_string();
-        match message["method"].as_str() {
-            Some("Log.entryAdded") => self.said.push(text(&message["params"]["entry"])),
-            Some("Runtime.consoleAPICalled" | "Runtime.exceptionThrown") => self.said.push(text(&message["params"])),
-            Some("Page.javascriptDialogOpening") => self.said.push(format!("a dialog opened: {}", text(&message["params"]))),
-            Some(_) | None => {}
-        }
-        message
-    }
-
-    fn call(&mut self, method: &str, params: Value) -> Value {
-        let id = self.post(method, params);
-        loop {
-            let mut message = self.read();
-            if message["id"] == id {
-                assert!(message["error"].is_null(), "{method}: {}", message["error"]);
-                return message["result"].take();
-            }
-        }
-    }
-
-    fn post(&mut self, method: &str, params: Value) -> u64 {
-        self.next += 1;
-        let mut message = json!({ "id": self.next, "method": method, "params": params });
-        if !self.session.is_empty() {
-            message["sessionId"] = json!(self.session);
-        }
-        let mut bytes = message.to_string().into_bytes();
-        bytes.push(0);
-        self.to.write_all(&bytes).expect("chromium listens");
-        self.next
-    }
-
-    fn until(&mut self, event: &str) {
-        while self.read()["method"] != event {}
-    }
-
-    fn open(&mut self, path: &str) {
-        let url = format!("{}{path}", self.base);
-        self.post("Page.navigate", json!({ "url": url }));
-        self.until("Page.loadEventFired");
-    }
-
-    /// The value of an expression in the page.
-    fn ask(&mut self, expression: &str) -> Value {
-        let mut answer = self.call("Runtime.evaluate", json!({ "expression": expression, "returnByValue": true, "awaitPromise": true }));
-        assert!(answer["exceptionDetails"].is_null(), "{expression}: {answer}");
-        answer["result"]["value"].take()
-    }
-
-    /// Does something that leads to another page.
-    fn act(&mut self, expression: &str) {
-        self.post("Runtime.evaluate", json!({ "expression": expression }));
-        self.until("Page.loadEventFired");
-    }
-
-    fn look(&mut self, width: u32, height: u32, dark: bool) {
-        self.call(
-            "Emulation.setDeviceMetricsOverride",
-            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false }),
-        );
-        let scheme = if dark { "dark" } else { "light" };
-        self.call("Emulation.setEmulatedMedia", json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] }));
-    }
-
-    fn scripts(&mut self, on: bool) {
-        self.call("Emulation.setScriptExecutionDisabled", json!({ "value": !on }));
-    }
-
-    fn outcome(&mut self) -> String {
-        self.ask("document.querySelector('#outcome')?.innerText ?? ''").as_str().unwrap_or_default().to_owned()
-    }
+fn outcome(browser: &mut Browser) -> String {
+    browser.ask("document.querySelector('#outcome')?.innerText ?? ''").as_str().unwrap_or_default().to_owned()
 }
 
 fn pages(id: &str) -> Vec<String> {
@@ -310,9 +180,7 @@ fn pages(id: &str) -> Vec<String> {
 }
 
 fn axe() -> Option<String> {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
-    std::fs::read_to_string(cache.join("burnwatch/axe-4.14.1.min.js")).ok()
+    std::fs::read_to_string(cache()?.join("axe-4.14.1.min.js")).ok()
 }
 
 #[test]
@@ -324,7 +192,7 @@ fn a_person_finds_their_way_on_every_screen_with_and_without_script() {
     let daemon = Daemon::start();
     daemon.seed();
     let id = daemon.incident();
-    let mut browser = Browser::start(&chromium, daemon.port);
+    let mut browser = Browser::start(&chromium, daemon.port, &[]);
 
     // Without script: everything is links and forms.
     browser.look(390, 844, false);
@@ -338,21 +206,21 @@ fn a_person_finds_their_way_on_every_screen_with_and_without_script() {
     assert_eq!(seen, true, "the five answers begin on the first screen of a phone, with the button below them");
     assert!(browser.ask("document.querySelector('.dock .btn.primary').offsetHeight").as_f64() >= Some(44.0));
     browser.act("document.querySelector('.dock form button').click()");
-    assert!(browser.outcome().contains("Acknowledged"), "{}", browser.outcome());
+    assert!(outcome(&mut browser).contains("Acknowledged"), "{}", outcome(&mut browser));
     assert_eq!(daemon.json(&format!("/v1/incidents/{id}"))["status"], "acknowledged");
     browser.act("document.querySelector('#outcome form button').click()");
-    assert!(browser.outcome().contains("taken back"), "{}", browser.outcome());
+    assert!(outcome(&mut browser).contains("taken back"), "{}", outcome(&mut browser));
     assert_eq!(daemon.json(&format!("/v1/incidents/{id}"))["status"], "open");
     browser.act("document.querySelector('.dock form button').click()");
     browser.act("(() => { document.querySelector('form.note textarea').value = 'rolling back <b>now</b>'; document.querySelector('form.note button').click() })()");
-    assert!(browser.outcome().contains("note is in the time line"));
+    assert!(outcome(&mut browser).contains("note is in the time line"));
     browser.act("document.querySelector('a[href^=\"/silences/new\"]').click()");
     browser.act("(() => { document.querySelector('#f').value = '2d'; document.querySelector('#c').value = 'known'; document.querySelector('form button.primary').click() })()");
     assert!(browser.ask("document.body.innerText").as_str().unwrap_or_default().contains("Are you sure?"), "two days are asked for twice");
     browser.act("document.querySelector('section[aria-labelledby=h-sure] button').click()");
-    assert!(browser.outcome().contains("Silenced until"), "{}", browser.outcome());
+    assert!(outcome(&mut browser).contains("Silenced until"), "{}", outcome(&mut browser));
     browser.act("document.querySelector('#outcome form button').click()");
-    assert!(browser.outcome().contains("The silence is ended"), "{}", browser.outcome());
+    assert!(outcome(&mut browser).contains("The silence is ended"), "{}", outcome(&mut browser));
     let (status, export) = daemon.send("GET", &format!("/incidents/{id}/export.md"), "");
     assert_eq!(status, 200);
     assert!(export.contains("rolling back <b>now</b>") && export.contains("acknowledgement taken back"), "{export}");
