@@ -18,10 +18,11 @@
 
 use std::borrow::Cow;
 
+use http::header::HOST;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::endpoint::Post;
+use super::endpoint::{Endpoint, Post};
 use super::memory::{Known, Memory, key};
 use super::reading::{
     Attributes, DURATION_MAX, Decoded, Frame, Loose, Reading, device_class, event_of, family, hard_or_soft, lower, method_name, millis,
@@ -54,7 +55,8 @@ pub(super) fn decode<'a>(post: &Post<'a>, memory: &Memory) -> Result<Decoded<'a>
     let count = items.events.len() + items.exceptions.len() + items.measurements.len();
     reading.decoded.events = count;
     match reading.page(name, app, meta, &items) {
-        Ok((source, page)) => {
+        Ok((source, mut page)) => {
+            page.collector = post.headers.get(HOST).and_then(|host| host.to_str().ok());
             let id = post.idempotency_key().map(|id| post.settings.hash.of(Purpose::BodyId, &[source.app.as_bytes(), b"faro", id]));
             let mut known = memory.lock();
             // Also the second one is remembered, whatever the first one says.
@@ -108,6 +110,8 @@ struct Page<'a> {
     sent_at: Option<f64>,
     /// What its app and release are remembered by.
     build: u64,
+    /// Where the payload was sent to.
+    collector: Option<&'a str>,
 }
 
 impl<'a> Reading<'a, '_> {
@@ -152,7 +156,7 @@ impl<'a> Reading<'a, '_> {
             app: app_name,
         };
         let build = key(&self.settings.hash, &["faro build", &source.app, &source.release]);
-        Ok((source, Page { route, is_view, url, session, user, weight, sent_at: items.sent_at(), build }))
+        Ok((source, Page { route, is_view, url, session, user, weight, sent_at: items.sent_at(), build, collector: None }))
     }
 
     /// Device, browser and system: what the client says of itself, else what its user agent does.
@@ -303,6 +307,9 @@ impl<'a> Walk<'_, 'a, '_> {
             return Ok(vec![]);
         }
         let url = attributes.get("name").cloned().ok_or(Reason::Missing("name"))?;
+        if self.is_report(&url) {
+            return Ok(vec![]);
+        }
         let status = attributes.number(&["responseStatus"]).ok_or(Reason::Missing("responseStatus"))?;
         let request = self.request_key(&url);
         let made = self.request(index, when, url, Some(status), false, attributes.number(&["duration"]))?;
@@ -317,6 +324,9 @@ impl<'a> Walk<'_, 'a, '_> {
         let attributes = event.attributes();
         let Some(method) = attributes.any(&["http.request.method", "http.method"]) else { return Ok(vec![]) };
         let url = attributes.any(&["url.full", "http.url"]).cloned().ok_or(Reason::Missing("url.full"))?;
+        if self.is_report(&url) {
+            return Ok(vec![]);
+        }
         let status = attributes.number(&["http.response.status_code", "http.status_code"]);
         let failed = attributes.get("error.type").is_some();
         if status.is_none() && !failed {
@@ -331,6 +341,13 @@ impl<'a> Walk<'_, 'a, '_> {
         made.own[1] = Cow::Borrowed(method_name(method));
         made.trace = event.trace.0.clone().and_then(WrittenTrace::id);
         Ok(vec![made])
+    }
+
+    /// Whether a request is a post of Faro's own. It leaves them out by itself, but not when its `url` has a query: that it takes for a
+    /// pattern, in which `?` is no question mark.
+    fn is_report(&self, url: &str) -> bool {
+        let host = host_of(url).zip(self.page.collector).is_some_and(|(host, collector)| host.eq_ignore_ascii_case(collector));
+        host && Endpoint::of(path_of(url)).is_some_and(|(endpoint, _)| endpoint == Endpoint::Faro)
     }
 
     fn request(

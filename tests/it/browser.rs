@@ -201,7 +201,7 @@ fn a_person_finds_their_way_on_every_screen_with_and_without_script() {
     let daemon = Daemon::start();
     daemon.seed();
     let id = daemon.incident();
-    let mut browser = Browser::start(&chromium, daemon.port);
+    let mut browser = Browser::start(&chromium, daemon.port, &[]);
 
     // Without script: everything is links and forms.
     browser.look(390, 844, false);
@@ -289,7 +289,7 @@ fn with_script_keys_act_figures_follow_and_a_lost_connection_is_said() {
     let mut daemon = Daemon::start();
     daemon.seed();
     let id = daemon.incident();
-    let mut browser = Browser::start(&chromium, daemon.port);
+    let mut browser = Browser::start(&chromium, daemon.port, &[]);
     browser.look(1280, 900, false);
     let status = |daemon: &Daemon| daemon.json(&format!("/v1/incidents/{id}"))["status"].clone();
 
@@ -446,7 +446,7 @@ fn hostile_texts_stay_texts_on_every_page() {
         paths.push(format!("/query?metric=request&by={by}&show=share"));
     }
 
-    let mut browser = Browser::start(&chromium, daemon.port);
+    let mut browser = Browser::start(&chromium, daemon.port, &[]);
     browser.look(390, 844, false);
     let (mut wrong, mut shown) = (Vec::new(), 0);
     for path in paths {

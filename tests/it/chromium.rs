@@ -37,8 +37,8 @@ pub fn chromium() -> Option<PathBuf> {
 }
 
 impl Browser {
-    /// Opens it on what listens on this port of this machine.
-    pub fn start(path: &Path, port: u16) -> Browser {
+    /// Opens it on what listens on this port of this machine; `more` are arguments.
+    pub fn start(path: &Path, port: u16, more: &[&str]) -> Browser {
         let profile = tempfile::tempdir().expect("a folder");
         // The browser reads commands from descriptor 3 and writes to 4.
         let mut child = Command::new("sh")
@@ -46,6 +46,7 @@ impl Browser {
             .arg(path)
             .args("--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync --disable-dev-shm-usage --hide-scrollbars --remote-debugging-pipe".split(' '))
             .arg(format!("--user-data-dir={}", profile.path().display()))
+            .args(more)
             .arg("about:blank")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -192,7 +193,12 @@ impl Browser {
 
 /// The checks of axe-core, if `tests/run` has fetched them.
 pub fn axe() -> Option<String> {
+    std::fs::read_to_string(cache()?.join("axe-4.14.1.min.js")).ok()
+}
+
+/// Where `tests/run` keeps what it fetches for tests: outside of the tree.
+pub fn cache() -> Option<PathBuf> {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
-    std::fs::read_to_string(cache.join("burnwatch/axe-4.14.1.min.js")).ok()
+    Some(cache.join("burnwatch"))
 }

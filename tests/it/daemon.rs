@@ -18,12 +18,12 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// `more` is added to a configuration with free ports; `rules` is the only rule file. Nothing runs yet.
+    /// `more` goes on in the section `[intake]` of a configuration with free ports; `rules` is the only rule file. Nothing runs yet.
     pub fn new(more: &str, rules: &str) -> Daemon {
         let folder = tempfile::tempdir().expect("a folder");
         let (admin, intake) = (free_port(), free_port());
         let configuration = format!(
-            "[server]\nlisten = \"{admin}\"\n[intake]\nlisten = \"{intake}\"\n[delivery]\nallow_private = [\"127.0.0.0/8\"]\n{more}"
+            "[server]\nlisten = \"{admin}\"\n[delivery]\nallow_private = [\"127.0.0.0/8\"]\n[intake]\nlisten = \"{intake}\"\n{more}"
         );
         std::fs::create_dir(folder.path().join("rules")).expect("a folder");
         std::fs::write(folder.path().join("burnwatch.toml"), configuration).expect("the folder can be written");

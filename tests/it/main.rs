@@ -14,4 +14,6 @@ mod replicas;
 mod restarted;
 mod scenarios;
 mod screenshots;
+mod sdk;
+mod shop;
 mod store;

@@ -146,7 +146,7 @@ fn pictures_of_the_demo() {
         .spawn()
         .expect("the demo starts");
     let _demo = Demo(demo);
-    let mut browser = Browser::start(&chromium, port);
+    let mut browser = Browser::start(&chromium, port, &[]);
     let until = Instant::now() + Duration::from_secs(600);
     let id = loop {
         assert!(Instant::now() < until, "no incident was explained within ten minutes");

@@ -84,6 +84,21 @@ async fn traces_win_over_resource_timing_in_any_order() {
 }
 
 #[tokio::test]
+async fn posts_to_the_intake_are_nobodys_requests() {
+    let resource = |n: u32, url: &str| {
+        event("faro.performance.resource", n, &format!(r#"{{"initiatorType":"fetch","name":"{url}","responseStatus":"202"}}"#))
+    };
+    let mut bench = Bench::new();
+    let own = ["https://Rum.example:8443/collect?key=public", "https://rum.example:8443/collect/public"];
+    let others = ["https://rum.example:8443/collected", "https://shop.example/collect", "/collect"];
+    let events: Vec<String> = own.iter().chain(&others).map(|url| resource(1, url)).collect();
+    let body = payload("a", "https://shop.example/", &format!(r#""events":[{}]"#, events.join(",")));
+    let (status, ..) = bench.post("/collect?key=public", &[("host", "rum.example:8443")], body).await;
+    assert_eq!(status, 202);
+    assert_eq!(bench.total("request", &[]), (3, 0));
+}
+
+#[tokio::test]
 async fn a_soft_navigation_counts_once_however_it_is_told() {
     let mut bench = Bench::new();
     let session = "s1";
