@@ -256,7 +256,7 @@ impl Case {
         let (metric, filter) = match &self.source {
             Source::Events { limit: Some(_), .. } => return Ok(Vec::new()),
             Source::Events { metric, filter, limit: None } => (metric, filter),
-            Source::Ratio { total, .. } => (&total.metric, &total.filter),
+            Source::Ratio { total: of, .. } | Source::Rate { bad: of, .. } => (&of.metric, &of.filter),
         };
         let ask = Ask { metric, filter, from: self.from, to: around.now, step: around.bucket, detail: false };
         let mut found = around.archive.traces(&ask)?;
