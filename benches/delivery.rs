@@ -43,6 +43,7 @@ async fn main() {
         allow_private: vec!["127.0.0.0/8".parse().expect("a network")],
         secrets: Secrets::new(BTreeMap::new(), Default::default()),
         smtp: None,
+        answer_key: None,
     };
     let nudge = Arc::new(Notify::new());
     let deliver = Deliver::new(Parts {
@@ -116,6 +117,8 @@ fn rules(url: String) -> RuleSet {
         place: Default::default(),
         timeout: Span::seconds(5),
         send_resolved: true,
+        callback_secret: None,
+        template: None,
         kind: ReceiverKind::Webhook { url: Field::Plain(url), secret: Some(Field::Plain("a secret".into())), headers: BTreeMap::new() },
     };
     let route = Route {

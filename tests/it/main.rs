@@ -8,6 +8,7 @@ mod daemon;
 mod git;
 mod killed;
 mod neighbour;
+mod peers;
 mod postgres;
 mod scenarios;
 mod store;
