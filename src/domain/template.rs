@@ -182,7 +182,7 @@ mod tests {
         let source = "{% set title = incident.service ~ ' is down' %}\n{{ incident.title }} since {{ incident.opened_at }}\n\
             {% for suspect in incident.suspects %}{{ suspect.where.region }} {% endfor %}{{ incident.acknowledged_by is defined }}\n";
         let rendered = plain(source).unwrap();
-        assert_eq!(rendered.text, "a title since 2027-01-15T07:57:00Z\nde false");
+        assert_eq!(rendered.text, "a title since 2027-01-15T07:57:00Z\nde False");
         assert_eq!(rendered.title, " is down".trim());
         assert_eq!(plain("x").unwrap(), Rendered { title: String::new(), text: "x".into() });
     }

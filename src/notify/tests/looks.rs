@@ -115,7 +115,7 @@ async fn a_template_words_every_format_and_hostile_values_stay_words() {
     let html = email::html(&said);
     assert!(html.contains("<b>Call the desk.</b>"), "the author may write HTML");
     assert!(!html.contains("<script>") && !html.contains("<img") && html.contains("&lt;script&gt;"), "{html}");
-    assert!(!email::plain(&said).contains("<b>"), "{}", email::plain(&said));
+    assert!(!email::plain(&said).contains("<b>Call"), "{}", email::plain(&said));
     std::fs::write(folder().join("email-template.html"), html).unwrap();
 }
 

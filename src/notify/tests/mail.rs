@@ -421,7 +421,7 @@ async fn a_real_server_takes_mail_over_starttls_with_a_password() {
     };
     assert_eq!(send("s3cret-mail", false).await.unwrap_err().next, Next::Retry { after: None }, "nobody vouches for it");
     let wrong = send("wrong", true).await.unwrap_err();
-    assert_eq!(wrong.status, Some(535), "{wrong:?}");
+    assert!(wrong.why.contains("535"), "{wrong:?}");
     assert_eq!(send("s3cret-mail", true).await.unwrap().status, Some(250));
     let mail = next();
     assert_eq!((&mail["tls"], &mail["user"], &mail["to"]), (&json!(true), &json!("burnwatch"), &json!(["ada@example.com"])));
