@@ -117,6 +117,8 @@ fn rules(url: String) -> RuleSet {
         place: Default::default(),
         timeout: Span::seconds(5),
         send_resolved: true,
+        callback_secret: None,
+        template: None,
         kind: ReceiverKind::Webhook { url: Field::Plain(url), secret: Some(Field::Plain("a secret".into())), headers: BTreeMap::new() },
     };
     let route = Route {

@@ -33,6 +33,7 @@ use crate::domain::posted::RESOLVE_TIMEOUT;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
 use crate::intake::{self, Intake};
+use crate::jobs::changes::Changes;
 use crate::jobs::deliver::{Deliver, Parts};
 use crate::jobs::explain::Explainer;
 use crate::jobs::flush::Flush;
@@ -199,6 +200,10 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> Resu
     });
     tasks.spawn(deliver.run(stop.clone()));
 
+    let (store_of, rules_of) = (store.clone(), live.rules.clone());
+    let told = Changes { store: store_of, sender: sender.clone(), rules: rules_of, holder: chance::id(), waiting: BTreeMap::new() };
+    tasks.spawn(told.run(clock.clone(), stop.clone()));
+
     let flush = Flush::new(store.clone(), sink.clone(), "intake", chance::id);
     let flushed = flush.flushed.clone();
     tasks.spawn(flush_job(flush, clock.clone(), watch_nudge.clone(), stop.clone()));
@@ -281,6 +286,7 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> Resu
         inbox: options.inbox,
         session_key,
         answer_key,
+        heeded: Default::default(),
         sessions: Default::default(),
         failures: Default::default(),
         overview: Default::default(),
@@ -393,7 +399,7 @@ async fn first_rules(config: &Config, options: &Options, reload: &mut Reload, st
 fn check_secrets(config: &Config, live: &Live) -> Result<(), StartError> {
     let rules = live.rules.load();
     let missing: std::collections::BTreeSet<String> =
-        rules.receivers.iter().flat_map(|receiver| receiver.kind.secrets()).filter(|name| config.secrets.lookup(name).is_err()).collect();
+        rules.receivers.iter().flat_map(|receiver| receiver.secrets()).filter(|name| config.secrets.lookup(name).is_err()).collect();
     if missing.is_empty() { Ok(()) } else { Err(StartError::Secrets(missing.into_iter().collect::<Vec<_>>().join(", "))) }
 }
 

@@ -52,6 +52,7 @@ pub fn tester(sender: Arc<Sender>, rules: Arc<ArcSwap<RuleSet>>, public_url: Str
                 generation: None,
                 sequence: 1,
                 notification,
+                template: receiver.template.as_ref().and_then(|name| rules.templates.get(name)).cloned(),
                 earlier: None,
             };
             Ok(match sender.send(receiver, &delivery, now).await {

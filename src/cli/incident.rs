@@ -23,6 +23,8 @@ pub enum IncidentCommand {
     Show(Show),
     /// Say that someone is on it: reminders and escalations stop
     Ack(Act),
+    /// Take an acknowledgement back: reminders and escalations go on
+    Unack(Unack),
     /// Close it by hand; it reopens if its alerts hold again
     Resolve(Act),
     /// Be quiet about it for a while
@@ -98,6 +100,16 @@ pub struct Act {
     json: bool,
 }
 
+/// `incident unack`
+#[derive(Debug, Args)]
+pub struct Unack {
+    /// The incident's id
+    id: String,
+    /// Print the HTTP body
+    #[arg(long)]
+    json: bool,
+}
+
 /// `incident snooze`
 #[derive(Debug, Args)]
 pub struct Snooze {
@@ -147,6 +159,7 @@ pub async fn run(command: &IncidentCommand, client: &Client) -> Outcome {
             let body = client.get(&["v1", "incidents", id], &[]).await?;
             if *json { body.print() } else { output::say(&report(&body.json, Form::Terminal)) }
         }
+        IncidentCommand::Unack(Unack { id, json }) => act(client, id, "unack", json!({}), *json).await,
         IncidentCommand::Ack(Act { id, text, json }) => act(client, id, "ack", json!({ "text": text }), *json).await,
         IncidentCommand::Resolve(Act { id, text, json }) => act(client, id, "resolve", json!({ "text": text }), *json).await,
         IncidentCommand::Snooze(Snooze { id, span, text, json }) => {
@@ -187,6 +200,7 @@ async fn act(client: &Client, id: &str, action: &str, mut body: Value, json: boo
     }
     let done = match action {
         "ack" => "acknowledged",
+        "unack" => "not acknowledged any more",
         "resolve" => "resolved",
         "snooze" => "snoozed",
         _ => "noted on",

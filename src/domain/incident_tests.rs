@@ -89,6 +89,8 @@ impl World {
                 place: Default::default(),
                 timeout: Span::seconds(5),
                 send_resolved: true,
+                callback_secret: None,
+                template: None,
                 kind: ReceiverKind::Teams { url: Field::Plain(String::new()) },
             })
         };
@@ -234,7 +236,15 @@ fn a_called_action_is_told_once_more_whatever_the_routes_say() {
     let mut world = World::new();
     world.opened(0, "a", Severity::Page);
     let kind = ReceiverKind::Teams { url: Field::Plain(String::new()) };
-    let receiver = Receiver { name: "rollback".into(), place: Default::default(), timeout: Span::seconds(5), send_resolved: true, kind };
+    let receiver = Receiver {
+        name: "rollback".into(),
+        place: Default::default(),
+        timeout: Span::seconds(5),
+        send_resolved: true,
+        callback_secret: None,
+        template: None,
+        kind,
+    };
     let effects = world.incident.call(&receiver, "mira");
     assert!(matches!(&effects[1], Effect::Notify { receiver, sequence: 2, .. } if receiver == "rollback"), "{effects:?}");
     assert_eq!(world.ended(5, "a"), ["3 pager resolved: the alert ended"], "an action is not told of the close");

@@ -81,6 +81,9 @@ pub struct RuleSet {
     pub named_dimensions: BTreeSet<String>,
     /// Values that rules name, by dimension: never folded.
     pub named_values: BTreeMap<String, BTreeSet<String>>,
+    /// What `templates/NAME.j2` hold, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub templates: BTreeMap<String, String>,
 }
 
 impl RuleSet {
@@ -417,7 +420,24 @@ pub struct Receiver {
     pub place: Place,
     pub timeout: Span,
     pub send_resolved: bool,
+    /// What the provider signs its calls back with (`POST /hooks/{receiver}`); without it they are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callback_secret: Option<Field>,
+    /// Which of [`RuleSet::templates`] words its messages; without one they have the usual words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
     pub kind: ReceiverKind,
+}
+
+impl Receiver {
+    /// The names of the secrets that it uses.
+    pub fn secrets(&self) -> Vec<String> {
+        let mut names = self.kind.secrets();
+        if let Some(Field::Secret(name)) = &self.callback_secret {
+            names.push(name.clone());
+        }
+        names
+    }
 }
 
 /// The formats that receivers speak, each with the fields of its format (WIRE).
@@ -437,6 +457,9 @@ pub enum ReceiverKind {
     Pagerduty {
         routing_key: Field,
         base_url: String,
+        /// Whether deploys that are reported to us are told to it as change events.
+        #[serde(default)]
+        changes: bool,
     },
     Opsgenie {
         api_key: Field,

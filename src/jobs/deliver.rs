@@ -288,7 +288,9 @@ impl Deliver {
             );
             return self.bury(row, now, why);
         }
-        Some(Job { notification: queued.notification, receiver, definition })
+        // A template that is gone since is no reason to say nothing: the usual words do.
+        let template = receiver.template.as_ref().and_then(|name| rules.templates.get(name)).cloned();
+        Some(Job { notification: queued.notification, receiver, template, definition })
     }
 
     /// Puts a row with the dead letters without an attempt.

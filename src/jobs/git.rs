@@ -19,7 +19,7 @@ use tokio::process::Command;
 use tracing::debug;
 
 use crate::config;
-use crate::rules::{DEPTH_MAX, FILE_BYTES_MAX, FILES_MAX, FOLDER_BYTES_MAX};
+use crate::rules::{self, DEPTH_MAX, FILE_BYTES_MAX, FILES_MAX, FOLDER_BYTES_MAX};
 
 /// How long a question to a repository on this machine may take.
 const LOCAL: Duration = Duration::from_secs(10);
@@ -284,7 +284,7 @@ fn entries(list: &[u8]) -> Result<Vec<Entry>, GitError> {
         // A path that is no UTF-8 is no rules file on disk either.
         let Ok(path) = std::str::from_utf8(&line[at + 1..]) else { continue };
         let hidden = path.split('/').any(|part| part.starts_with('.'));
-        if hidden || !path.ends_with(".rhai") || path.split('/').count() > DEPTH_MAX + 1 {
+        if hidden || !(path.ends_with(".rhai") || rules::is_template(path)) || path.split('/').count() > DEPTH_MAX + 1 {
             continue;
         }
         let head = std::str::from_utf8(&line[..at]).map_err(|_| strange())?;

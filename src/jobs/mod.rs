@@ -1,5 +1,6 @@
 //! Background work: idempotent functions without input, run on a timer and when woken.
 
+pub mod changes;
 pub mod compact;
 pub mod deliver;
 pub mod explain;

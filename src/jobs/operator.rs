@@ -18,6 +18,8 @@ pub enum Trouble {
     StaleData,
     /// A free-form rule fails.
     RuleFails,
+    /// Notifications lie in the dead letters.
+    DeadLetters,
 }
 
 impl Trouble {
@@ -27,6 +29,7 @@ impl Trouble {
             Trouble::BadRules => "burnwatch-rules",
             Trouble::StaleData => "burnwatch-stale-data",
             Trouble::RuleFails => "burnwatch-rule-fails",
+            Trouble::DeadLetters => "burnwatch-dead-letters",
         }
     }
 }

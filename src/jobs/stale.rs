@@ -1,6 +1,7 @@
 //! Stale data: evaluation follows the watermark, and when that stands still every alert keeps its state in silence. A
-//! person hears of it from an incident of its own (SEMANTICS 5).
+//! person hears of it from an incident of its own (SEMANTICS 5). The same goes for notifications that failed for good.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,10 @@ use crate::store::{self, Store, StoreError};
 const EVERY: Duration = Duration::from_secs(15);
 /// How far evaluation may fall behind the moment at which it was due.
 const STALE_AFTER: Span = Span::minutes(5);
+
+/// How many dead letters are looked at, and how many receivers of theirs are named.
+const DEAD_MAX: usize = 100;
+const NAMED_MAX: usize = 5;
 
 /// What the job is set up with.
 pub struct Stale {
@@ -52,6 +57,21 @@ impl Stale {
         operator::report(&self.store, &self.desk.load_full(), Trouble::StaleData, summary, now, &self.public_url, self.new_id).await
     }
 
+    /// Opens an incident while notifications lie in the dead letters, and closes it once somebody has replayed or discarded
+    /// them all. Says how many notifications were queued.
+    pub async fn check_deliveries(&self, now: Timestamp) -> Result<usize, StoreError> {
+        let dead = store::outbox::Filter { state: vec!["dead".into()], ..store::outbox::Filter::default() };
+        let mut tx = self.store.read().await?;
+        let (rows, _) = store::outbox::list(&mut tx, &dead, None, DEAD_MAX).await?;
+        drop(tx);
+        let receivers: BTreeSet<String> = rows.into_iter().map(|row| format!("`{}`", row.receiver)).collect();
+        let summary = (!receivers.is_empty()).then(|| {
+            let named = receivers.into_iter().take(NAMED_MAX).collect::<Vec<_>>().join(", ");
+            format!("notifications to {named} failed for good: replay or discard the dead letters")
+        });
+        operator::report(&self.store, &self.desk.load_full(), Trouble::DeadLetters, summary, now, &self.public_url, self.new_id).await
+    }
+
     /// Checks until it is told to stop.
     pub async fn run(self, clock: SharedClock, deliver: Arc<Notify>, stop: CancellationToken) {
         loop {
@@ -63,6 +83,11 @@ impl Stale {
                 Ok(0) => {}
                 Ok(_) => deliver.notify_one(),
                 Err(error) => error!(error = %error, "whether data is stale could not be found out"),
+            }
+            match self.check_deliveries(clock.now()).await {
+                Ok(0) => {}
+                Ok(_) => deliver.notify_one(),
+                Err(error) => error!(error = %error, "whether notifications have failed could not be found out"),
             }
         }
     }
@@ -110,6 +135,57 @@ mod tests {
         }
         evaluated(start + Span::minutes(12)).await;
         stale.check(start + Span::minutes(14)).await.unwrap();
+        assert!(open().await.is_empty());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn dead_letters_are_one_incident_until_somebody_has_seen_to_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let start = Timestamp(1_790_000_040_000);
+        let store = Store::open(&format!("sqlite://{}/b.db", folder.path().display()), start).await.unwrap();
+        let stale = Stale {
+            store: store.clone(),
+            desk: Arc::new(ArcSwap::from_pointee(Desk::new(Arc::default()))),
+            due_after: Span::seconds(90),
+            started: start,
+            public_url: String::new(),
+            new_id: crate::chance::id,
+        };
+        let open = async || transition::load_open(&mut store.read().await.unwrap()).await.unwrap();
+        stale.check_deliveries(start).await.unwrap();
+        assert!(open().await.is_empty());
+        let row = store::outbox::OutboxRow {
+            id: "d".into(),
+            incident: "i".into(),
+            generation: 1,
+            sequence: 1,
+            receiver: "pager".into(),
+            correlation: "c".into(),
+            kind: "incident.opened".into(),
+            payload: "{}".into(),
+            state: "dead".into(),
+            due_at: start,
+            created_at: start,
+            finished_at: Some(start),
+            attempts: 1,
+            claimed_until: Timestamp(0),
+            last_error: "answered 404".into(),
+            reply: String::new(),
+        };
+        let mut tx = store.write().await.unwrap();
+        store::outbox::insert(&mut tx, &row).await.unwrap();
+        tx.commit().await.unwrap();
+        for _ in 0..2 {
+            stale.check_deliveries(start).await.unwrap();
+            let open = open().await;
+            assert_eq!(open.len(), 1);
+            let incident = open.values().next().unwrap();
+            assert!(incident.title.contains("`pager`") && incident.members[0].labels["kind"] == "operator", "{}", incident.title);
+        }
+        let mut tx = store.write().await.unwrap();
+        store::outbox::discard(&mut tx, "d", start, "seen").await.unwrap();
+        tx.commit().await.unwrap();
+        stale.check_deliveries(start).await.unwrap();
         assert!(open().await.is_empty());
     }
 }

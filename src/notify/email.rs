@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use crate::config::{Smtp, SmtpTls};
 
 use super::outcome::{Next, SendError, Trouble};
-use super::text::Message;
+use super::text::{self, Message};
 use super::{Context, Sent, escape};
 
 /// The mail transport could not be set up.
@@ -260,11 +260,9 @@ fn id_part(text: &str) -> String {
     if fine { text.to_owned() } else { hex::encode(&Sha256::digest(text)[..16]) }
 }
 
-fn plain(message: &Message) -> String {
+pub(super) fn plain(message: &Message) -> String {
     let mut text = format!("{}\n\n", message.headline());
-    for fact in &message.facts {
-        text.push_str(&format!("{}: {}\n", fact.name, fact.plain()));
-    }
+    message.say_plain(&mut text);
     if !message.links.is_empty() {
         text.push('\n');
     }
@@ -275,22 +273,46 @@ fn plain(message: &Message) -> String {
     text
 }
 
+/// What the reader's light or dark screen makes of it; the inline styles are for those who drop this.
+const STYLE: &str = "body{margin:0;padding:16px;font:15px/1.45 system-ui,-apple-system,'Segoe UI',Roboto,sans-serif;color:#1b1f24;background:#fff}\
+main{max-width:640px;margin:0 auto}h1{font-size:19px;line-height:1.3;margin:0 0 16px}\
+dl{margin:0}dt{color:#59636e;font-size:13px;margin-top:10px}dd{margin:0;overflow-wrap:anywhere}\
+code{background:#eff1f3;padding:1px 4px;border-radius:4px;font-size:13px}\
+.text{white-space:pre-line;overflow-wrap:anywhere}a{color:#0b5cad}\
+@media(prefers-color-scheme:dark){body{color:#e6e9ec;background:#15181c}dt{color:#9aa4ae}code{background:#2a2f36}a{color:#7db7ff}}";
+
 /// HTML that loads nothing from elsewhere.
-fn html(message: &Message) -> String {
-    let mut rows = String::new();
-    for fact in &message.facts {
-        let value: String =
-            fact.pieces.iter().map(|piece| piece.render(escape::html, |theirs| format!("<code>{}</code>", escape::html(theirs)))).collect();
-        rows.push_str(&format!(
-            "<tr><th style=\"text-align:left;vertical-align:top;padding:2px 12px 2px 0;white-space:nowrap\">{}</th><td style=\"padding:2px 0\">{value}</td></tr>\n",
-            fact.name
-        ));
-    }
-    let links: Vec<String> =
-        message.links.iter().map(|link| format!("<a href=\"{}\">{}</a>", escape::html(&link.url), link.name)).collect();
-    let links = if links.is_empty() { String::new() } else { format!("<p>{}</p>\n", links.join(" &middot; ")) };
+pub(super) fn html(message: &Message) -> String {
+    let body = match &message.body {
+        Some(body) => format!("<div class=\"text\" style=\"white-space:pre-line\">{}</div>\n", body.html),
+        None => {
+            let mut rows = String::new();
+            for fact in &message.facts {
+                let value: String = fact
+                    .pieces
+                    .iter()
+                    .map(|piece| piece.render(escape::html, |theirs| format!("<code>{}</code>", escape::html(theirs))))
+                    .collect();
+                rows.push_str(&format!("<dt>{}</dt><dd>{value}</dd>\n", fact.name));
+            }
+            format!("<dl>\n{rows}</dl>\n")
+        }
+    };
+    let (answers, links): (Vec<_>, Vec<_>) = message.links.iter().partition(|link| link.name == text::ACKNOWLEDGE);
+    let button =
+        "display:inline-block;padding:10px 18px;border-radius:6px;background:#0b5cad;color:#ffffff;text-decoration:none;font-weight:600";
+    let answers: String = answers
+        .iter()
+        .map(|link| {
+            format!("<p style=\"margin:20px 0 0\"><a style=\"{button}\" href=\"{}\">{}</a></p>\n", escape::html(&link.url), link.name)
+        })
+        .collect();
+    let links: Vec<String> = links.iter().map(|link| format!("<a href=\"{}\">{}</a>", escape::html(&link.url), link.name)).collect();
+    let links = if links.is_empty() { String::new() } else { format!("<p style=\"margin:16px 0\">{}</p>\n", links.join(" &middot; ")) };
     format!(
-        "<!doctype html>\n<html><head><meta charset=\"utf-8\"></head>\n<body style=\"font-family:sans-serif;font-size:14px\">\n<h2 style=\"font-size:17px\">{}</h2>\n<table>\n{rows}</table>\n{links}<p style=\"color:#777\">burnwatch</p>\n</body></html>\n",
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <meta name=\"color-scheme\" content=\"light dark\"><style>{STYLE}</style></head>\n<body><main>\n<h1>{}</h1>\n{body}{answers}{links}\
+         <p style=\"color:#8a939c;font-size:13px\">burnwatch</p>\n</main></body></html>\n",
         escape::html(&message.headline())
     )
 }

@@ -157,7 +157,15 @@ pub fn settings(secrets: &[(&str, &str)]) -> Settings {
 }
 
 pub fn receiver(name: &str, kind: ReceiverKind) -> Receiver {
-    Receiver { name: name.into(), place: Place::default(), timeout: Span::seconds(5), send_resolved: true, kind }
+    Receiver {
+        name: name.into(),
+        place: Place::default(),
+        timeout: Span::seconds(5),
+        send_resolved: true,
+        callback_secret: None,
+        template: None,
+        kind,
+    }
 }
 
 pub fn plain(text: &str) -> Field {
@@ -175,6 +183,7 @@ pub fn delivery(kind: Kind) -> Delivery {
         generation: None,
         sequence: 1,
         notification: notification(kind),
+        template: None,
         earlier: None,
     }
 }

@@ -185,7 +185,10 @@ fn document(message: &Message) -> Value {
     let text = |text: &str, marks: Value| json!({ "type": "text", "text": text, "marks": marks });
     let mut content = Vec::new();
     for fact in &message.facts {
-        let mut nodes = vec![text(&format!("{}: ", fact.name), json!([{ "type": "strong" }]))];
+        let mut nodes = Vec::new();
+        if !fact.name.is_empty() {
+            nodes.push(text(&format!("{}: ", fact.name), json!([{ "type": "strong" }])));
+        }
         nodes.extend(fact.pieces.iter().map(|piece| match piece {
             Piece::Ours(ours) => text(ours, json!([])),
             Piece::Theirs(theirs) => text(theirs, json!([{ "type": "code" }])),

@@ -30,10 +30,11 @@ use base64::Engine as _;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tracing::warn;
 
 use crate::config::{Config, Network, Secrets, Smtp};
 use crate::domain::answer;
-use crate::domain::notification::{Kind, Notification, Status};
+use crate::domain::notification::{Change, Kind, Notification, Status};
 use crate::domain::rule::{Field, Receiver, ReceiverKind, Severity};
 use crate::domain::time::{Span, Timestamp};
 
@@ -84,6 +85,8 @@ pub struct Delivery {
     pub generation: Option<i64>,
     pub sequence: i64,
     pub notification: Notification,
+    /// The text of the receiver's template.
+    pub template: Option<String>,
     /// What an earlier attempt of this delivery, else the last delivery to this receiver about this
     /// incident, left behind.
     pub earlier: Option<Value>,
@@ -159,6 +162,32 @@ impl Sender {
     }
 }
 
+impl Sender {
+    /// Tells of a deploy, where the receiver's format has a place for it and its definition asks for it.
+    pub async fn announce(&self, receiver: &Receiver, change: &Change, now: Timestamp) -> Result<(), SendError> {
+        let ReceiverKind::Pagerduty { routing_key, base_url, changes: true } = &receiver.kind else { return Ok(()) };
+        let key = match routing_key {
+            Field::Plain(text) => text.clone(),
+            Field::Secret(name) => {
+                let secret = self.settings.secrets.lookup(name);
+                secret.map_err(|error| SendError::new(Trouble::Settings, error.to_string()))?.expose().to_owned()
+            }
+        };
+        let body = pagerduty::change_event(&key, change).to_string().into_bytes();
+        let url = self::http::join(base_url, "/v2/change/enqueue");
+        let call = self.http.call(Call { method: Method::POST, url, headers: self::http::json_headers(), body });
+        let timeout = receiver.timeout.clamp(Span(1), TIMEOUT_MAX);
+        let answer = match tokio::time::timeout(timeout.to_std(), call).await {
+            Ok(answer) => answer.and_then(|answer| answer.success(now)),
+            Err(_) => Err(SendError::new(Trouble::Deadline, format!("no answer within {timeout}"))),
+        };
+        answer.map(drop).map_err(|mut error| {
+            error.why = error.why.replace(&key, "[redacted]");
+            error
+        })
+    }
+}
+
 /// One attempt: what the receivers' files work with.
 pub(crate) struct Context<'a> {
     sender: &'a Sender,
@@ -179,7 +208,7 @@ impl Context<'_> {
                 Some(mailer) => email::send(self, mailer, &email::Addresses { to, cc, reply_to: reply_to.as_deref() }).await,
                 None => Err(SendError::new(Trouble::Settings, "there is no mail server; set [smtp] in the configuration")),
             },
-            ReceiverKind::Pagerduty { routing_key, base_url } => pagerduty::send(self, routing_key, base_url).await,
+            ReceiverKind::Pagerduty { routing_key, base_url, .. } => pagerduty::send(self, routing_key, base_url).await,
             ReceiverKind::Opsgenie { api_key, base_url, options } => opsgenie::send(self, api_key, base_url, options).await,
             ReceiverKind::Slack { url, token, channel, base_url } => match (url, token) {
                 (_, Some(token)) => slack::post_as_bot(self, token, channel.as_deref(), base_url).await,
@@ -247,7 +276,14 @@ impl Context<'_> {
 
     /// What is to be said, in words.
     pub fn message(&self) -> Message {
-        text::message(&self.delivery.notification)
+        let mut message = text::message(&self.delivery.notification);
+        if let Some(template) = &self.delivery.template
+            && let Err(error) = message.reword(template, &self.delivery.notification)
+        {
+            // It was tried at load; whoever is to be woken is told in the usual words.
+            warn!(receiver = self.receiver.name, %error, "the template of receiver `{}` failed", self.receiver.name);
+        }
+        message
     }
 
     /// What is to be said to people in a chat or a mail, who may answer by a link. Trackers and pagers get none:

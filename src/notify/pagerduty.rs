@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::domain::notification::{IncidentView, Kind};
+use crate::domain::notification::{Change, IncidentView, Kind};
 use crate::domain::rule::{Field, Severity};
 
 use super::http::{join, json_headers};
@@ -22,6 +22,31 @@ pub(crate) async fn send(context: &Context<'_>, routing_key: &Field, base_url: &
     let body = event(context, &context.field(routing_key)?);
     let answer = context.call(Method::POST, join(base_url, "/v2/enqueue"), json_headers(), &body).await?.success(context.now)?;
     Ok(Sent { status: Some(answer.status), ..Sent::default() })
+}
+
+/// A change event: shown beside incidents, notifies nobody.
+pub(super) fn change_event(routing_key: &str, change: &Change) -> Value {
+    let app = escape::clean(&change.app, 200);
+    let part = |text: &Option<String>, max: usize| text.as_ref().map(|text| escape::clean(text, max)).filter(|text| !text.is_empty());
+    let (release, text) = (part(&change.release, 200), part(&change.text, 500));
+    let mut summary =
+        [Some(change.kind.name()), Some(app.as_str()), release.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(" ");
+    if let Some(text) = &text {
+        summary = format!("{summary}: {text}");
+    }
+    let mut event = json!({
+        "routing_key": routing_key,
+        "payload": {
+            "summary": escape::cut(&summary, SUMMARY_CHARS_MAX),
+            "timestamp": change.at.to_string(),
+            "source": app,
+            "custom_details": { "app": app, "release": release, "text": text, "annotation": change.id },
+        },
+    });
+    if let Some(link) = change.url.as_deref().and_then(escape::link) {
+        event["links"] = json!([{ "href": link, "text": "Change" }]);
+    }
+    event
 }
 
 fn event(context: &Context<'_>, routing_key: &str) -> Value {
@@ -92,14 +117,16 @@ fn details(message: &Message, incident: &IncidentView) -> Value {
     let mut details = serde_json::Map::new();
     for fact in &message.facts {
         let line = fact.plain();
-        match details.get_mut(fact.name) {
+        // The lines of a template have no names.
+        let name = if fact.name.is_empty() { "text" } else { fact.name };
+        match details.get_mut(name) {
             // Several alerts have one name.
             Some(Value::String(before)) => {
                 before.push('\n');
                 before.push_str(&line);
             }
             _ => {
-                details.insert(fact.name.to_owned(), line.into());
+                details.insert(name.to_owned(), line.into());
             }
         }
     }

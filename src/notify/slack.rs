@@ -9,7 +9,7 @@ use crate::domain::rule::Field;
 
 use super::http::{join, json_headers, set_header};
 use super::outcome::{SendError, Trouble, excerpt, retry_after};
-use super::text::Message;
+use super::text::{ACKNOWLEDGE, Message};
 use super::{Context, Sent, escape};
 
 const SECTION_MAX: usize = 3_000;
@@ -17,8 +17,8 @@ const TEXT_MAX: usize = 3_000;
 
 /// Posts through an incoming webhook: success is 200 with the body `ok`.
 pub(crate) async fn post_to_webhook(context: &Context<'_>, url: &Field) -> Result<Sent, SendError> {
-    let message = context.answerable_message();
-    let body = json!({ "text": fallback(&message), "blocks": blocks(&message), "link_names": false, "unfurl_links": false });
+    let (message, button) = asking(context);
+    let body = json!({ "text": fallback(&message), "blocks": blocks(&message, button), "link_names": false, "unfurl_links": false });
     let answer = context.call(Method::POST, context.field(url)?, json_headers(), &body).await?.success(context.now)?;
     Ok(Sent { status: Some(answer.status), ..Sent::default() })
 }
@@ -27,9 +27,8 @@ pub(crate) async fn post_to_webhook(context: &Context<'_>, url: &Field) -> Resul
 pub(crate) async fn post_as_bot(context: &Context<'_>, token: &Field, channel: Option<&str>, base_url: &str) -> Result<Sent, SendError> {
     let channel = channel.ok_or_else(|| SendError::new(Trouble::Settings, "a slack receiver with `token` needs `channel`"))?;
     let bot = Bot { context, base_url, authorization: format!("Bearer {}", context.field(token)?) };
-    let message = context.answerable_message();
-    let mut post =
-        json!({ "channel": channel, "text": fallback(&message), "blocks": blocks(&message), "unfurl_links": false, "unfurl_media": false });
+    let (message, button) = asking(context);
+    let mut post = json!({ "channel": channel, "text": fallback(&message), "blocks": blocks(&message, button), "unfurl_links": false, "unfurl_media": false });
 
     let (Some(at), Some(place)) = (context.earlier_text("channel"), context.earlier_text("ts")) else {
         return bot.post_first(&post).await;
@@ -132,25 +131,41 @@ impl Bot<'_, '_> {
     }
 }
 
+/// The message, with a link that acknowledges or, where Slack may call back, the value of a button that does.
+fn asking(context: &Context<'_>) -> (Message, Option<String>) {
+    match context.receiver.callback_secret {
+        Some(_) => (context.message(), context.answer()),
+        None => (context.answerable_message(), None),
+    }
+}
+
 /// What phones show in the notification.
 fn fallback(message: &Message) -> String {
     escape::slack(&escape::cut(&message.headline(), TEXT_MAX / 5))
 }
 
-fn blocks(message: &Message) -> Value {
-    let lines: Vec<String> = message
-        .facts
-        .iter()
-        .map(|fact| {
-            let line: String = fact.pieces.iter().map(|piece| piece.render(escape::slack, escape::slack_code)).collect();
-            format!("*{}:* {line}", fact.name)
-        })
-        .collect();
+fn blocks(message: &Message, button: Option<String>) -> Value {
+    let lines: Vec<String> = match &message.body {
+        Some(body) => body.slack.lines().map(str::to_owned).collect(),
+        None => message
+            .facts
+            .iter()
+            .map(|fact| {
+                let line: String = fact.pieces.iter().map(|piece| piece.render(escape::slack, escape::slack_code)).collect();
+                format!("*{}:* {line}", fact.name)
+            })
+            .collect(),
+    };
     // No header block: its text is plain to Slack, and what its escapes look like there is not promised.
     let headline = format!("*{}:* {}", message.word, escape::slack(&message.stem));
     let mut blocks = vec![section(&headline)];
     for text in sections(&lines) {
         blocks.push(section(&text));
+    }
+    if let Some(sealed) = button {
+        let label = json!({ "type": "plain_text", "text": ACKNOWLEDGE });
+        let button = json!({ "type": "button", "action_id": "acknowledge", "text": label, "value": sealed, "style": "primary" });
+        blocks.push(json!({ "type": "actions", "elements": [button] }));
     }
     let links: Vec<String> = message.links.iter().map(|link| format!("<{}|{}>", escape::slack(&link.url), link.name)).collect();
     if !links.is_empty() {

@@ -38,7 +38,10 @@ fn card(message: &Message) -> Value {
 fn envelope(message: &Message, facts: &[Fact], cut: bool) -> Value {
     let mut body = vec![line(vec![run(&message.headline(), true, false)])];
     for fact in facts {
-        let mut runs = vec![run(&format!("{}: ", fact.name), true, false)];
+        let mut runs = Vec::new();
+        if !fact.name.is_empty() {
+            runs.push(run(&format!("{}: ", fact.name), true, false));
+        }
         runs.extend(fact.pieces.iter().map(|piece| match piece {
             Piece::Ours(text) => run(text, false, false),
             Piece::Theirs(text) => run(text, false, true),

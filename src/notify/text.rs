@@ -6,6 +6,7 @@
 
 use crate::domain::notification::{AlertState, AlertView, Change, IncidentView, Kind, Notification, Suspect, Verdict};
 use crate::domain::rule::Severity;
+use crate::domain::template::{self, Format, TemplateError};
 use crate::domain::time::{Span, Timestamp};
 
 use super::escape;
@@ -17,6 +18,8 @@ pub const ACKNOWLEDGE: &str = "Acknowledge";
 const TITLE_MAX: usize = 160;
 /// Longest single word from elsewhere.
 const WORD_MAX: usize = 120;
+/// Longest value that a template prints.
+const VALUE_MAX: usize = 300;
 /// How many suspects, changes and alerts are listed.
 const LISTED_MAX: usize = 5;
 
@@ -52,6 +55,17 @@ pub struct Message {
     pub stem: String,
     pub facts: Vec<Fact>,
     pub links: Vec<Link>,
+    /// What a template says instead of the facts.
+    pub body: Option<Body>,
+}
+
+/// A text in each format, its values made harmless there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Body {
+    pub plain: String,
+    pub html: String,
+    pub slack: String,
+    pub markdown: String,
 }
 
 /// Puts a notification into words.
@@ -68,10 +82,34 @@ pub fn message(notification: &Notification) -> Message {
     }
     let links = links(incident);
     facts.push(next_step(notification, &links));
-    Message { word: word(notification.kind, incident.severity), stem: stem(incident), facts, links }
+    Message { word: word(notification.kind, incident.severity), stem: stem(incident), facts, links, body: None }
 }
 
 impl Message {
+    /// Puts a template's words in the place of the usual ones; a title or a text that it leaves out stays as it is.
+    pub fn reword(&mut self, template: &str, notification: &Notification) -> Result<(), TemplateError> {
+        let payload = serde_json::to_value(notification).unwrap_or_default();
+        let render = |format, escape| template::render(template, &payload, format, escape);
+        let plain = render(Format::Plain, |value| escape::clean(value, VALUE_MAX))?;
+        let title = escape::clean(&plain.title, TITLE_MAX);
+        if !title.is_empty() {
+            self.stem = title;
+        }
+        if plain.text.is_empty() {
+            return Ok(());
+        }
+        let body = Body {
+            html: render(Format::Html, |value| escape::html(&escape::clean(value, VALUE_MAX)))?.text,
+            slack: render(Format::Slack, |value| escape::slack_code(&escape::clean(value, VALUE_MAX)))?.text,
+            markdown: render(Format::Markdown, |value| escape::markdown_code(&escape::clean(value, VALUE_MAX)))?.text,
+            plain: plain.text,
+        };
+        let lines = body.plain.lines().filter(|line| !line.trim().is_empty());
+        self.facts = lines.map(|line| Fact { name: "", pieces: vec![Piece::Ours(line.to_owned())] }).collect();
+        self.body = Some(body);
+        Ok(())
+    }
+
     /// The summary line.
     pub fn headline(&self) -> String {
         format!("{}: {}", self.word, self.stem)
@@ -80,21 +118,32 @@ impl Message {
     /// Lines of plain text.
     pub fn plain(&self) -> String {
         let mut text = String::new();
-        for fact in &self.facts {
-            text.push_str(&format!("{}: {}\n", fact.name, fact.plain()));
-        }
+        self.say_plain(&mut text);
         for link in &self.links {
             text.push_str(&format!("{}: {}\n", link.name, link.url));
         }
         text
     }
 
+    /// The lines without the links.
+    pub fn say_plain(&self, text: &mut String) {
+        match &self.body {
+            Some(body) => text.push_str(&format!("{}\n", body.plain)),
+            None => self.facts.iter().for_each(|fact| text.push_str(&format!("{}: {}\n", fact.name, fact.plain()))),
+        }
+    }
+
     /// Markdown as GitHub and Opsgenie's peers read it; words from elsewhere are code.
     pub fn markdown(&self) -> String {
         let mut text = String::new();
-        for fact in &self.facts {
-            let line: String = fact.pieces.iter().map(|piece| piece.render(str::to_owned, escape::markdown_code)).collect();
-            text.push_str(&format!("**{}:** {line}  \n", fact.name));
+        match &self.body {
+            Some(body) => text.push_str(&format!("{}\n\n", body.markdown)),
+            None => {
+                for fact in &self.facts {
+                    let line: String = fact.pieces.iter().map(|piece| piece.render(str::to_owned, escape::markdown_code)).collect();
+                    text.push_str(&format!("**{}:** {line}  \n", fact.name));
+                }
+            }
         }
         for link in &self.links {
             text.push_str(&format!("[{}]({})  \n", link.name, link.url));

@@ -65,6 +65,7 @@ pub(super) enum RefersTo {
     Receiver,
     TimeInterval,
     Slo,
+    Template,
 }
 
 impl RefersTo {
@@ -74,6 +75,7 @@ impl RefersTo {
             RefersTo::Receiver => "receiver",
             RefersTo::TimeInterval => "time interval",
             RefersTo::Slo => "SLO",
+            RefersTo::Template => "template",
         }
     }
 }

@@ -7,13 +7,15 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
+use super::template::name_of;
+
 /// Bounds of a rules folder, wherever it comes from.
 pub const FILES_MAX: usize = 10_000;
 pub const FILE_BYTES_MAX: u64 = 4 << 20;
 pub const FOLDER_BYTES_MAX: usize = 64 << 20;
 pub const DEPTH_MAX: usize = 16;
 
-/// The `.rhai` files below a folder, by their path in it (with `/`). Hidden files and links that leave the folder are left out.
+/// The `.rhai` files below a folder and its `templates/*.j2`, by their path in it (with `/`). Hidden files and links that leave the folder are left out.
 pub fn read_folder(path: &Path) -> io::Result<BTreeMap<String, String>> {
     let root = path.canonicalize().map_err(|error| in_file(path, &error))?;
     if !root.is_dir() {
@@ -47,7 +49,7 @@ fn walk(root: &Path, folder: &Path, prefix: &str, depth: usize, files: &mut BTre
             }
             continue;
         }
-        if !name.ends_with(".rhai") {
+        if !name.ends_with(".rhai") && name_of(&inside).is_none() {
             continue;
         }
         let too_much = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {what}", path.display()));
@@ -96,13 +98,16 @@ mod tests {
         };
         write("b.rhai", "b");
         write("lib/vitals.rhai", "v");
+        write("templates/mail.j2", "t");
+        write("templates/deep/mail.j2", "no");
+        write("mail.j2", "no");
         write("README.md", "no");
         write(".git/x.rhai", "no");
         let outside = tempfile::tempdir().unwrap();
         fs::write(outside.path().join("secret.rhai"), "no").unwrap();
         std::os::unix::fs::symlink(outside.path().join("secret.rhai"), folder.path().join("link.rhai")).unwrap();
         let files = read_folder(folder.path()).unwrap();
-        assert_eq!(files.keys().map(String::as_str).collect::<Vec<_>>(), ["b.rhai", "lib/vitals.rhai"]);
+        assert_eq!(files.keys().map(String::as_str).collect::<Vec<_>>(), ["b.rhai", "lib/vitals.rhai", "templates/mail.j2"]);
         assert!(read_folder(&folder.path().join("none")).unwrap_err().to_string().contains("none"));
     }
 

@@ -15,7 +15,7 @@ use super::program::Program;
 use super::query::Surroundings;
 use super::source::{Source, Use, parse};
 use super::value::Broken;
-use super::{alert, calendar, dry_run, query, receiver, references, route, sli, slo, tier};
+use super::{alert, calendar, dry_run, query, receiver, references, route, sli, slo, template, tier};
 use crate::domain::rule::{Place, RuleSet};
 use crate::domain::time::Span;
 
@@ -138,6 +138,7 @@ fn finish(
     files: &BTreeMap<String, String>,
     env: &Env,
 ) -> Loaded {
+    template::add(draft, files);
     draft.set.routes = std::mem::take(&mut draft.routes).into_values().collect();
     references::check(draft, lost);
     references::secrets(draft, env.has_secret);

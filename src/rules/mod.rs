@@ -25,6 +25,7 @@ mod shape;
 mod sli;
 mod slo;
 mod source;
+mod template;
 #[cfg(test)]
 mod tests;
 mod tier;
@@ -36,6 +37,11 @@ pub use problem::{Level, Problem, report};
 pub use program::{Program, RuleError, Verdict};
 pub use script::{Expectation, Step, Test, Wanted};
 pub use settle::settle;
+
+/// Whether a path of a folder is that of a template.
+pub fn is_template(path: &str) -> bool {
+    template::name_of(path).is_some()
+}
 
 /// The pack that a start without a rules folder uses.
 pub fn built_in() -> std::collections::BTreeMap<String, String> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rhai::{Dynamic, Engine};
 
-use super::draft::{Call, Draft, Shared, register};
+use super::draft::{Call, Draft, Reference, RefersTo, Shared, register};
 use super::problem::Problems;
 use super::value::{Broken, Fields, SecretRef, Value};
 use crate::domain::rule::{Field, Place, Receiver, ReceiverKind};
@@ -16,6 +16,8 @@ struct KindValue {
     kind: ReceiverKind,
     timeout: Option<Span>,
     send_resolved: bool,
+    callback_secret: Option<Field>,
+    template: Option<(String, Place)>,
 }
 
 /// Longest timeout of a delivery attempt.
@@ -27,7 +29,7 @@ pub(super) fn add(engine: &mut Engine, draft: &Shared) {
     register(engine, draft, "secret", &[1], secret);
     register(engine, draft, "webhook", &[1], |d, c| kind(d, c, "webhook", &["url", "secret", "headers"], webhook));
     register(engine, draft, "email", &[1], |d, c| kind(d, c, "email", &["to", "cc", "reply_to"], email));
-    register(engine, draft, "pagerduty", &[1], |d, c| kind(d, c, "pagerduty", &["routing_key", "base_url"], pagerduty));
+    register(engine, draft, "pagerduty", &[1], |d, c| kind(d, c, "pagerduty", &["routing_key", "base_url", "changes"], pagerduty));
     register(engine, draft, "opsgenie", &[1], |d, c| kind(d, c, "opsgenie", &OPSGENIE, opsgenie));
     register(engine, draft, "slack", &[1], |d, c| kind(d, c, "slack", &["url", "token", "channel", "base_url"], slack));
     register(engine, draft, "teams", &[1], |d, c| kind(d, c, "teams", &["url"], teams));
@@ -37,6 +39,11 @@ pub(super) fn add(engine: &mut Engine, draft: &Shared) {
     register(engine, draft, "alertmanager_webhook", &[1], |d, c| kind(d, c, "alertmanager_webhook", &["url", "headers"], alertmanager));
     register(engine, draft, "action", &[1], |d, c| kind(d, c, "action", &["url", "secret", "headers", "dry_run", "label"], action));
 }
+
+/// Formats whose provider tells us what people do there.
+const CALLS_BACK: [&str; 5] = ["pagerduty", "slack", "opsgenie", "jira", "github"];
+/// Formats that programs read, and whose words are fixed.
+const FIXED: [&str; 3] = ["webhook", "alertmanager_webhook", "action"];
 
 /// Fields of the vendors' formats that are handed through as they are; `options` holds any others.
 const OPSGENIE: [&str; 13] = [
@@ -94,7 +101,7 @@ fn receiver(draft: &mut Draft, mut call: Call) -> Dynamic {
         draft.declare("receiver", &name, &call.at);
     }
     let value = call.arg(1, &format!("receiver `{name}`"));
-    let Some(KindValue { kind, timeout, send_resolved }) = value.it.clone().try_cast::<KindValue>() else {
+    let Some(KindValue { kind, timeout, send_resolved, callback_secret, template }) = value.it.clone().try_cast::<KindValue>() else {
         value.wrong(
             &mut draft.problems,
             "one of webhook(…), email(…), pagerduty(…), opsgenie(…), slack(…), teams(…), jira(…), github(…), servicenow(…), alertmanager_webhook(…) and action(…)",
@@ -106,7 +113,11 @@ fn receiver(draft: &mut Draft, mut call: Call) -> Dynamic {
     let trackers = matches!(kind, ReceiverKind::Jira { .. } | ReceiverKind::Github { .. } | ReceiverKind::Servicenow { .. });
     let timeout = timeout.unwrap_or(Span::seconds(if trackers { 15 } else { 5 }));
     if draft.has_room() {
-        draft.set.receivers.push(Receiver { name, place: call.at, timeout, send_resolved, kind });
+        let template = template.map(|(name, at)| {
+            draft.references.push(Reference { kind: RefersTo::Template, name: name.clone(), at });
+            name
+        });
+        draft.set.receivers.push(Receiver { name, place: call.at, timeout, send_resolved, callback_secret, template, kind });
     }
     Dynamic::UNIT
 }
@@ -130,7 +141,9 @@ fn secret(draft: &mut Draft, mut call: Call) -> Dynamic {
 type Maker = fn(&mut Fields, &mut Problems) -> Option<ReceiverKind>;
 
 fn kind(draft: &mut Draft, mut call: Call, name: &'static str, known: &[&str], make: Maker) -> Dynamic {
-    let known: Vec<&str> = known.iter().copied().chain(["timeout", "send_resolved"]).collect();
+    let calls_back = CALLS_BACK.contains(&name);
+    let own = ["timeout", "send_resolved"].into_iter().chain(calls_back.then_some("callback_secret"));
+    let known: Vec<&str> = known.iter().copied().chain(own).chain((!FIXED.contains(&name)).then_some("template")).collect();
     let problems = &mut draft.problems;
     let Some(mut fields) = call.arg(0, &format!("`{name}`")).fields(problems, &known) else { return Dynamic::from(Broken) };
     fields.at = call.at;
@@ -142,8 +155,11 @@ fn kind(draft: &mut Draft, mut call: Call, name: &'static str, known: &[&str], m
         Some(timeout)
     });
     let send_resolved = fields.flag("send_resolved", problems).unwrap_or(true);
+    let callback_secret = if calls_back { optional(&mut fields, "callback_secret", problems) } else { None };
+    let template =
+        fields.take("template").filter(|_| !FIXED.contains(&name)).and_then(|value| Some((value.name(problems)?, value.at.clone())));
     match make(&mut fields, problems) {
-        Some(kind) => Dynamic::from(KindValue { kind, timeout, send_resolved }),
+        Some(kind) => Dynamic::from(KindValue { kind, timeout, send_resolved, callback_secret, template }),
         None => Dynamic::from(Broken),
     }
 }
@@ -282,7 +298,8 @@ fn email(fields: &mut Fields, problems: &mut Problems) -> Option<ReceiverKind> {
 fn pagerduty(fields: &mut Fields, problems: &mut Problems) -> Option<ReceiverKind> {
     let key = needed(fields, "routing_key", problems);
     let base_url = base_url(fields, problems, "https://events.pagerduty.com");
-    Some(ReceiverKind::Pagerduty { routing_key: key?, base_url: base_url? })
+    let changes = fields.flag("changes", problems).unwrap_or(false);
+    Some(ReceiverKind::Pagerduty { routing_key: key?, base_url: base_url?, changes })
 }
 
 fn opsgenie(fields: &mut Fields, problems: &mut Problems) -> Option<ReceiverKind> {

@@ -12,7 +12,7 @@ use crate::domain::rule::{RuleSet, Sli, Slo};
 
 /// Checks every reference by name. Names in `lost` may have been meant by what could not be read.
 pub(super) fn check(draft: &mut Draft, lost: &BTreeSet<String>) {
-    let known: BTreeMap<RefersTo, BTreeSet<String>> = [RefersTo::Receiver, RefersTo::TimeInterval, RefersTo::Slo]
+    let known: BTreeMap<RefersTo, BTreeSet<String>> = [RefersTo::Receiver, RefersTo::TimeInterval, RefersTo::Slo, RefersTo::Template]
         .into_iter()
         .map(|kind| (kind, draft.declared_names(kind.name())))
         .collect();

@@ -22,6 +22,35 @@ row! {
     }
 }
 
+/// How far a list was read: everything that was stored up to here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub at: Timestamp,
+    pub id: String,
+}
+
+impl std::fmt::Display for Seen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.at.millis(), self.id)
+    }
+}
+
+impl std::str::FromStr for Seen {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Seen, Self::Err> {
+        let (at, id) = text.split_once(':').unwrap_or((text, ""));
+        Ok(Seen { at: Timestamp(at.parse()?), id: id.to_owned() })
+    }
+}
+
+/// Those that were stored after `seen` and before `end`, in the order in which they were stored.
+pub async fn after(tx: &mut Tx, seen: &Seen, end: Timestamp, limit: usize) -> Result<Vec<AnnotationRow>, StoreError> {
+    let sql = "select id, kind, at, app, release, text, url, created_at from annotation \
+               where (created_at > $1 or (created_at = $1 and id > $2)) and created_at < $3 order by created_at, id limit $4";
+    on!(tx, conn => sqlx::query_as(sql).bind(seen.at).bind(text(&seen.id)).bind(end).bind(limit as i64).fetch_all(conn))
+}
+
 /// Stores one. `false`: one with this id exists already, and nothing was written.
 pub async fn add(tx: &mut Tx, row: &AnnotationRow) -> Result<bool, StoreError> {
     let sql = "insert into annotation (id, kind, at, app, release, text, url, created_at) values ($1, $2, $3, $4, $5, $6, $7, $8) \

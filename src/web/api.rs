@@ -4,6 +4,7 @@ pub mod aggregates;
 pub mod alerts;
 pub mod annotations;
 pub mod health;
+pub mod hooks;
 pub mod incidents;
 pub mod outbox;
 pub mod query;
@@ -66,6 +67,7 @@ pub fn router(state: &Arc<State>) -> Router<Arc<State>> {
         .route("/v1/audit", get(audit_list))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .route("/v1/aggregates", post(aggregates::take).layer(DefaultBodyLimit::max(state.config.server.body_bytes_max)))
+        .route("/hooks/{receiver}", post(hooks::take).layer(DefaultBodyLimit::max(hooks::BODY_BYTES_MAX)))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))

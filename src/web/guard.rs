@@ -55,7 +55,7 @@ pub async fn guard(Take(state): Take<Arc<State>>, mut request: Request, next: Ne
 
 /// Whether programs, not people, read the answers under this path.
 pub fn is_api(path: &str) -> bool {
-    ["/v1/", "/api/", "/metrics", "/healthz", "/readyz", "/-/", "/openapi.json", "/inbox/pager", "/inbox/hook/", "/events"]
+    ["/v1/", "/api/", "/hooks/", "/metrics", "/healthz", "/readyz", "/-/", "/openapi.json", "/inbox/pager", "/inbox/hook/", "/events"]
         .iter()
         .any(|start| path.starts_with(start))
 }
@@ -135,9 +135,8 @@ fn admit(state: &State, request: &Request, now: Timestamp) -> Result<Visitor, Re
 }
 
 fn need(method: &Method, path: &str) -> Need {
-    // The link itself is the permission, for the one thing that it names.
-    if path.starts_with("/assets/")
-        || path.starts_with("/act/")
+    // The link's or the call's signature is the permission, for the one thing that it names.
+    if ["/assets/", "/act/", "/hooks/"].iter().any(|start| path.starts_with(start))
         || matches!(path, "/healthz" | "/readyz" | "/openapi.json" | "/-/ready" | "/-/healthy" | "/sign-in")
     {
         return Need::Nothing;

@@ -7,6 +7,7 @@
 pub mod answer;
 pub mod api;
 pub mod asset;
+pub mod callback;
 pub mod chart;
 #[cfg(test)]
 mod fixture;

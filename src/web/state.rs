@@ -8,6 +8,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::callback::Heeded;
 use super::inbox::Inbox;
 use super::query::{Later, Query};
 use super::session::{Failures, Sessions};
@@ -93,6 +94,8 @@ pub struct State {
     pub session_key: [u8; 32],
     /// Derived from it: checks the links that acknowledge.
     pub answer_key: answer::Key,
+    /// Calls of pagers and trackers that were heeded; `Default::default()` at start.
+    pub heeded: Heeded,
     /// Signed-out sessions and failed sign-ins; `Default::default()` at start.
     pub sessions: Sessions,
     pub failures: Failures,

@@ -9,6 +9,7 @@ mod daemon;
 mod git;
 mod killed;
 mod neighbour;
+mod peers;
 mod postgres;
 mod replicas;
 mod restarted;

@@ -686,6 +686,25 @@ on_both! {
         assert_eq!(annotations::list(&mut tx, at(0), at(99), None).await.unwrap().len(), 5);
     }
 
+    async fn annotations_are_read_on_from_where_one_was(store: Store) {
+        let mut tx = store.write().await.unwrap();
+        for (id, stored) in [("b", 20), ("a", 20), ("c", 10), ("d", 30)] {
+            let row = annotations::AnnotationRow {
+                id: id.into(), kind: "deploy".into(), at: at(1), app: String::new(), release: String::new(),
+                text: String::new(), url: String::new(), created_at: at(stored),
+            };
+            annotations::add(&mut tx, &row).await.unwrap();
+        }
+        let mut seen: annotations::Seen = "0:".parse().unwrap();
+        let mut order = Vec::new();
+        while let Some(row) = annotations::after(&mut tx, &seen, at(30), 1).await.unwrap().pop() {
+            seen = annotations::Seen { at: row.created_at, id: row.id.clone() }.to_string().parse().unwrap();
+            order.push(row.id);
+        }
+        assert_eq!(order, ["c", "a", "b"]);
+        assert_eq!(annotations::after(&mut tx, &seen, at(31), 9).await.unwrap().len(), 1);
+    }
+
     async fn the_last_good_rule_set_survives_bad_ones(store: Store) {
         let mut tx = store.write_durable().await.unwrap();
         assert_eq!(rule_sets::last_good(&mut tx).await.unwrap(), None);

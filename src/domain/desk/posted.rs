@@ -300,6 +300,8 @@ mod tests {
             place: Default::default(),
             timeout: Span::seconds(5),
             send_resolved: true,
+            callback_secret: None,
+            template: None,
             kind: ReceiverKind::Teams { url: Field::Plain(String::new()) },
         }
     }

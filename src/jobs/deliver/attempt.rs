@@ -30,6 +30,8 @@ pub struct Held {
 pub struct Job {
     pub notification: Notification,
     pub receiver: Receiver,
+    /// The text of its template.
+    pub template: Option<String>,
     /// Fingerprint of the receiver's definition.
     pub definition: String,
 }
@@ -57,6 +59,7 @@ pub async fn run(store: &Store, sender: &Sender, clock: &SharedClock, held: Held
                 generation: Some(held.row.generation),
                 sequence: held.row.sequence,
                 notification: job.notification,
+                template: job.template,
                 earlier,
             };
             Some(sender.send(&job.receiver, &delivery, clock.now()).await)

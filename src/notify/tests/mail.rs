@@ -390,3 +390,42 @@ burnwatch
     assert_eq!(plain.trim_end(), expected.trim_end());
     assert!(mail.contains("<a href=3D\"https://runbooks.example.com/checkout\">Runbook</a>"), "{mail}");
 }
+
+/// Debian's aiosmtpd, which takes mail only over STARTTLS and with a password.
+#[tokio::test]
+async fn a_real_server_takes_mail_over_starttls_with_a_password() {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+    let keys = concat!(env!("CARGO_MANIFEST_DIR"), "/src/notify/tests/localhost");
+    let mut process = Command::new("/usr/bin/python3")
+        .args(["-c", include_str!("../../../tests/it/mail_server.py"), &format!("{keys}.pem"), &format!("{keys}.key"), "strict"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let mut next = || -> serde_json::Value {
+        serde_json::from_str(&lines.next().expect("aiosmtpd runs: apt-get install python3-aiosmtpd").unwrap()).unwrap()
+    };
+    let port = u16::try_from(next()["port"].as_u64().unwrap()).unwrap();
+    let scripted = Server::start(Script::default());
+    let settings = |password: &str| Smtp {
+        port,
+        username: Some("burnwatch".into()),
+        password: Some(Secret::new(password)),
+        ..scripted.smtp(SmtpTls::Starttls)
+    };
+    let send = async |password: &str, trusted: bool| {
+        let root = trusted.then(|| Certificate::from_pem(include_bytes!("ca.pem")).unwrap());
+        let sender = Sender { mailer: Some(Mailer::trusting(&settings(password), root).unwrap()), ..sender(&[]) };
+        sender.send(&mail_to(&["ada@example.com"]), &delivery(Kind::Opened), NOW).await
+    };
+    assert_eq!(send("s3cret-mail", false).await.unwrap_err().next, Next::Retry { after: None }, "nobody vouches for it");
+    let wrong = send("wrong", true).await.unwrap_err();
+    assert!(wrong.why.contains("535"), "{wrong:?}");
+    assert_eq!(send("s3cret-mail", true).await.unwrap().status, Some(250));
+    let mail = next();
+    assert_eq!((&mail["tls"], &mail["user"], &mail["to"]), (&json!(true), &json!("burnwatch"), &json!(["ada@example.com"])));
+    assert!(mail["mail"].as_str().unwrap().contains("Subject: PAGE: checkout-api burns its budget (shop)"), "{mail}");
+    process.kill().unwrap();
+    process.wait().unwrap();
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::domain::notification::Kind;
+use crate::domain::notification::{Change, Kind};
 use crate::domain::rule::{Field, Receiver, ReceiverKind};
 use crate::domain::time::Span;
 use crate::notify::fake::*;
@@ -19,7 +19,7 @@ fn nasty() -> Delivery {
 }
 
 fn pagerduty(fake: &Fake) -> Receiver {
-    receiver("pager", ReceiverKind::Pagerduty { routing_key: Field::Secret("KEY".into()), base_url: fake.url.clone() })
+    receiver("pager", ReceiverKind::Pagerduty { routing_key: Field::Secret("KEY".into()), base_url: fake.url.clone(), changes: false })
 }
 
 #[tokio::test]
@@ -246,4 +246,30 @@ async fn a_timeout_is_the_receivers_for_all_calls_together() {
     let bot = Receiver { timeout: Span(300), ..slack_bot(&fake) };
     let later = Delivery { earlier: Some(json!({ "channel": "C1", "ts": "1" })), ..delivery(Kind::Updated) };
     assert_eq!(send(&bot, &later).await.unwrap_err().why, "no answer within 300ms");
+}
+
+#[tokio::test]
+async fn pagerduty_is_told_of_deploys_if_it_asks_for_them() {
+    let fake = Fake::start().await;
+    fake.will([Reply::json(202, json!({ "status": "success" })), Reply::status(429), Reply::Status(400, vec![], "no k3yk3y".into())]);
+    let mut pager = pagerduty(&fake);
+    let change = Change {
+        text: Some("rolled\r\nout".into()),
+        url: Some("javascript:1".into()),
+        ..notification(Kind::Opened).data.incident.changes[0].clone()
+    };
+    let sender = sender(&[("KEY", "k3yk3y")]);
+    sender.announce(&pager, &change, NOW).await.unwrap();
+    assert!(fake.seen().is_empty(), "without `changes` it is told nothing");
+    let ReceiverKind::Pagerduty { changes, .. } = &mut pager.kind else { panic!("it is a pager") };
+    *changes = true;
+    sender.announce(&pager, &change, NOW).await.unwrap();
+    let seen = &fake.seen()[0];
+    assert_eq!(seen.line(), "POST /v2/change/enqueue");
+    let expected = json!({ "routing_key": "k3yk3y", "payload": { "summary": "deploy shop 2.3.1: rolled out", "timestamp": change.at.to_string(), "source": "shop",
+        "custom_details": { "app": "shop", "release": "2.3.1", "text": "rolled out", "annotation": "a1" } } });
+    assert_eq!(seen.json(), expected);
+    assert!(matches!(sender.announce(&pager, &change, NOW).await.unwrap_err().next, Next::Retry { .. }));
+    let refused = sender.announce(&pager, &change, NOW).await.unwrap_err();
+    assert!(matches!(refused.next, Next::GiveUp { .. }) && !refused.why.contains("k3yk3y"), "{refused:?}");
 }

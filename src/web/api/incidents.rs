@@ -63,7 +63,7 @@ pub async fn one(Take(state): Take<Arc<State>>, Path(id): Path<String>) -> Answe
     Ok(Json(with_history(&state, &id).await?))
 }
 
-/// `POST /v1/incidents/{id}/{ack|resolve|snooze|note}`.
+/// `POST /v1/incidents/{id}/{ack|unack|resolve|snooze|note}`.
 pub async fn act(Take(state): Take<Arc<State>>, visitor: Visitor, Path((id, action)): Path<(String, String)>, body: Body) -> Answer {
     let now = state.clock.now();
     let text = body.text("text", NOTE_CHARS_MAX)?;
@@ -72,6 +72,10 @@ pub async fn act(Take(state): Take<Arc<State>>, visitor: Visitor, Path((id, acti
         "ack" => {
             body.only(&["text"])?;
             Input::Acknowledge { by: by.clone() }
+        }
+        "unack" => {
+            body.only(&[])?;
+            Input::Unacknowledge { by: by.clone() }
         }
         "resolve" => {
             body.only(&["text", "reason", "why"])?;
