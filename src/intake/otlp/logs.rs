@@ -10,6 +10,7 @@ use super::sender::{Look, Sender, event};
 use crate::domain::event::Event;
 use crate::domain::fingerprint::fingerprint;
 use crate::domain::metric::{Metric, Vital};
+use crate::domain::route_template::path_of;
 use crate::intake::reading::{Reading, hard_or_soft, within};
 use crate::intake::reason::Reason;
 
@@ -64,6 +65,9 @@ impl<'a> Request<'a, '_> {
                 self.memory.saw(sender.instrumentation, Instrument::Navigation, reading.now);
                 let soft = look.get("browser.navigation.same_document").and_then(Value::truth) == Some(true);
                 let page = look.text(["url.full"]).unwrap_or_else(|| look.page());
+                if !soft && self.memory.was_loaded(sender.key(reading, path_of(&page)), reading.now) {
+                    return Ok(());
+                }
                 let route = reading.route("page", page);
                 let nav = Cow::Borrowed(if soft { "soft" } else { "hard" });
                 Event { route, own: [nav, "".into(), "".into()], ..event(reading, index, Metric::PageView, &person) }

@@ -14,6 +14,9 @@ use crate::domain::time::{Span, Timestamp};
 const BELIEVED: Span = Span::DAY;
 const APPS_MAX: usize = 8_192;
 const STREAMS_MAX: usize = 65_536;
+const LOADS_MAX: usize = 16_384;
+/// How long after the span of a page load its navigation may come.
+const LOAD_REMEMBERED: Span = Span::minutes(15);
 
 /// What an app's instrumentation can send in more than one signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +37,10 @@ pub struct Memory(Mutex<Inner>);
 struct Inner {
     apps: Generations<[Option<Timestamp>; 3]>,
     streams: Generations<Last>,
+    /// By span: page loads that were counted for want of a navigation.
+    loads: Generations<()>,
+    /// By page: how many of them are still without the navigation, and when the last one came.
+    waiting: Generations<(u32, Timestamp)>,
     /// Every stream that began later is either known or new.
     since: Timestamp,
 }
@@ -53,7 +60,13 @@ struct Last {
 impl Memory {
     /// An empty one, in a process that starts at `now`.
     pub fn new(now: Timestamp) -> Memory {
-        Memory(Mutex::new(Inner { apps: Generations::new(APPS_MAX), streams: Generations::new(STREAMS_MAX), since: now }))
+        Memory(Mutex::new(Inner {
+            apps: Generations::new(APPS_MAX),
+            streams: Generations::new(STREAMS_MAX),
+            loads: Generations::new(LOADS_MAX),
+            waiting: Generations::new(LOADS_MAX),
+            since: now,
+        }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -79,6 +92,29 @@ impl Memory {
         let mut inner = self.lock();
         let seen = inner.apps.get_mut(instrumentation).and_then(|seen| seen[instrument as usize]);
         seen.is_some_and(|seen| now - seen <= BELIEVED)
+    }
+
+    /// Notes that a page load was counted by its span, because nobody has sent a navigation yet. The same span again says nothing new.
+    pub(super) fn loaded(&self, span: u64, page: u64, now: Timestamp) {
+        let mut inner = self.lock();
+        if inner.loads.get_mut(span).is_some() {
+            return;
+        }
+        inner.loads.insert(span, ());
+        let before = inner.waiting.get_mut(page).map_or(0, |(count, _)| *count);
+        inner.waiting.insert(page, (before.saturating_add(1), now));
+    }
+
+    /// Whether a navigation to this page was counted already, by the span of its load; each of those only once.
+    pub(super) fn was_loaded(&self, page: u64, now: Timestamp) -> bool {
+        let mut inner = self.lock();
+        match inner.waiting.get_mut(page) {
+            Some((count, noted)) if *count > 0 && now - *noted <= LOAD_REMEMBERED => {
+                *count -= 1;
+                true
+            }
+            Some(_) | None => false,
+        }
     }
 
     /// What a cumulative point adds to the one before it; nothing if that is not known.

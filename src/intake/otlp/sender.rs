@@ -120,6 +120,11 @@ impl<'m, 'a> Sender<'m, 'a> {
         Look([Some(record), span, Some(self.resource)])
     }
 
+    /// What one thing of the app's instrumentation is remembered by.
+    pub fn key(&self, reading: &Reading<'_, '_>, what: &str) -> u64 {
+        reading.settings.hash.of(Purpose::Repeat, &[b"page load", &self.instrumentation.to_le_bytes(), what.as_bytes()])
+    }
+
     /// Whose cumulative metrics these are: the resource's session or instance, and the library that keeps them.
     pub fn keeper(&self) -> Option<String> {
         let name = ["service.instance.id", "session.id"].into_iter().find_map(|name| self.resource.get(name)?.text())?;

@@ -396,6 +396,37 @@ fn exceptions_of_spans_count_and_page_loads_only_where_no_navigation_does() {
 }
 
 #[test]
+fn a_page_load_that_overtakes_its_navigation_counts_once() {
+    let load = |id: &str| {
+        let load = json!({ "kind": 1, "name": "documentLoad", "spanId": id });
+        spans(&[span(&[("url.full", json!("https://shop.test/cart?x"))], load)])
+    };
+    let navigation = |n: u32, path: &str, same: bool| {
+        let url = format!("https://shop.test{path}?visit={n}");
+        logs(&[log("browser.navigation", &[("url.full", json!(url)), ("browser.navigation.same_document", json!(same))])])
+    };
+    let views = |hard: i64, soft: i64| {
+        let views = [("page_view hard".to_owned(), (hard, 0)), ("page_view soft".to_owned(), (soft, 0))];
+        views.into_iter().filter(|(_, (count, _))| *count > 0).collect::<BTreeMap<_, _>>()
+    };
+    let mut daemon = Daemon::new();
+    // The second delivery of the first one says nothing new.
+    for id in ["dcaf96301dc308e4", "dcaf96301dc308e4", "aaaf96301dc308e4"] {
+        daemon.take(Signal::Traces, load(id).as_bytes());
+    }
+    assert_eq!(daemon.totals(), views(2, 0));
+    daemon.take(Signal::Logs, navigation(1, "/cart", true).as_bytes());
+    daemon.take(Signal::Logs, navigation(2, "/", false).as_bytes());
+    assert_eq!(daemon.totals(), views(1, 1), "other navigations");
+    for n in 3..6 {
+        daemon.take(Signal::Logs, navigation(n, "/cart", false).as_bytes());
+    }
+    assert_eq!(daemon.totals(), views(1, 0), "two of three were counted when they loaded");
+    daemon.take(Signal::Traces, load("bbaf96301dc308e4").as_bytes());
+    assert_eq!(daemon.totals(), views(0, 0), "by now it is known that navigations come");
+}
+
+#[test]
 fn cumulative_metrics_count_by_their_growth_and_only_of_somebody() {
     let mut daemon = Daemon::new();
     for _ in 0..2 {

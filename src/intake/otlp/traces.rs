@@ -9,7 +9,7 @@ use super::model::{CLIENT, FAILED, OK, Span, Value};
 use super::sender::{Look, Person, Sender, event};
 use crate::domain::event::Event;
 use crate::domain::metric::Metric;
-use crate::domain::route_template::host_of;
+use crate::domain::route_template::{host_of, path_of};
 use crate::intake::reading::{DURATION_MAX, Reading, lower, method_name, status_class, within};
 use crate::intake::reason::Reason;
 
@@ -33,6 +33,11 @@ impl<'a> Request<'a, '_> {
         // Whoever sends `browser.navigation` has said it there.
         if span.name == "documentLoad" && !self.memory.has(sender.instrumentation, Instrument::Navigation, reading.now) {
             let page = look.text(["url.full", "http.url"]).unwrap_or_else(|| look.page());
+            if !span.span_id.is_empty() {
+                // The first logs of an app may arrive after its first spans.
+                let load = sender.key(reading, &hex::encode(&span.span_id.0));
+                self.memory.loaded(load, sender.key(reading, path_of(&page)), reading.now);
+            }
             let (route, own) = (reading.route("page", page), ["hard".into(), "".into(), "".into()]);
             let repeat = repeat(reading, sender, &span, "page_view");
             let view = Event { route, own, repeat, ..event(reading, index, Metric::PageView, &person) };
