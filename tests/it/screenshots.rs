@@ -1,7 +1,7 @@
 //! Pictures of the demo for README and for looking at: `BURNWATCH_SCREENSHOTS=1 cargo test --test it pictures`
 //! writes them into `tests/screenshots/`. Left out otherwise, and where Chromium is missing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
@@ -18,7 +18,7 @@ use crate::chromium::{Browser, chromium};
 /// Larger pictures would make the repository heavy.
 const BYTES_MAX: usize = 200_000;
 
-/// The same picture with a palette: colours that differ in the lowest bits only become one. Reads what
+/// The same picture with a palette of its 256 most frequent colours. Reads what
 /// Chromium writes: eight bits a channel, red, green, blue and perhaps alpha, not interlaced.
 fn smaller(png: &[u8]) -> Option<Vec<u8>> {
     let (mut at, mut head, mut packed) = (8, &png[..0], Vec::new());
@@ -43,31 +43,27 @@ fn smaller(png: &[u8]) -> Option<Vec<u8>> {
     ZlibDecoder::new(&packed[..]).read_to_end(&mut raw).ok()?;
     let pixels = unfiltered(&raw, width * channels, height, channels)?;
     let colours: Vec<[u8; 3]> = pixels.chunks(channels).map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect();
-    // As few bits are dropped as make it fit a palette; the most frequent colour of a class stands for it.
+    // The most frequent colours stay as they are, and stand for those that are near them.
     let mut counts: BTreeMap<[u8; 3], usize> = BTreeMap::new();
     for colour in &colours {
         *counts.entry(*colour).or_default() += 1;
     }
-    let class = |colour: &[u8; 3], bits: u32| colour.map(|channel| channel >> bits);
-    let bits = (0..8).find(|bits| counts.keys().map(|colour| class(colour, *bits)).collect::<BTreeSet<_>>().len() <= 256)?;
-    let mut chosen: BTreeMap<[u8; 3], ([u8; 3], usize)> = BTreeMap::new();
-    for (colour, count) in &counts {
-        let best = chosen.entry(class(colour, bits)).or_insert((*colour, 0));
-        if *count > best.1 {
-            *best = (*colour, *count);
-        }
-    }
-    let index: BTreeMap<[u8; 3], u8> = chosen.keys().enumerate().map(|(n, class)| (*class, n as u8)).collect();
+    let mut palette: Vec<[u8; 3]> = counts.keys().copied().collect();
+    palette.sort_by_key(|colour| std::cmp::Reverse(counts[colour]));
+    palette.truncate(256);
+    let far = |a: &[u8; 3], b: &[u8; 3]| a.iter().zip(b).map(|(a, b)| u32::from(a.abs_diff(*b)).pow(2)).sum::<u32>();
+    let nearest = |colour: &[u8; 3]| (0..palette.len()).min_by_key(|n| far(colour, &palette[*n])).unwrap_or(0) as u8;
+    let index: BTreeMap<[u8; 3], u8> = counts.keys().map(|colour| (*colour, nearest(colour))).collect();
     let mut lines = Vec::with_capacity((width + 1) * height);
     for line in colours.chunks(width) {
         lines.push(0);
-        lines.extend(line.iter().map(|colour| index[&class(colour, bits)]));
+        lines.extend(line.iter().map(|colour| index[colour]));
     }
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(&lines).ok()?;
     let mut out = png[..8].to_vec();
     chunk(&mut out, b"IHDR", &[&head[..8], &[8, 3, 0, 0, 0]].concat());
-    chunk(&mut out, b"PLTE", &chosen.values().flat_map(|(colour, _)| *colour).collect::<Vec<_>>());
+    chunk(&mut out, b"PLTE", &palette.concat());
     chunk(&mut out, b"IDAT", &encoder.finish().ok()?);
     chunk(&mut out, b"IEND", &[]);
     Some(out)
@@ -171,6 +167,12 @@ fn pictures_of_the_demo() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/screenshots");
     for (name, path) in pages {
         browser.open(&path);
+        // The overview waits for history that long only.
+        while browser.ask("document.body.innerText.includes('History has not answered')") == true {
+            assert!(Instant::now() < until, "history did not answer");
+            std::thread::sleep(Duration::from_secs(1));
+            browser.open(&path);
+        }
         for (suffix, width, height, dots, dark) in SCREENS {
             // All themes and screens for what people see at night; for the rest a bright desk and a dark bed.
             if !matches!(name, "incident" | "on-call") && matches!(suffix, "-dark" | "-phone") {

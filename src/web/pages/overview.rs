@@ -175,7 +175,8 @@ pub fn page(model: &Overview<'_>) -> Page {
     let mut page = Page::new(format!("Overview: {attention} of {all} need attention"), Place::Overview, body);
     page.refresh = true;
     page.json = Some("/v1/slos".into());
-    page.shape = model.rows.iter().map(|row| row.slo.name.as_str()).collect::<Vec<_>>().join(" ");
+    let read = if model.evidence.is_some() { "read" } else { "" };
+    page.shape = model.rows.iter().map(|row| row.slo.name.as_str()).chain([read]).collect::<Vec<_>>().join(" ");
     page
 }
 

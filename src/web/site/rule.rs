@@ -169,7 +169,7 @@ pub(super) fn costs_only(metrics: &str) -> String {
 /// How long a rule takes, out of the metric's text.
 pub(super) fn cost_of(metrics: &str, name: &str) -> Option<Cost> {
     let of = |suffix: &str, more: &str| format!("burnwatch_rule_duration_seconds{suffix}{{rule={name:?}{more}");
-    let value = |start: &str| metrics.lines().find_map(|line| line.strip_prefix(start)?.rsplit_once(' ')?.1.parse::<f64>().ok());
+    let value = |start: &str| metrics.lines().find_map(|line| line.strip_prefix(start)?.trim().parse::<f64>().ok());
     let asked = value(&of("_count", "} "))?;
     let buckets = of("_bucket", ",le=\"");
     let longest = metrics.lines().find_map(|line| {
