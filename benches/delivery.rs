@@ -104,6 +104,7 @@ fn open(desk: &Desk, round: usize, now: Timestamp) -> Outcome {
         figures: Default::default(),
         summary: "requests: burns its error budget 20.0x over 1h and 31.5x over 5m".into(),
         reason: "14.4x passed over 1h and 5m".into(),
+        subject: None,
         state: AlertState::default(),
     };
     let mut new_id = |_: &str, _: Timestamp| chance::id();

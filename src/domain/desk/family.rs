@@ -17,10 +17,10 @@ use crate::domain::time::Timestamp;
 use super::Book;
 
 /// Heads of families that others are compared with, and members of a family that speak for its cause.
-const HEADS_MAX: usize = 64;
-const FACES_MAX: usize = 4;
+const HEADS_MAX: usize = 32;
+const FACES_MAX: usize = 2;
 /// Incidents that look for a family in one look; the rest keeps speaking for itself.
-const SEEKERS_MAX: usize = 256;
+const SEEKERS_MAX: usize = 128;
 /// Children that a parent lists.
 const CHILDREN_MAX: usize = 500;
 
@@ -199,13 +199,14 @@ fn take_over(heads: &mut [Head], effects: &mut BTreeMap<String, Vec<Effect>>) {
 /// Whole families join the best one that has their cause.
 fn join(heads: &mut [Head], effects: &mut BTreeMap<String, Vec<Effect>>) {
     let mut families: Vec<Vec<usize>> = Vec::new();
-    let roots: Vec<usize> = (0..heads.len()).filter(|at| heads[*at].parent.is_none()).take(SEEKERS_MAX).collect();
     let mut family_of: HashMap<String, Vec<usize>> = HashMap::new();
-    for at in 0..heads.len() {
-        if let Some(parent) = &heads[at].parent {
+    for (at, head) in heads.iter().enumerate() {
+        if let Some(parent) = &head.parent {
             family_of.entry(parent.clone()).or_default().push(at);
         }
     }
+    let seeks = |head: &Head| head.parent.is_none() && (head.seeks() || family_of.contains_key(&head.id));
+    let roots: Vec<usize> = (0..heads.len()).filter(|at| seeks(&heads[*at])).take(SEEKERS_MAX).collect();
     for root in roots {
         let mut own = vec![root];
         own.extend(family_of.remove(&heads[root].id).unwrap_or_default());

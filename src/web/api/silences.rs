@@ -8,11 +8,14 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use super::slos::merge;
 use super::{Answer, Body, Params, note, slice};
 use crate::chance;
+use crate::domain::desk::Silence;
+use crate::domain::incident::Member;
 use crate::domain::time::{Span, Timestamp};
 use crate::store::silences::{self, SilenceRow};
-use crate::store::transition;
+use crate::store::{Tx, incidents, transition};
 use crate::web::guard::visitor::Visitor;
 use crate::web::problem::Problem;
 use crate::web::state::State;
@@ -20,6 +23,12 @@ use crate::web::state::State;
 const MATCHERS_MAX: usize = 20;
 const MATCHER_CHARS_MAX: usize = 500;
 const LASTS_MAX: Span = Span::days(366);
+/// A silence that has hidden nothing for this long may be forgotten.
+const FORGOTTEN_AFTER: Span = Span::DAY;
+/// A silence that ends this soon while something fires behind it is worth a word.
+const ENDS_SOON: Span = Span::HOUR;
+/// Most closed incidents that are looked through for what silences hid.
+const INCIDENTS_MAX: usize = 1_000;
 
 /// `active`, `pending` or `expired`.
 pub fn state_of(row: &SilenceRow, now: Timestamp) -> &'static str {
@@ -30,6 +39,46 @@ pub fn state_of(row: &SilenceRow, now: Timestamp) -> &'static str {
     } else {
         "active"
     }
+}
+
+/// What the author of an active silence should be reminded of: that it hides nothing, or that it is about to end while what it
+/// hides still fires.
+pub fn reminder(row: &SilenceRow, alerts: &[Member], now: Timestamp) -> Option<String> {
+    if state_of(row, now) != "active" {
+        return None;
+    }
+    let silence = Silence { id: row.id.clone(), when: transition::matchers(&row.matchers), starts: row.starts_at, ends: row.ends_at };
+    let hidden: Vec<&Member> = alerts.iter().filter(|member| silence.mutes(&member.full_labels(), now)).collect();
+    let author = if row.author.is_empty() { "its author" } else { &row.author };
+    match hidden.iter().filter(|member| member.firing).count() {
+        0 if hidden.is_empty() && now - row.starts_at >= FORGOTTEN_AFTER => {
+            Some(format!("it has hidden nothing for {FORGOTTEN_AFTER}: {author} may have forgotten it"))
+        }
+        0 => None,
+        firing if row.ends_at - now <= ENDS_SOON => {
+            let (noun, verb) = if firing == 1 { ("alert", "fires") } else { ("alerts", "fire") };
+            Some(format!("it ends at {} while {firing} {noun} that it hides still {verb}: {author} may prolong it", row.ends_at))
+        }
+        _ => None,
+    }
+}
+
+/// The alerts that a silence could have hidden lately.
+async fn lately(tx: &mut Tx, now: Timestamp) -> Result<Vec<Member>, Problem> {
+    let mut rows = incidents::open(tx).await?;
+    rows.extend(incidents::resolved_since(tx, now - FORGOTTEN_AFTER, INCIDENTS_MAX).await?);
+    let mut members = Vec::new();
+    for row in &rows {
+        members.extend(transition::read(row)?.members);
+    }
+    members.retain(|member| member.firing || member.ended_at.is_some_and(|at| at >= now - FORGOTTEN_AFTER));
+    Ok(members)
+}
+
+fn json_with(row: &SilenceRow, alerts: &[Member], now: Timestamp) -> Value {
+    let mut json = json_of(row, now);
+    merge(&mut json, json!({ "reminder": reminder(row, alerts, now) }));
+    json
 }
 
 fn json_of(row: &SilenceRow, now: Timestamp) -> Value {
@@ -44,11 +93,12 @@ pub async fn list(Take(state): Take<Arc<State>>, params: Params) -> Answer {
     let now = state.clock.now();
     let mut tx = state.store.read().await?;
     let wanted = params.one_of("state", &["pending", "active", "expired"])?;
+    let alerts = lately(&mut tx, now).await?;
     let rows: Vec<Value> = silences::list(&mut tx)
         .await?
         .iter()
         .filter(|row| wanted.is_empty() || wanted.iter().any(|state| state == state_of(row, now)))
-        .map(|row| json_of(row, now))
+        .map(|row| json_with(row, &alerts, now))
         .collect();
     slice(&rows, &params)
 }
@@ -56,7 +106,9 @@ pub async fn list(Take(state): Take<Arc<State>>, params: Params) -> Answer {
 pub async fn one(Take(state): Take<Arc<State>>, Path(id): Path<String>) -> Answer {
     let mut tx = state.store.read().await?;
     let row = silences::get(&mut tx, &id).await?.ok_or_else(|| Problem::unknown("silence", &id))?;
-    Ok(Json(json_of(&row, state.clock.now())))
+    let now = state.clock.now();
+    let alerts = lately(&mut tx, now).await?;
+    Ok(Json(json_with(&row, &alerts, now)))
 }
 
 /// What a silence is made of, before it is checked.
@@ -205,5 +257,25 @@ mod tests {
         assert_eq!(state_of(&row, Timestamp(300_000)), "expired");
         row.expired_at = Some(Timestamp(130_000));
         assert_eq!(state_of(&row, Timestamp(130_000)), "expired");
+    }
+
+    #[test]
+    fn an_author_is_reminded_of_a_silence_that_hides_nothing_or_ends_too_soon() {
+        let hour = |n: i64| Timestamp(0) + Span::hours(n);
+        let wanted = Wanted { author: "ada".into(), comment: "known".into(), ends: Some(hour(48)), ..wanted(&["slo=api"], 5) };
+        let row = checked(wanted, Timestamp(0)).unwrap();
+        let alert = |slo: &str, firing| Member {
+            labels: [("slo".to_owned(), slo.to_owned())].into(),
+            firing,
+            ..crate::web::fixture::incident().members[0].clone()
+        };
+        assert_eq!(reminder(&row, &[], hour(23)), None);
+        let forgotten = reminder(&row, &[alert("other", true)], hour(24)).unwrap();
+        assert_eq!(forgotten, "it has hidden nothing for 1d: ada may have forgotten it");
+        assert_eq!(reminder(&row, &[alert("api", false)], hour(24)), None, "it did hide something");
+        assert_eq!(reminder(&row, &[alert("api", true)], hour(46)), None);
+        let ends = reminder(&row, &[alert("api", true)], hour(47)).unwrap();
+        assert!(ends.starts_with("it ends at ") && ends.ends_with("while 1 alert that it hides still fires: ada may prolong it"), "{ends}");
+        assert_eq!(reminder(&row, &[alert("api", true)], hour(48)), None, "it is over");
     }
 }
