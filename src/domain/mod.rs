@@ -38,6 +38,7 @@ pub mod segment;
 pub mod series;
 pub mod sketch;
 pub mod snapshot;
+pub mod telemetry;
 pub mod time;
 pub mod traffic;
 pub mod users;
