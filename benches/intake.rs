@@ -60,6 +60,7 @@ fn main() {
         redactor: Redactor::default(),
         templates: Templates::default(),
         cohort_flags: vec!["new_checkout".into()],
+        telemetry: true,
     };
     std::thread::spawn(move || {
         pin_to_first_core();

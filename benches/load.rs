@@ -16,8 +16,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
+use burnwatch::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
 
 const RUN: Duration = Duration::from_secs(10);
@@ -224,7 +225,7 @@ fn beacon(n: u64, events: usize) -> String {
 /// What `/v1/query` finds of the last hour, over all metrics that were sent.
 fn stored(daemon: &Daemon) -> f64 {
     let mut client = Client::new(daemon.admin);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as i64;
+    let now = SystemClock.now().millis();
     let mut sum = 0.0;
     for metric in ["request", "lcp", "page_view", "interaction"] {
         let question = json!({ "metric": metric, "where": { "app": "shop" }, "from": now - 3_600_000, "to": now + 120_000 });

@@ -25,6 +25,7 @@ use super::schedule::{Windows, zone};
 use super::segment::{Brief, Slice};
 use super::series::{Series, SeriesId};
 use super::snapshot::{AlertPhase, SloStatus, TierStatus, TierVerdict};
+use super::telemetry;
 use super::time::{Span, Timestamp};
 use super::window::{Budget, Rolling, Shape, Target as SliceTarget, events};
 
@@ -394,7 +395,8 @@ impl Evaluator {
         }
         let mut wiring = Wiring::default();
         for (number, stream) in self.streams.iter().enumerate() {
-            if stream.apps.as_ref().is_none_or(|apps| apps.accepts(series.app())) {
+            // What is said about the telemetry is no traffic: it neither covers nor uncovers anything.
+            if !telemetry::is_own(series) && stream.apps.as_ref().is_none_or(|apps| apps.accepts(series.app())) {
                 wiring.streams.push(number as u32);
             }
         }

@@ -39,6 +39,7 @@ pub mod segment;
 pub mod series;
 pub mod sketch;
 pub mod snapshot;
+pub mod telemetry;
 pub mod template;
 pub mod time;
 pub mod traffic;

@@ -156,6 +156,7 @@ impl<'a> Reading<'a, '_> {
             app: app_name,
         };
         let build = key(&self.settings.hash, &["faro build", &source.app, &source.release]);
+        self.decoded.sent_at = items.sent_at();
         Ok((source, Page { route, is_view, url, session, user, weight, sent_at: items.sent_at(), build, collector: None }))
     }
 

@@ -39,9 +39,11 @@ pub use serve::serve;
 
 use crate::clock::SharedClock;
 use crate::config::{Config, OptOut};
+use crate::domain::cell::UNIT;
 use crate::domain::keyed::{KeyedHash, Purpose};
 use crate::domain::redact::Redactor;
 use crate::domain::route_template::Templates;
+use crate::domain::telemetry;
 use crate::domain::time::Span;
 use crate::sink::Sink;
 use cors::Origins;
@@ -84,6 +86,8 @@ pub struct Settings {
     pub templates: Templates,
     /// Flags whose variants become the `cohort` dimension.
     pub cohort_flags: Vec<String>,
+    /// Whether what beacons say about the telemetry itself is counted too.
+    pub telemetry: bool,
 }
 
 impl Settings {
@@ -105,6 +109,7 @@ impl Settings {
             redactor: Redactor::new(privacy.redact, &privacy.redact_patterns).expect("the configuration was checked with the same limits"),
             templates: Templates::new(&intake.route_templates),
             cohort_flags: intake.cohort_flags.clone(),
+            telemetry: true,
         }
     }
 }
@@ -271,6 +276,12 @@ impl Intake {
             done.duplicate += rows.duplicate;
             done.refused.extend(rows.refused);
             done.flush = rows.flush;
+        }
+        if self.settings.telemetry && !done.is_repeated {
+            let (sent_at, weight) = (decoded.sent_at, UNIT.saturating_mul(thinning as i64));
+            let told = telemetry::Told { sent_at, redacted: &decoded.redacted, lost: &decoded.lost, now, weight };
+            // An app that is one too many has no telemetry either.
+            self.sink.submit(None, &telemetry::measure(&decoded.batches, &told), now);
         }
         decoded.rejected.extend(done.refused.into_iter().map(|index| (index, Reason::TooManyApps)));
         decoded.rejected.sort_by_key(|(index, _)| *index);

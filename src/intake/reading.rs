@@ -39,6 +39,8 @@ pub struct Decoded<'a> {
     pub events: usize,
     /// Fields out of which something personal was taken, one entry each time.
     pub redacted: SmallVec<[&'static str; 4]>,
+    /// Client's time of sending, in milliseconds, as nearly as it says.
+    pub sent_at: Option<f64>,
     /// Id by which the client knows what it sent, for the answer.
     pub id: Option<Cow<'a, str>>,
     /// What the client says that it threw away itself: why, what, and how many.
@@ -297,6 +299,16 @@ impl<'a, 's> Reading<'a, 's> {
             self.decoded.redacted.push(field);
         }
         text
+    }
+
+    /// Whether a metric's name may be kept. One in which something personal stands cannot be mended: it would be another metric.
+    pub fn fit(&mut self, metric: &Metric) -> bool {
+        let Metric::Custom(name) = metric else { return true };
+        let personal = self.settings.redactor.clean(name.as_str()).1;
+        if personal {
+            self.decoded.redacted.push("name");
+        }
+        !personal
     }
 
     /// The route of a page or URL.

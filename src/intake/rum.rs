@@ -182,6 +182,7 @@ impl<'a> Reading<'a, '_> {
             sdk: self.clean("sdk", fields.sdk.map(Sdk::name)),
             app: app.clone(),
         };
+        self.decoded.sent_at = fields.sent_at;
         Ok((source, Shared { app, page, session, user, weight, sent_at: fields.sent_at }, id))
     }
 
@@ -269,7 +270,7 @@ impl<'a> Reading<'a, '_> {
             }
             "custom" => {
                 let name = written.name.ok_or(Reason::Missing("name"))?.0;
-                event.metric = Metric::custom(&name).ok_or(Reason::Name)?;
+                event.metric = Metric::custom(&name).filter(|metric| self.fit(metric)).ok_or(Reason::Name)?;
                 event.bad = written.ok == Some(false);
                 event.value = written.value.map(|value| within(value, CUSTOM_MAX)).transpose()?;
             }

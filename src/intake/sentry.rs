@@ -54,7 +54,9 @@ const LOST_MAX: u64 = 100_000;
 pub(super) fn decode<'a>(post: &Post<'a>, memory: &Memory) -> Result<Decoded<'a>, Refusal> {
     let envelope = Envelope::read(post.body)?;
     let mut reading = Reading::new(post.settings, post.from, post.now);
-    reading.decoded.id = text(&envelope.header.event_id);
+    // It stands in the answer: only what is an id comes back.
+    let is_id = |id: &Cow<'_, str>| matches!(id.len(), 32 | 36) && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    reading.decoded.id = text(&envelope.header.event_id).filter(is_id);
     let mut known = memory.lock();
     let has_fatal = envelope.items.iter().any(|item| item.kind == "event" && is_fatal(item.payload));
     let project = post.part.unwrap_or("");
@@ -188,6 +190,14 @@ impl<'a> Walk<'_, 'a, '_> {
         let trace = self.header.trace.0.as_ref();
         let release = who.release.or_else(|| text(&trace?.release));
         let environment = who.environment.or_else(|| text(&trace?.environment));
+        // An address has its `@` too: taken apart it would no longer be known as one.
+        let is_version = |version: &str| version.len() < 2 || version.bytes().take(2).all(|byte| byte.is_ascii_digit() || byte == b'.');
+        let release = match release {
+            Some(release) if release.rsplit_once('@').is_some_and(|(_, version)| !is_version(version)) => {
+                Some(self.reading.clean("release", Some(release)))
+            }
+            other => other,
+        };
         let (app, release) = match release.as_ref().and_then(|release| release.rsplit_once('@')) {
             Some((app, version)) if !app.is_empty() => (Cow::Owned(app.to_owned()), Some(Cow::Owned(version.to_owned()))),
             Some(_) | None => (Cow::Borrowed(self.project), release),
@@ -217,7 +227,8 @@ impl<'a> Walk<'_, 'a, '_> {
         Ok((source, user, keep_ids))
     }
 
-    fn at(&self, ts: Option<f64>) -> Timestamp {
+    fn at(&mut self, ts: Option<f64>) -> Timestamp {
+        self.reading.decoded.sent_at = time(&self.header.sent_at);
         event_time(self.reading.now, time(&self.header.sent_at), ts, self.reading.settings.remember)
     }
 

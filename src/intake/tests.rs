@@ -59,6 +59,7 @@ pub(super) fn settings() -> Settings {
         redactor: Redactor::default(),
         templates: Templates::default(),
         cohort_flags: Vec::new(),
+        telemetry: false,
     }
 }
 

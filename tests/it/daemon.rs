@@ -68,6 +68,19 @@ impl Daemon {
         process.wait().expect("it is our child");
     }
 
+    /// Everything that it keeps on disk, apart from what it was given.
+    pub fn files(&self, out: &mut Vec<(PathBuf, Vec<u8>)>) {
+        fn walk(folder: &std::path::Path, out: &mut Vec<(PathBuf, Vec<u8>)>) {
+            for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+                match entry.path() {
+                    path if path.is_dir() => walk(&path, out),
+                    path => out.push((path.clone(), std::fs::read(path).expect("a file"))),
+                }
+            }
+        }
+        walk(self.folder.path(), out);
+    }
+
     /// What all its lives wrote to the log.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()
@@ -93,11 +106,16 @@ pub fn get(to: SocketAddr, path: &str) -> Option<(u16, String)> {
 
 /// The status and body of a POST; nothing if nobody answers.
 pub fn post(to: SocketAddr, path: &str, body: &str) -> Option<(u16, String)> {
+    post_with(to, path, "", body)
+}
+
+/// A POST with more headers, each with its line end.
+pub fn post_with(to: SocketAddr, path: &str, headers: &str, body: &str) -> Option<(u16, String)> {
     let length = body.len();
     ask(
         to,
         &format!(
-            "POST {path} HTTP/1.1\r\nhost: {to}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+            "POST {path} HTTP/1.1\r\nhost: {to}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n{headers}connection: close\r\n\r\n{body}"
         ),
     )
 }

@@ -4,6 +4,7 @@ mod backtest;
 mod backtest_oracle;
 mod backtest_stored;
 mod browser;
+mod canary;
 mod chromium;
 mod daemon;
 mod git;

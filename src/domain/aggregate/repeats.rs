@@ -208,8 +208,26 @@ mod tests {
     }
 
     fn any_state() -> impl Strategy<Value = RepeatState<u32>> {
-        (any::<u64>(), any::<u32>(), any::<i64>(), any::<i64>(), prop::option::of(-1e300..1e300), any::<bool>(), any::<Option<i64>>(), 0_u16..3)
-            .prop_map(|(key, series, slice, weight, value, bad, ts, limits)| RepeatState { key, series, slice, weight, value, bad, ts, limits })
+        (
+            any::<u64>(),
+            any::<u32>(),
+            any::<i64>(),
+            any::<i64>(),
+            prop::option::of(-1e300..1e300),
+            any::<bool>(),
+            any::<Option<i64>>(),
+            0_u16..3,
+        )
+            .prop_map(|(key, series, slice, weight, value, bad, ts, limits)| RepeatState {
+                key,
+                series,
+                slice,
+                weight,
+                value,
+                bad,
+                ts,
+                limits,
+            })
     }
 
     proptest! {

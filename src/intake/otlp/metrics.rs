@@ -53,7 +53,7 @@ impl<'a> Request<'a, '_> {
     /// Counts all points of a metric.
     pub(super) fn metric(&mut self, sender: &mut Sender<'_, 'a>, mut written: Written<'a>) -> Result<(), Refusal> {
         let points = self.few(std::mem::take(&mut written.points))?;
-        let meaning = Meaning::of(&written);
+        let meaning = Meaning::of(&written).filter(|meaning| self.reading.fit(&meaning.metric));
         for piece in points {
             let index = self.next();
             let done = match &meaning {

@@ -236,6 +236,7 @@ impl<'m, 'a> Sender<'m, 'a> {
     /// Gives the events their times and hands them over.
     pub fn finish(self, reading: &mut Reading<'a, '_>) {
         let (now, longest, sent_at) = (reading.now, reading.settings.remember, self.newest.millis());
+        reading.decoded.sent_at = sent_at;
         let at = |time: Nanos| event_time(now, sent_at, time.millis(), longest);
         for Lot { mut batch, times, .. } in self.lots {
             for (event, time) in batch.events.iter_mut().zip(times) {

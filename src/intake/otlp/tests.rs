@@ -59,6 +59,7 @@ fn settings() -> Settings {
         redactor: Redactor::default(),
         templates: Templates::default(),
         cohort_flags: vec!["new_checkout".into()],
+        telemetry: false,
     }
 }
 
