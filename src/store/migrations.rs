@@ -19,7 +19,7 @@ struct Migration {
 const MIGRATIONS: [Migration; 3] = [
     Migration { version: 1, works_with: 1, sql: include_str!("../../migrations/0001_init.sql") },
     Migration { version: 2, works_with: 1, sql: include_str!("../../migrations/0002_posted_alerts.sql") },
-    Migration { version: 83, works_with: 1, sql: include_str!("../../migrations/0083_repeated_and_traces.sql") },
+    Migration { version: 3, works_with: 1, sql: include_str!("../../migrations/0003_repeated_and_traces.sql") },
 ];
 
 /// The newest schema that this program knows.

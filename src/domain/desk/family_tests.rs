@@ -37,6 +37,8 @@ fn desk() -> Desk {
         place: Default::default(),
         timeout: Span::seconds(5),
         send_resolved: true,
+        callback_secret: None,
+        template: None,
         kind: ReceiverKind::Teams { url: Field::Plain(String::new()) },
     };
     let (pay, rest) =
