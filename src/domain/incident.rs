@@ -440,6 +440,8 @@ impl Incident {
         self.held_until = None;
         self.loud_since = now;
         self.severity = Severity::Info;
+        // What fires now may be another thing than what did: the alert that comes back says what.
+        self.title.clear();
         self.told.clear();
         self.reopened.retain(|at| now - *at < Span::HOUR);
         self.reopened.push(now);
@@ -466,6 +468,9 @@ impl Incident {
         let text = format!("{} fires: {}", member.rule, member.summary);
         effects.push(Effect::History { kind: "alert_fired", who: String::new(), text });
         let severity = member.severity;
+        if self.title.is_empty() {
+            self.title.clone_from(&member.summary);
+        }
         match self.members.iter_mut().find(|have| have.alert == member.alert) {
             Some(have) => *have = member,
             None => self.members.push(member),

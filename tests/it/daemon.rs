@@ -20,10 +20,15 @@ pub struct Daemon {
 impl Daemon {
     /// `more` goes on in the section `[intake]` of a configuration with free ports; `rules` is the only rule file. Nothing runs yet.
     pub fn new(more: &str, rules: &str) -> Daemon {
+        Daemon::delivering("", more, rules)
+    }
+
+    /// The same with more keys of `[delivery]`.
+    pub fn delivering(delivery: &str, more: &str, rules: &str) -> Daemon {
         let folder = tempfile::tempdir().expect("a folder");
         let (admin, intake) = (free_port(), free_port());
         let configuration = format!(
-            "[server]\nlisten = \"{admin}\"\n[delivery]\nallow_private = [\"127.0.0.0/8\"]\n[intake]\nlisten = \"{intake}\"\n{more}"
+            "[server]\nlisten = \"{admin}\"\n[delivery]\nallow_private = [\"127.0.0.0/8\"]\n{delivery}[intake]\nlisten = \"{intake}\"\n{more}"
         );
         std::fs::create_dir(folder.path().join("rules")).expect("a folder");
         std::fs::write(folder.path().join("burnwatch.toml"), configuration).expect("the folder can be written");

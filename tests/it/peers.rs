@@ -8,6 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use burnwatch::clock::{Clock, SystemClock};
+use burnwatch::domain::time::Span;
 use serde_json::{Value, json};
 
 use super::daemon::{Daemon, get, post};
@@ -202,7 +204,8 @@ fn whoever_asks_for_time_gets_it_for_all_messages_in_both_forms() {
     assert_eq!(seen.iter().filter(|seen| seen.id == first.id).count(), 2);
 
     // A date has whole seconds: at least four of five are asked for.
-    let at = chrono::Utc::now() + chrono::Duration::seconds(5);
+    let at = (SystemClock.now() + Span::seconds(5)).millis();
+    let at = chrono::DateTime::from_timestamp_millis(at).expect("a time of these years");
     peer.will("/date", [Act::Answer(503, format!("retry-after: {}\r\n", at.format("%a, %d %b %Y %H:%M:%S GMT")))]);
     alert(&daemon, "three", "date", true);
     let seen = wait(&daemon, 40, "second attempt", || Some(peer.seen("/date")).filter(|seen| seen.len() == 2));
@@ -214,8 +217,7 @@ fn whoever_asks_for_time_gets_it_for_all_messages_in_both_forms() {
 #[test]
 fn a_failure_for_good_is_a_dead_letter_that_the_fallback_and_the_operator_are_told_of() {
     let peer = Peer::start();
-    let more = "fallback = \"fallback\"\n".to_owned() + FAST;
-    let mut daemon = Daemon::new(&more, &rules(peer.address, &["gone", "fallback"]));
+    let mut daemon = Daemon::delivering("fallback = \"fallback\"\n", FAST, &rules(peer.address, &["gone", "fallback"]));
     daemon.start();
     peer.will("/gone", [Act::Answer(404, String::new())]);
     alert(&daemon, "one", "gone", true);
