@@ -235,7 +235,8 @@ fn a_failure_for_good_is_a_dead_letter_that_the_fallback_and_the_operator_are_to
     assert!(dead[0]["error"].as_str().or(dead[0]["last_error"].as_str()).unwrap_or_default().contains("404"), "{dead:?}");
     let operator =
         wait(&daemon, 60, "operator incident", || list("/v1/incidents").into_iter().find(|incident| incident["service"] == "burnwatch"));
-    assert_eq!((&operator["severity"], &operator["labels"]["kind"]), (&json!("page"), &json!("operator")), "{operator}");
+    let kind = &operator["alerts"][0]["labels"]["kind"];
+    assert_eq!((&operator["severity"], kind), (&json!("page"), &json!("operator")), "{operator}");
     // The replay goes out under the same id.
     let id = dead[0]["id"].as_str().expect("an id").to_owned();
     let (status, body) = post(daemon.admin, &format!("/v1/deadletters/{id}/replay"), "").expect("it answers");
