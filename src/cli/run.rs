@@ -1,5 +1,7 @@
 //! `burnwatch run`: the daemon.
 
+use std::time::Duration;
+
 use clap::Args;
 
 use super::exit::{Code, Failure, Outcome};
@@ -22,7 +24,7 @@ pub fn run(_: &Run, context: &Context) -> Outcome {
     logging::start(&context.environment, logging::Level::Info);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::cannot(anyhow::Error::new(error).context("cannot start the runtime")))?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         let running = app::start(config, context.clock.clone(), Options::default()).await.map_err(failure)?;
         output::complain(&format!(
             "burnwatch is running: pages and API on http://{}, intake on http://{}. Ctrl-C stops it.",
@@ -31,7 +33,10 @@ pub fn run(_: &Run, context: &Context) -> Outcome {
         app::told_to_stop().await;
         running.stop().await;
         Ok(())
-    })
+    });
+    // The tests of new rules may still compute; nothing waits for what they say any more.
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    outcome
 }
 
 /// What a start that failed means to a script.
