@@ -428,38 +428,45 @@ impl Evaluator {
 
     /// Adds a cell of a known series.
     pub fn add(&mut self, id: SeriesId, slice: Slice, brief: &Brief<'_>) {
-        self.add_with(id, slice, brief.counts, brief.pushed, |limit| brief.against(limit));
+        self.add_run(id, &[(slice, *brief)]);
+    }
+
+    /// Adds cells of a known series.
+    pub fn add_run(&mut self, id: SeriesId, run: &[(Slice, Brief<'_>)]) {
+        self.feed(id, run, |brief| (brief.counts, brief.pushed), |brief, limit| brief.against(limit));
     }
 
     /// Adds counts of a known series; `against` gives the counts of a limit.
     pub fn add_with(&mut self, id: SeriesId, slice: Slice, counts: Counts, pushed: bool, against: impl Fn(Limit) -> Counts) {
+        self.feed(id, &[(slice, ())], |()| (counts, pushed), |(), limit| against(limit));
+    }
+
+    fn feed<T>(
+        &mut self,
+        id: SeriesId,
+        cells: &[(Slice, T)],
+        counts: impl Fn(&T) -> (Counts, bool),
+        against: impl Fn(&T, Limit) -> Counts,
+    ) {
         let Some(Some(wiring)) = self.wiring.get(id.0 as usize) else { return };
         for stream in &wiring.streams {
             let stream = &mut self.streams[*stream as usize].stream;
-            if pushed {
-                stream.add_row(slice);
-            } else {
-                stream.add_events(slice, counts.raw);
+            for (slice, cell) in cells {
+                match counts(cell) {
+                    (_, true) => stream.add_row(*slice),
+                    (counts, false) => stream.add_events(*slice, counts.raw),
+                }
             }
         }
+        let now =
+            Now { rules: &self.rules, maintenance: &self.maintenance, bucket: self.settings.bucket, next: self.next, past: self.past };
         for target in &wiring.targets {
-            let taken = take(target.take, counts, &against);
-            if !taken.is_zero() {
-                let track = &mut self.tracks[target.track as usize];
-                let now = Now {
-                    rules: &self.rules,
-                    maintenance: &self.maintenance,
-                    bucket: self.settings.bucket,
-                    next: self.next,
-                    past: self.past,
-                };
-                let good = now.treatment(track, target.group as usize, slice) == Some(MaintenanceBudget::Good);
-                let taken = if good { Counts { bad: 0, raw_bad: 0, ..taken } } else { taken };
-                now.wake(track, target.group as usize, slice);
-                let group = &mut track.groups[target.group as usize];
-                group.rolling.add(&track.shape, slice.div_euclid(track.per_slice), taken);
-                group.changed = true;
-                track.first_data = Some(track.first_data.map_or(slice, |first| first.min(slice)));
+            let track = &mut self.tracks[target.track as usize];
+            for (slice, cell) in cells {
+                let taken = take(target.take, counts(cell).0, &|limit| against(cell, limit));
+                if !taken.is_zero() {
+                    now.add(track, target.group as usize, *slice, taken);
+                }
             }
         }
     }
@@ -533,12 +540,20 @@ impl Evaluator {
     /// faster. [`Evaluator::end_of_replay`] must follow before anything is read.
     pub fn replay_to(&mut self, to: Timestamp, up: impl Fn(Timestamp) -> bool) {
         let bucket = self.settings.bucket;
-        let (first, end) = (self.next, to.0.div_euclid(bucket.0).max(self.next));
+        let (first, end) = (self.next, to.0.div_euclid(bucket.0));
+        if end <= first {
+            return;
+        }
         self.next = end;
         for stream in &mut self.streams {
             (first..end).for_each(|closed| stream.stream.close(up(Timestamp(closed * bucket.0))));
         }
         for track in &mut self.tracks {
+            if track.closes_in_runs(&self.rules) {
+                let groups = track.groups.iter_mut().filter(|group| !group.rolling.is_unused());
+                groups.for_each(|group| group.rolling.close_run(&track.shape, end - track.delay));
+                continue;
+            }
             for closed in first..end {
                 let now = Now { rules: &self.rules, maintenance: &self.maintenance, bucket, next: closed, past: self.past };
                 now.close(track, Rolling::close_loosely);
@@ -875,11 +890,23 @@ impl Now<'_> {
         }
     }
 
+    fn add(&self, track: &mut Track, group: usize, slice: Slice, taken: Counts) {
+        let good = self.treatment(track, group, slice) == Some(MaintenanceBudget::Good);
+        let taken = if good { Counts { bad: 0, raw_bad: 0, ..taken } } else { taken };
+        self.wake(track, group, slice);
+        let group = &mut track.groups[group];
+        group.rolling.add(&track.shape, slice.div_euclid(track.per_slice), taken);
+        group.changed = true;
+        track.first_data = Some(track.first_data.map_or(slice, |first| first.min(slice)));
+    }
+
     /// How maintenance treats a bucket of one group.
+    #[inline]
     fn treatment(&self, track: &Track, group: usize, slice: Slice) -> Option<MaintenanceBudget> {
-        if track.exclusions.is_empty() {
-            return None;
-        }
+        if track.exclusions.is_empty() { None } else { self.maintained(track, group, slice) }
+    }
+
+    fn maintained(&self, track: &Track, group: usize, slice: Slice) -> Option<MaintenanceBudget> {
         let slo = &self.rules.slos[track.slo];
         let at = Timestamp(slice * self.bucket.0);
         let on = track.exclusions.iter().filter(|at| applies(&self.rules.maintenances[**at], slo, &track.groups[group].labels));
@@ -889,10 +916,14 @@ impl Now<'_> {
     }
 
     /// Gives a group its windows when its first data comes: groups without any cost nothing.
+    #[inline]
     fn wake(&self, track: &mut Track, group: usize, slice: Slice) {
-        if !track.groups[group].rolling.is_asleep() {
-            return;
+        if track.groups[group].rolling.is_asleep() {
+            self.awaken(track, group, slice);
         }
+    }
+
+    fn awaken(&self, track: &mut Track, group: usize, slice: Slice) {
         let next = (self.next - track.delay).div_euclid(track.per_slice);
         let first = slice.div_euclid(track.per_slice).clamp(next - track.shape.fine_slices(), next);
         let past = match &self.rules.slos[track.slo].window {
@@ -937,6 +968,14 @@ fn applies(maintenance: &Maintenance, slo: &Slo, group: &Labels) -> bool {
     let mut labels = slo.base_labels();
     labels.extend(group.clone());
     matches(&maintenance.when, &labels)
+}
+
+impl Track {
+    /// Whether slices may close many at once: none is ever treated apart.
+    fn closes_in_runs(&self, rules: &RuleSet) -> bool {
+        let rolling = matches!(rules.slos[self.slo].window, SloWindow::Rolling(_));
+        rolling && self.exclusions.is_empty() && self.shape.target.is_none()
+    }
 }
 
 impl Group {

@@ -74,7 +74,11 @@ impl History {
     }
 
     /// Appends the entry of the slice [`History::next`].
+    #[inline]
     pub fn push(&mut self, entry: Entry) {
+        if self.open.capacity() == 0 {
+            self.open.reserve(2 * CHUNK as usize);
+        }
         encode(entry, &mut self.open);
         self.next += 1;
         if self.next.rem_euclid(CHUNK) == 0 {
@@ -183,6 +187,7 @@ const PLAIN: u64 = 1;
 const FULL: u64 = 2;
 const EXCLUDED: u64 = 3;
 
+#[inline]
 fn encode(entry: Entry, out: &mut Vec<u8>) {
     let counts = match entry {
         Entry::Excluded => return out.push(EXCLUDED as u8),

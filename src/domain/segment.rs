@@ -85,49 +85,55 @@ pub fn read(bytes: &[u8], mut wanted: impl FnMut(SeriesId) -> bool, mut visit: i
 #[derive(Clone, Copy, Debug)]
 pub struct Brief<'a> {
     pub counts: Counts,
-    pub valued: Counts,
     /// As [`Cell::pushed`].
     pub pushed: bool,
-    over: &'a [u8],
-    rest: &'a [u8],
+    cell: &'a [u8],
 }
 
 impl Brief<'_> {
     /// The counts of `within(limit)`; unpacks the sketch only when the limit was not counted exactly.
     pub fn against(&self, limit: Limit) -> Counts {
-        let mut input = self.over;
-        let mut cell = Cell { valued: self.valued, ..Cell::default() };
-        let count = read_u64(&mut input).unwrap_or(0);
-        for _ in 0..count {
-            match decode_over(&mut input) {
-                Some(over) if over.limit == limit => cell.add_over(over),
-                Some(_) => {}
-                None => break,
+        self.measure(limit).unwrap_or(Counts::ZERO)
+    }
+
+    fn measure(&self, limit: Limit) -> Option<Counts> {
+        let mut input = self.cell;
+        let head = decode_head(&mut input)?;
+        let mut cell = Cell { valued: head.valued, ..Cell::default() };
+        if head.has_over {
+            for _ in 0..read_u64(&mut input)? {
+                let over = decode_over(&mut input)?;
+                if over.limit == limit {
+                    cell.add_over(over);
+                }
             }
         }
-        let exact = cell.over.first().is_some_and(|over| over.tested == self.valued.total);
-        if !exact && self.valued.total != 0 {
-            cell.sketch = Sketch::decode(&mut &*self.rest).unwrap_or_default();
+        let exact = cell.over.first().is_some_and(|over| over.tested == cell.valued.total);
+        if head.has_detail && !exact && cell.valued.total != 0 {
+            cell.sketch = Sketch::decode(&mut input)?;
         }
-        cell.against(limit)
+        Some(cell.against(limit))
     }
 }
 
-/// Like [`read`], but gives only counts and named limits, without unpacking distributions.
-pub fn read_brief(
-    bytes: &[u8],
+/// Like [`read`], a series at a time and without unpacking distributions: enough for every window.
+pub fn read_runs<'a>(
+    bytes: &'a [u8],
     mut wanted: impl FnMut(SeriesId) -> bool,
-    mut visit: impl FnMut(SeriesId, Slice, Brief<'_>),
+    mut visit: impl FnMut(SeriesId, &[(Slice, Brief<'a>)]),
 ) -> Result<(), Damaged> {
+    let mut run = Vec::new();
     read_series(bytes, |series, count, cells| {
         if !wanted(series) {
             return Some(());
         }
+        run.clear();
         let mut slice = 0;
         for _ in 0..count {
             slice += read_i64(cells)?;
-            visit(series, slice, unpack_brief(cells)?);
+            run.push((slice, unpack_brief(cells)?));
         }
+        visit(series, &run);
         Some(())
     })
 }
@@ -158,21 +164,19 @@ pub fn unpack_counts(input: &mut &[u8]) -> Option<Cell> {
 }
 
 /// Like [`unpack`], without unpacking anything but the counts.
+#[inline]
 pub fn unpack_brief<'a>(input: &mut &'a [u8]) -> Option<Brief<'a>> {
+    let cell = *input;
     let head = decode_head(input)?;
-    let mut over: &[u8] = &[0];
     if head.has_over {
-        over = input;
         for _ in 0..read_u64(input)? {
             decode_over(input)?;
         }
     }
-    let mut rest: &[u8] = &[0, 0];
     if head.has_detail {
-        rest = input;
         skip_detail(input)?;
     }
-    Some(Brief { counts: head.counts, valued: head.valued, pushed: head.pushed, over, rest })
+    Some(Brief { counts: head.counts, pushed: head.pushed, cell: &cell[..cell.len() - input.len()] })
 }
 
 fn skip_detail(input: &mut &[u8]) -> Option<()> {
@@ -262,6 +266,7 @@ fn encode_counts(counts: &Counts, plain: bool, out: &mut Vec<u8>) {
     }
 }
 
+#[inline]
 fn decode_counts(plain: bool, input: &mut &[u8]) -> Option<Counts> {
     let (raw, raw_bad) = (read_i64(input)?, read_i64(input)?);
     if plain {
@@ -289,6 +294,7 @@ impl Head {
     }
 }
 
+#[inline]
 fn decode_head(input: &mut &[u8]) -> Option<Head> {
     let (&flags, rest) = input.split_first()?;
     *input = rest;
@@ -377,17 +383,19 @@ mod tests {
             read(&bytes, |_| true, |series, slice, cell| got.push(((series, slice), cell))).unwrap();
             prop_assert_eq!(&got, &cells);
             let limits = [100.0, 50.0].map(|value| Limit { value, inclusive: true });
-            let mut brief = Vec::new();
-            read_brief(&bytes, |_| true, |_, _, b| brief.push((b.counts, b.valued, limits.map(|l| b.against(l))))).unwrap();
-            let expected: Vec<_> = cells.iter().map(|(_, c)| (c.counts, c.valued, limits.map(|l| c.against(l)))).collect();
-            prop_assert_eq!(brief, expected);
+            let mut runs = Vec::new();
+            let brief = |series, slice, b: &Brief<'_>| ((series, slice), b.counts, limits.map(|l| b.against(l)));
+            read_runs(&bytes, |_| true, |series, run| runs.extend(run.iter().map(|(slice, b)| brief(series, *slice, b)))).unwrap();
+            let expected: Vec<_> = cells.iter().map(|(key, c)| (*key, c.counts, limits.map(|l| c.against(l)))).collect();
+            prop_assert_eq!(runs, expected);
         }
 
         #[test]
         fn noise_never_panics(mut bytes in prop::collection::vec(any::<u8>(), 0..80)) {
             if let Some(first) = bytes.first_mut() { *first = VERSION; }
             let _ = read(&bytes, |_| true, |_, _, _| {});
-            let _ = read_brief(&bytes, |_| true, |_, _, b| { let _ = b.against(Limit { value: 1.0, inclusive: true }); });
+            let limit = Limit { value: 1.0, inclusive: true };
+            let _ = read_runs(&bytes, |_| true, |_, run| run.iter().for_each(|(_, b)| assert!(b.against(limit).raw_bad >= i64::MIN)));
         }
     }
 

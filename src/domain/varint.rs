@@ -1,6 +1,7 @@
 //! Variable-length integers, seven bits a byte, small ones first (LEB128; signed ones zigzag).
 
 /// Appends an unsigned integer.
+#[inline]
 pub fn write_u64(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
@@ -37,6 +38,13 @@ pub fn read_u64(input: &mut &[u8]) -> Option<u64> {
         return Some(u64::from(first));
     }
     let mut value = u64::from(first & 0x7f);
+    // Two bytes are by far the most frequent of the longer ones.
+    if let Some((&second, rest)) = rest.split_first()
+        && second < 0x80
+    {
+        *input = rest;
+        return Some(value | u64::from(second) << 7);
+    }
     for (at, &byte) in rest.iter().enumerate().take(9) {
         let shift = 7 * (at as u32 + 1);
         if shift == 63 && byte > 1 {

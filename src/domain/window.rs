@@ -209,10 +209,13 @@ impl Rolling {
         if slice >= self.next() {
             let at = (slice - self.next()) as usize;
             if at < AHEAD_MAX {
-                if self.ahead.len() <= at {
-                    self.ahead.resize(at + 1, Counts::ZERO);
+                match self.ahead.get_mut(at) {
+                    Some(waiting) => *waiting += counts,
+                    None => {
+                        self.ahead.resize(at, Counts::ZERO);
+                        self.ahead.push_back(counts);
+                    }
                 }
-                self.ahead[at] += counts;
             }
             return;
         }
@@ -309,11 +312,34 @@ impl Rolling {
         self.forget(shape);
     }
 
+    /// Like [`Rolling::close_loosely`] for every slice before `to`, where none is excluded and the
+    /// budget is no calendar period's: whole steps of the budget at once.
+    pub fn close_run(&mut self, shape: &Shape, to: Slice) {
+        self.loose = true;
+        let step = match shape.budget {
+            Budget::Long { step, .. } => step,
+            Budget::Exact(_) | Budget::Since => i64::MAX,
+        };
+        while self.next() < to {
+            let next = self.next();
+            let end = to.min((next.div_euclid(step) + 1).saturating_mul(step));
+            let mut sum = Counts::ZERO;
+            for _ in next..end {
+                let counts = self.ahead.pop_front().unwrap_or(Counts::ZERO);
+                self.fine.push(Entry::Counted(counts));
+                sum += weigh(shape, counts);
+            }
+            self.close_budget(shape, end - 1, sum, None);
+        }
+        self.fine.forget_before(to - shape.fine_slices());
+    }
+
     /// Counts the sums that [`Rolling::close_loosely`] left behind.
     pub fn tighten(&mut self, shape: &Shape) {
         if !std::mem::take(&mut self.loose) {
             return;
         }
+        self.ahead.shrink_to(1);
         let next = self.next();
         let mut at = self.fine.cursor(next - shape.fine_slices());
         let (mut seen, mut excluded) = (Counts::ZERO, 0);
@@ -592,6 +618,20 @@ mod tests {
             }
             loose.tighten(&shape);
             prop_assert!(same(&exact, &loose));
+            // The same without exclusions, in runs.
+            let (mut exact, mut runs) = (Rolling::new(&shape, 5, 5), Rolling::new(&shape, 5, 5));
+            for (at, (counts, fate)) in slices.iter().enumerate() {
+                let slice = at as i64 + 5;
+                exact.add(&shape, slice, *counts);
+                exact.close(&shape, false, None);
+                runs.add(&shape, slice, *counts);
+                if *fate == 0 {
+                    runs.close_run(&shape, slice + 1);
+                }
+            }
+            runs.close_run(&shape, exact.next());
+            runs.tighten(&shape);
+            prop_assert!(same(&exact, &runs));
             exact.close(&shape, false, None);
             loose.close(&shape, false, None);
             prop_assert!(same(&exact, &loose));

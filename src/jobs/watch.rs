@@ -207,17 +207,20 @@ impl Watch {
         if let Some(step) = old_step.filter(|_| past < start) {
             let level = if step.0 % hour.slice.0 == 0 { hour } else { five };
             let ratio = level.slice.0 / bucket.0;
-            archive::compacted_briefs(&mut tx, level, past, start, |id, slice, brief| evaluator.add_old(id, slice * ratio, brief)).await?;
+            archive::compacted_runs(&mut tx, level, past, start, |id, run| {
+                run.iter().for_each(|(slice, brief)| evaluator.add_old(id, slice * ratio, brief));
+            })
+            .await?;
         }
         evaluator.end_of_past();
         // Chunks come in the order of time: when the next one begins, what lies before it is complete,
         // but for the last half hour, which partials may still add to.
         let settled = (resume - Span::minutes(30)).floor(bucket);
         let close_to = |evaluator: &mut Evaluator, to: Timestamp| evaluator.replay_to(to, |from| uptime.covers(from, bucket));
-        archive::compacted_briefs(&mut tx, fine, start, Timestamp(i64::MAX / 2), |id, slice, brief| {
-            let begins = Timestamp(slice * bucket.0).floor(fine.span);
+        archive::compacted_runs(&mut tx, fine, start, Timestamp(i64::MAX / 2), |id, run| {
+            let begins = run.first().map_or(settled, |(slice, _)| Timestamp(slice * bucket.0).floor(fine.span));
             close_to(&mut evaluator, begins.min(settled));
-            evaluator.add(id, slice, brief);
+            evaluator.add_run(id, run);
         })
         .await?;
         close_to(&mut evaluator, settled);
@@ -532,7 +535,7 @@ async fn feed(tx: &mut Tx, evaluator: &RwLock<Evaluator>, writer: &str, mut last
         let mut evaluator = write(evaluator);
         for row in &page {
             last = row.n;
-            let fed = segment::read_brief(&row.data, |_| true, |id, slice, brief| evaluator.add(id, slice, &brief));
+            let fed = segment::read_runs(&row.data, |_| true, |id, run| evaluator.add_run(id, run));
             if fed.is_err() {
                 error!(writer, n = row.n, "a stored flush is damaged and was left out");
             }

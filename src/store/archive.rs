@@ -103,21 +103,23 @@ pub async fn cells(
     .await
 }
 
-/// Like [`cells`], of compacted history only and without unpacking distributions.
-pub async fn compacted_briefs(
+/// Like [`cells`], of compacted history only, a series at a time and without unpacking distributions.
+pub async fn compacted_runs(
     tx: &mut Tx,
     level: Level,
     from: Timestamp,
     to: Timestamp,
-    mut visit: impl FnMut(SeriesId, Slice, &Brief<'_>),
+    mut visit: impl FnMut(SeriesId, &[(Slice, Brief<'_>)]),
 ) -> Result<(), StoreError> {
+    let before = |time: Timestamp| move |(slice, _): &(Slice, Brief<'_>)| slice * level.slice.0 < time.0;
     compacted(tx, level, from, to, Wanted::All, |bytes| {
-        segment::read_brief(
+        segment::read_runs(
             bytes,
             |_| true,
-            |id, slice, brief| {
-                if (from.0..to.0).contains(&(slice * level.slice.0)) {
-                    visit(id, slice, &brief);
+            |id, run| {
+                let within = &run[run.partition_point(before(from))..run.partition_point(before(to))];
+                if !within.is_empty() {
+                    visit(id, within);
                 }
             },
         )
