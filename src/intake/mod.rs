@@ -304,6 +304,18 @@ impl Intake {
     }
 }
 
+/// Shows all counters of the intake before the first request, so that a rate has something to begin at.
+pub fn announce() {
+    for protocol in Endpoint::PROTOCOLS {
+        for outcome in ["accepted", "duplicate", "rejected", "sampled", "limited"] {
+            counter!("burnwatch_intake_events_total", "protocol" => protocol, "outcome" => outcome).increment(0);
+        }
+    }
+    for reason in reason::LABELS {
+        counter!("burnwatch_intake_rejected_total", "reason" => reason).increment(0);
+    }
+}
+
 /// A request that may come in.
 enum Entry<'a> {
     Preflight,

@@ -20,7 +20,7 @@ use crate::domain::notification::Status;
 use crate::domain::rule::{Labels, RuleSet};
 use crate::domain::segment;
 use crate::domain::series::SeriesId;
-use crate::domain::snapshot::{AlertPhase, AlertStatus, Snapshot};
+use crate::domain::snapshot::{AlertPhase, AlertStatus, SloStatus, Snapshot};
 use crate::domain::time::{Span, Timestamp};
 use crate::store::{self, Store, StoreError, Tx, archive, transition};
 
@@ -493,16 +493,19 @@ impl Watch {
     fn publish(&mut self, at: Timestamp, now: Timestamp, took: Span) {
         let Some(running) = &mut self.running else { return };
         let slos = write(&running.evaluator).statuses();
-        let alerts = running.alerts.iter().map(|((rule, group), state)| Arc::new(alert_status(running.desk.rules(), rule, group, state)));
+        let rules = running.desk.rules();
+        let standing: HashMap<(&str, &Labels), &SloStatus> =
+            slos.iter().map(|status| ((status.slo.as_str(), &status.group), &**status)).collect();
+        let alerts = running.alerts.iter().map(|((rule, group), state)| Arc::new(alert_status(rules, &standing, (rule, group), state)));
         let before = self.setup.snapshot.load();
         let snapshot = Snapshot {
             evaluated_at: Some(at),
             watermark: Some(at),
             lag: now - at,
             took,
-            rules: running.desk.rules().clone(),
-            slos,
+            rules: rules.clone(),
             alerts: alerts.collect(),
+            slos,
             silent_apps: read(&running.evaluator).silent_streams(5),
             events_late: self.setup.flushed.late(),
             series: self.setup.flushed.series.load(Ordering::Relaxed),
@@ -625,15 +628,18 @@ pub fn group_labels(text: &str) -> Labels {
     labels
 }
 
-fn alert_status(rules: &RuleSet, rule: &str, group: &str, state: &AlertState) -> AlertStatus {
-    let mut labels = rules.slo(rule).map(|slo| slo.base_labels()).unwrap_or_else(|| {
-        let rule = rules.alerts.iter().find(|have| have.name == rule);
-        rule.map(|rule| {
-            [("rule", &rule.name), ("service", &rule.service), ("owner", &rule.owner)].map(|(k, v)| (k.into(), v.clone())).into()
-        })
-        .unwrap_or_default()
-    });
-    labels.extend(group_labels(group));
+fn alert_status(
+    rules: &RuleSet,
+    standing: &HashMap<(&str, &Labels), &SloStatus>,
+    (rule, group): (&str, &str),
+    state: &AlertState,
+) -> AlertStatus {
+    let group = group_labels(group);
+    let slo = rules.slo(rule);
+    let values = slo.and_then(|slo| Some(standing.get(&(rule, &group))?.figures(slo.budget_ppm))).unwrap_or_default();
+    let free = || rules.alerts.iter().find(|have| have.name == rule);
+    let mut labels = slo.map(|slo| slo.base_labels()).or_else(|| free().map(|rule| rule.base_labels())).unwrap_or_default();
+    labels.extend(group.clone());
     if let Some(severity) = state.severity {
         labels.insert("severity".into(), severity.name().into());
     }
@@ -643,8 +649,9 @@ fn alert_status(rules: &RuleSet, rule: &str, group: &str, state: &AlertState) ->
         phase,
         severity: state.severity,
         labels,
+        group,
         since: state.since(),
-        values: Default::default(),
+        values,
         reason: match phase {
             AlertPhase::Unknown => "not measured".into(),
             AlertPhase::Firing if state.unconfirmed => unconfirmed(),
