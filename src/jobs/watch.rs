@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 use crate::domain::alert::{AlertChange, AlertState};
 use crate::domain::desk::{Book, Desk, Findings, Outcome};
 use crate::domain::evaluate::{AlertEvent, Evaluator, Settings, unconfirmed};
-use crate::domain::incident::{Incident, Input};
+use crate::domain::incident::{Incident, Input, RULE_REMOVED};
 use crate::domain::notification::Status;
 use crate::domain::rule::{Labels, RuleSet};
 use crate::domain::segment;
@@ -442,11 +442,14 @@ impl Watch {
         let open = transition::load_open(&mut tx).await?;
         let gone = orphans(&open, &running.desk);
         let mut no_new = |_: &str, _: Timestamp| String::new();
-        let mut book = Book { desk: &running.desk, now, silences: &silences, open, recent: BTreeMap::new(), new_id: &mut no_new };
+        // An alert ends at the start of a bucket, whatever ends it.
+        let at = now.floor(self.setup.bucket);
+        let mut book = Book { desk: &running.desk, now: at, silences: &silences, open, recent: BTreeMap::new(), new_id: &mut no_new };
         let mut outcomes = Vec::new();
         for (incident, alert) in gone {
-            outcomes.extend(book.input(&incident, Input::AlertEnded { alert, reason: "rule removed".into() }));
+            outcomes.extend(book.input(&incident, Input::AlertEnded { alert, reason: RULE_REMOVED.into() }));
         }
+        book.now = now;
         outcomes.extend(book.tick());
         let removed: Vec<(String, String)> =
             running.alerts.keys().filter(|(rule, _)| !has_rule(running.desk.rules(), rule)).cloned().collect();
