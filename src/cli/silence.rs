@@ -89,7 +89,8 @@ pub async fn run(command: &SilenceCommand, client: &Client, context: &Context) -
             for id in ids {
                 client.delete(&["v1", "silences", id]).await?;
                 // The answer has no body.
-                let line = if *as_json { json!({ "id": id, "state": "expired" }).to_string() } else { format!("expired {}", output::plain(id)) };
+                let line =
+                    if *as_json { json!({ "id": id, "state": "expired" }).to_string() } else { format!("expired {}", output::plain(id)) };
                 output::say(&line)?;
             }
             Ok(())

@@ -1206,7 +1206,9 @@ impl Group {
             (tier.phase, tier.since) = match self.state.tiers[at] {
                 TierState::Firing { started_at, .. } => (AlertPhase::Firing, Some(started_at)),
                 TierState::Pending { since, .. } => (AlertPhase::Pending, Some(since)),
-                TierState::Idle if judged.map_or(unmeasured, |judged| judged.verdict == TierVerdict::Unknown) => (AlertPhase::Unknown, None),
+                TierState::Idle if judged.map_or(unmeasured, |judged| judged.verdict == TierVerdict::Unknown) => {
+                    (AlertPhase::Unknown, None)
+                }
                 TierState::Idle => (AlertPhase::Ok, None),
             };
             (tier.burn_long, tier.burn_short) = (burns[*long], burns[*short]);

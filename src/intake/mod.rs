@@ -263,7 +263,7 @@ impl Intake {
         })?;
         charge(decoded.events);
         if thinning > 1 {
-            for event in decoded.batches.iter_mut().flat_map(|batch| &mut batch.events) {
+            for event in decoded.batches.iter_mut().chain(&mut decoded.sessions).flat_map(|batch| &mut batch.events) {
                 event.weight = event.weight.saturating_mul(thinning as i64);
             }
         }
@@ -276,6 +276,9 @@ impl Intake {
             done.duplicate += rows.duplicate;
             done.refused.extend(rows.refused);
             done.flush = rows.flush;
+        }
+        if !done.is_repeated && !decoded.sessions.is_empty() {
+            self.sink.submit(None, &decoded.sessions, now);
         }
         if self.settings.telemetry && !done.is_repeated {
             let (sent_at, weight) = (decoded.sent_at, UNIT.saturating_mul(thinning as i64));

@@ -121,7 +121,9 @@ fn admit(state: &State, request: &Request, now: Timestamp) -> Result<Visitor, Re
     if changes && visitor.via != Via::Bearer {
         let signed =
             headers.get("x-csrf-token").is_some_and(|value| session::same(value.to_str().unwrap_or_default(), &visitor.reader.csrf));
-        if (is_api(path) && !signed && !same_origin(state, request)) || cross_site(headers) {
+        // A browser that shows a cookie says where it comes from; who has only the cookie proves nothing.
+        let says_nothing = matches!(visitor.via, Via::Session(_)) && !from_browser(headers);
+        if (is_api(path) && !signed && (says_nothing || !same_origin(state, request))) || cross_site(headers) {
             return Err(Problem::new(StatusCode::FORBIDDEN, "this change comes from another site and was refused").into());
         }
     }

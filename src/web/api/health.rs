@@ -89,7 +89,11 @@ fn standing(incidents: &[(String, String, i64)], outbox: &outbox::Counts, now: T
     let oldest = outbox.oldest.map_or(0.0, |at| (now - at).as_secs_f64().max(0.0));
     let outbox = [
         ("burnwatch_outbox_pending", "Notifications that are yet to be delivered.", outbox.pending.to_string()),
-        ("burnwatch_outbox_oldest_seconds", "Age of the oldest notification that is yet to be delivered; 0 without one.", oldest.to_string()),
+        (
+            "burnwatch_outbox_oldest_seconds",
+            "Age of the oldest notification that is yet to be delivered; 0 without one.",
+            oldest.to_string(),
+        ),
         ("burnwatch_deadletters", "Notifications that failed for good and wait for somebody.", outbox.dead.to_string()),
     ];
     for (name, help, value) in outbox {
