@@ -145,6 +145,7 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> Resu
         warn!("{warning}");
     }
     let metrics = recorder();
+    announce();
     let store = Store::open(&config.database.url, now).await?;
     let claim = store.claim()?;
     if claim.is_some() {
@@ -320,6 +321,28 @@ fn recorder() -> PrometheusHandle {
             .expect("no other recorder is installed in this process")
     };
     HANDLE.get_or_init(install).clone()
+}
+
+/// What the metrics mean, and those of them that are there before anything has happened.
+fn announce() {
+    use ::metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+    describe_counter!("burnwatch_evaluations_total", "Evaluations: one for each bucket that closed.");
+    describe_histogram!("burnwatch_evaluation_duration_seconds", "How long an evaluation of all rules took.");
+    describe_gauge!("burnwatch_evaluation_lag_seconds", "Wall clock minus the logical time of the last evaluation.");
+    describe_counter!("burnwatch_intake_events_total", "Events by protocol and by what became of them.");
+    describe_counter!("burnwatch_intake_rejected_total", "Events and requests that were refused, by reason.");
+    describe_gauge!("burnwatch_series", "Series that are known.");
+    describe_counter!("burnwatch_series_folded_total", "Events whose values were folded into __other__.");
+    describe_counter!("burnwatch_notifications_total", "Attempts to deliver, by receiver and outcome.");
+    describe_gauge!("burnwatch_rules_last_load_success", "Whether the newest rules took effect: 1, or 0 while older ones stay in force.");
+    intake::announce();
+    for name in ["burnwatch_evaluations_total", "burnwatch_series_folded_total"] {
+        counter!(name).increment(0);
+    }
+    for name in ["burnwatch_evaluation_lag_seconds", "burnwatch_series"] {
+        gauge!(name).increment(0.0);
+    }
+    let _ = histogram!("burnwatch_evaluation_duration_seconds");
 }
 
 /// The key of all hashes: configured, or made once and kept with the data.

@@ -105,9 +105,7 @@ pub fn run(args: &Backtest, context: &Context) -> Outcome {
         None => stored::read(args, context, &config, &sets)?,
     };
     let History { from, to, .. } = history;
-    if from >= to {
-        return Err(Failure::usage(anyhow::anyhow!("there is nothing to evaluate from {from} to {to}")));
-    }
+    something_between(from, to)?;
     let mut samples = args.plot.as_ref().map(|_| Samples::new(from, to));
     let found = simulate(args, &rules, &history, config.aggregation.bucket, samples.as_mut());
     if let (Some(path), Some(samples)) = (&args.plot, &samples) {
@@ -133,6 +131,14 @@ pub fn run(args: &Backtest, context: &Context) -> Outcome {
         Some((then, commit)) => output::say("").and_then(|()| against::print(&found, then, commit)),
         None => Ok(()),
     }
+}
+
+/// A run without an evaluation is a mistake in the command line.
+fn something_between(from: Timestamp, to: Timestamp) -> Outcome {
+    if from >= to {
+        return Err(Failure::usage(anyhow::anyhow!("there is nothing to evaluate from {from} to {to}; --from has to be before --to")));
+    }
+    Ok(())
 }
 
 fn simulate(args: &Backtest, rules: &Rules, history: &History, bucket: Span, mut samples: Option<&mut Samples>) -> Found {

@@ -36,6 +36,9 @@ pub struct Replay {
     /// All of them
     #[arg(long)]
     all: bool,
+    /// Print the HTTP body, one a line
+    #[arg(long)]
+    json: bool,
 }
 
 /// Runs one of the commands.
@@ -52,12 +55,12 @@ pub async fn run(command: &DeadletterCommand, client: &Client) -> Outcome {
             super::more(whole);
             Ok(())
         }
-        DeadletterCommand::Replay(Replay { ids, all }) => replay(client, ids, *all).await,
+        DeadletterCommand::Replay(args) => replay(client, args).await,
     }
 }
 
-async fn replay(client: &Client, ids: &[String], all: bool) -> Outcome {
-    let ids = if all {
+async fn replay(client: &Client, Replay { ids, all, json: as_json }: &Replay) -> Outcome {
+    let ids = if *all {
         let (items, _) = client.items(&["v1", "deadletters"], &[]).await?;
         items.iter().map(|letter| text(letter, "id")).collect()
     } else {
@@ -66,6 +69,7 @@ async fn replay(client: &Client, ids: &[String], all: bool) -> Outcome {
     let mut failed = Vec::new();
     for id in &ids {
         match client.post(&["v1", "deadletters", id, "replay"], &json!({})).await {
+            Ok(answer) if *as_json => answer.print()?,
             Ok(_) => output::say(&format!("replayed {}", output::plain(id)))?,
             // One that is gone must not keep the others back.
             Err(Failure { code: super::exit::Code::NotFine, .. }) => failed.push(id.clone()),
@@ -73,7 +77,7 @@ async fn replay(client: &Client, ids: &[String], all: bool) -> Outcome {
         }
     }
     if failed.is_empty() {
-        return if ids.is_empty() { output::say("no dead letters") } else { Ok(()) };
+        return if ids.is_empty() && !as_json { output::say("no dead letters") } else { Ok(()) };
     }
     Err(Failure::not_fine(anyhow!("no dead letter {}", failed.join(", "))))
 }

@@ -113,10 +113,18 @@ enum Command {
     /// Print a completion script for a shell
     Completions(completions::Completions),
     /// Print the version
-    Version,
+    Version(Version),
     /// Ask the daemon of this machine whether it is alive; for container health checks
     #[command(hide = true)]
     Healthcheck,
+}
+
+/// `version`
+#[derive(Debug, clap::Args)]
+pub struct Version {
+    /// Print a JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 /// What every command gets: where its configuration is, the variables, and a clock.
@@ -171,7 +179,8 @@ fn run(command: &Command, context: &Context) -> Outcome {
         Command::Export(args) => ended(import::run_export(args)),
         Command::Backtest(args) => backtest::run(args, context),
         Command::Completions(args) => completions::run(args),
-        Command::Version => output::say(concat!("burnwatch ", env!("CARGO_PKG_VERSION"))),
+        Command::Version(Version { json: true }) => output::say(concat!(r#"{"version":""#, env!("CARGO_PKG_VERSION"), r#""}"#)),
+        Command::Version(Version { json: false }) => output::say(concat!("burnwatch ", env!("CARGO_PKG_VERSION"))),
         Command::Healthcheck => {
             let config = context.config(Purpose::Tool)?;
             client::block_on(healthcheck::run(&config))
@@ -221,7 +230,7 @@ fn ask_daemon(command: &Command, context: &Context) -> Outcome {
             | Command::Import(_)
             | Command::Export(_)
             | Command::Completions(_)
-            | Command::Version
+            | Command::Version(_)
             | Command::Healthcheck => Ok(()),
         }
     })

@@ -65,6 +65,9 @@ pub struct Expire {
     /// The silences' ids
     #[arg(required = true, value_name = "ID")]
     ids: Vec<String>,
+    /// Print a JSON object for each one
+    #[arg(long)]
+    json: bool,
 }
 
 /// Runs one of the commands.
@@ -82,10 +85,13 @@ pub async fn run(command: &SilenceCommand, client: &Client, context: &Context) -
             super::more(whole);
             Ok(())
         }
-        SilenceCommand::Expire(Expire { ids }) => {
+        SilenceCommand::Expire(Expire { ids, json: as_json }) => {
             for id in ids {
                 client.delete(&["v1", "silences", id]).await?;
-                output::say(&format!("expired {}", output::plain(id)))?;
+                // The answer has no body.
+                let line =
+                    if *as_json { json!({ "id": id, "state": "expired" }).to_string() } else { format!("expired {}", output::plain(id)) };
+                output::say(&line)?;
             }
             Ok(())
         }

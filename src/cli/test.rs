@@ -60,7 +60,7 @@ pub fn run(args: &Test, context: &Context) -> Outcome {
     if args.json {
         output::say(&as_json(&report).to_string())?
     } else {
-        summary(&report, &shown)
+        summary(&report, &shown)?
     }
     if report.outcomes.is_empty()
         && let Some(part) = &args.filter
@@ -87,16 +87,16 @@ fn line(outcome: &rehearsal::Outcome) -> String {
     text
 }
 
-fn summary(report: &Report, shown: &str) {
+fn summary(report: &Report, shown: &str) -> Outcome {
     rules::report(&report.problems).lines().for_each(|line| output::complain(&plain(line)));
     let failed = report.outcomes.iter().filter(|outcome| !outcome.passed()).count();
-    let took: f64 = report.outcomes.iter().map(|outcome| outcome.took.as_secs_f64()).sum();
-    let count = report.outcomes.len();
-    output::complain(&format!(
+    let took: std::time::Duration = report.outcomes.iter().map(|outcome| outcome.took).sum();
+    let (count, took) = (report.outcomes.len(), took.as_secs_f64());
+    output::say(&format!(
         "{shown}: {count} test{}, {} passed, {failed} failed, in {took:.1} s",
         if count == 1 { "" } else { "s" },
         count - failed
-    ));
+    ))
 }
 
 fn as_json(report: &Report) -> Value {

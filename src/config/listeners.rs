@@ -30,7 +30,7 @@ pub(super) fn server(section: &mut Section<'_>, purpose: Purpose) -> Server {
         }
         None => reachable(listen),
     };
-    let body_bytes_max = section.integer("body_bytes_max", 67_108_864, 1024..=BYTES_MAX);
+    let body_bytes_max = section.integer("body_bytes_max", 67_108_864, 1..=BYTES_MAX);
     let tokens = tokens(section);
     // Tokens that are written but wrong are their own problem.
     if purpose == Purpose::Serve && tokens.is_empty() && !section.has_items("tokens") && !listen.ip().to_canonical().is_loopback() {
@@ -151,8 +151,8 @@ pub(super) fn intake(section: &mut Section<'_>, purpose: Purpose) -> Intake {
     }
     let keys = keys.into_iter().map(|(key, _)| key).collect();
     let allowed_origins = origins(section);
-    let body_bytes_max = section.integer("body_bytes_max", 1_048_576, 1024..=BYTES_MAX);
-    let otlp_bytes_max = section.integer("otlp_bytes_max", 8_388_608, 1024..=BYTES_MAX);
+    let body_bytes_max = section.integer("body_bytes_max", 1_048_576, 1..=BYTES_MAX);
+    let otlp_bytes_max = section.integer("otlp_bytes_max", 8_388_608, 1..=BYTES_MAX);
     let sample_rate_min = match section.node("sample_rate_min") {
         Some(node) => rate(section, "sample_rate_min", &node).unwrap_or(0.001),
         None => 0.001,

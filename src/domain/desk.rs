@@ -353,6 +353,7 @@ impl Book<'_> {
             reopened: vec![],
             known: BTreeSet::new(),
             held_until: None,
+            closed_because: None,
         };
         self.open.insert(opening.key, incident);
         Entry::New

@@ -1227,7 +1227,12 @@ impl Group {
         status.budget_remaining = state.map(|state| state.remaining);
         status.pace = state.and_then(|state| state.pace_secs).map(secs);
         status.countdown = state.and_then(|state| state.countdown_secs).map(secs);
-        status.state = self.state.phase();
+        // Nothing was ever measured: it was never judged either, and is no more "ok" than it is firing.
+        let unmeasured = self.alerts && self.judged.is_empty() && slo.no_data != NoData::Ok;
+        status.state = match self.state.phase() {
+            AlertPhase::Ok if unmeasured && !slo.tiers.is_empty() => AlertPhase::Unknown,
+            phase @ (AlertPhase::Ok | AlertPhase::Pending | AlertPhase::Firing | AlertPhase::Unknown) => phase,
+        };
         status.severity = self.state.severity;
         status.no_data = self.state.unknown_since.is_some_and(|since| now - since >= NO_DATA_AFTER) || counts.total <= 0;
         // Lengths of windows ascend, here and there.
@@ -1240,7 +1245,9 @@ impl Group {
             (tier.phase, tier.since) = match self.state.tiers[at] {
                 TierState::Firing { started_at, .. } => (AlertPhase::Firing, Some(started_at)),
                 TierState::Pending { since, .. } => (AlertPhase::Pending, Some(since)),
-                TierState::Idle if judged.is_some_and(|judged| judged.verdict == TierVerdict::Unknown) => (AlertPhase::Unknown, None),
+                TierState::Idle if judged.map_or(unmeasured, |judged| judged.verdict == TierVerdict::Unknown) => {
+                    (AlertPhase::Unknown, None)
+                }
                 TierState::Idle => (AlertPhase::Ok, None),
             };
             (tier.burn_long, tier.burn_short) = (burns[*long], burns[*short]);

@@ -69,9 +69,6 @@ pub struct Told {
     pub waiting_since: Option<Timestamp>,
     /// Why it was not told although its route matches.
     pub held_by: Option<String>,
-    /// How many reminders it got: they come at growing distances.
-    #[serde(default)]
-    pub reminders: u32,
     /// The definition that told it, for closes after its rule is gone.
     pub definition: Option<Box<Receiver>>,
     /// The children that it was told of.
@@ -152,7 +149,13 @@ pub struct Incident {
     /// It came and went too often: nothing fires, but it stays open until then.
     #[serde(default)]
     pub held_until: Option<Timestamp>,
+    /// Why it was closed, where that was no plain end of its alerts.
+    #[serde(default)]
+    pub closed_because: Option<String>,
 }
+
+/// Why alerts end whose rule is gone.
+pub const RULE_REMOVED: &str = "rule removed";
 
 /// The incident that speaks for another one of the same cause, as far as that one needs to know.
 #[derive(Clone, Debug, PartialEq)]
@@ -390,6 +393,7 @@ impl Incident {
                     member.firing = false;
                     member.ended_at = Some(now);
                 }
+                self.closed_because = Some(text.clone());
                 self.close(by, text, now, &mut effects);
             }
             (_, Input::Note { by, text }) => {
@@ -438,6 +442,7 @@ impl Incident {
         self.acknowledged_by = None;
         self.snoozed_until = None;
         self.held_until = None;
+        self.closed_because = None;
         self.loud_since = now;
         self.severity = Severity::Info;
         // What fires now may be another thing than what did: the alert that comes back says what.
@@ -501,6 +506,7 @@ impl Incident {
             self.held_until = Some(now + QUIET);
             effects.push(Effect::History { kind: "held_open", who: String::new(), text: self.held_reason() });
         } else {
+            self.closed_because = (reason == RULE_REMOVED).then(|| reason.to_owned());
             self.close(String::new(), reason.to_owned(), now, effects);
         }
     }
@@ -702,10 +708,9 @@ impl Incident {
                         && !quiet
                         && !covered
                         && target.repeat > Span::ZERO
-                        && now - at >= repeat_after(target.repeat, told.reminders)
+                        && now - at >= target.repeat
                     {
                         let reason = format!("not acknowledged, still firing after {}", minutes(now - self.opened_at));
-                        told.reminders += 1;
                         self.notify(&name, Kind::Reminder, reason, around, effects);
                     }
                 }
@@ -749,9 +754,10 @@ impl Incident {
     }
 
     fn close_reason(&self) -> String {
-        match self.members.len() {
-            1 => "the alert ended".to_owned(),
-            n => format!("all {n} alerts ended"),
+        match (&self.closed_because, self.members.len()) {
+            (Some(why), _) => why.clone(),
+            (None, 1) => "the alert ended".to_owned(),
+            (None, n) => format!("all {n} alerts ended"),
         }
     }
 
@@ -770,7 +776,7 @@ impl Incident {
                         due.push(at + target.interval);
                     }
                     if target.repeat > Span::ZERO {
-                        due.push(at + repeat_after(target.repeat, told.reminders));
+                        due.push(at + target.repeat);
                     }
                 }
                 Some(told) => due.push(told.waiting_since.unwrap_or(around.now) + target.wait),
@@ -849,12 +855,6 @@ fn joined(news: &[&Kin]) -> String {
             format!("same cause: {} more incidents: {named}; and {} more", news.len(), news.len() - JOINED_MAX)
         }
     }
-}
-
-/// Reminders come after 1, 2, 4, 8 … times the interval, at most a day apart.
-fn repeat_after(repeat: Span, reminders: u32) -> Span {
-    let grown = Span(repeat.0.saturating_mul(1 << reminders.min(10)));
-    if repeat >= Span::DAY { repeat } else { Span(grown.0.min(Span::DAY.0)) }
 }
 
 fn minutes(span: Span) -> String {

@@ -52,6 +52,7 @@ fn incident() -> Incident {
         reopened: vec![],
         known: BTreeSet::new(),
         held_until: None,
+        closed_because: None,
     }
 }
 
@@ -203,8 +204,20 @@ fn more_alerts_wait_for_the_interval_and_reminders_for_an_acknowledgement() {
     assert_eq!(world.opened(1, "b", Severity::Ticket), [""; 0]);
     assert_eq!(world.at(5, Input::Tick), ["2 tickets updated: 1 more alert"]);
     assert_eq!(world.at(5 + 240, Input::Tick), ["3 tickets reminder: not acknowledged, still firing after 4 h 5 min"]);
-    assert_eq!(world.at(5 + 480, Input::Tick), [""; 0], "the second reminder waits twice as long");
-    assert_eq!(world.at(5 + 240 + 480, Input::Tick).len(), 1);
+    assert_eq!(world.at(5 + 479, Input::Tick), [""; 0]);
+    assert_eq!(world.at(5 + 480, Input::Tick).len(), 1, "`repeat` is the distance of all reminders");
+}
+
+#[test]
+fn whoever_was_told_hears_why_it_was_closed_when_no_alert_ended_by_itself() {
+    let mut world = World::new();
+    world.opened(0, "a", Severity::Page);
+    let removed = Input::AlertEnded { alert: "a".into(), reason: RULE_REMOVED.into() };
+    assert_eq!(world.at(1, removed), ["2 pager resolved: rule removed"]);
+    let mut world = World::new();
+    world.opened(0, "a", Severity::Page);
+    let resolved = Input::Resolve { by: "jo".into(), why: "rolled back".into() };
+    assert_eq!(world.at(1, resolved), ["2 pager resolved: resolved by jo: rolled back"]);
 }
 
 #[test]

@@ -223,9 +223,19 @@ pub struct Figures {
     pub burn_long: Option<f64>,
     pub burn_short: Option<f64>,
     pub factor: Option<f64>,
+    #[serde(serialize_with = "window")]
     pub long: Option<Span>,
+    #[serde(serialize_with = "window")]
     pub short: Option<Span>,
     pub error_ratio: Option<f64>,
+}
+
+/// As windows are written in rules: a day is `24h`, as in the presets.
+fn window<S: serde::Serializer>(window: &Option<Span>, to: S) -> Result<S::Ok, S::Error> {
+    match window {
+        Some(Span::DAY) => to.serialize_some("24h"),
+        window => window.serialize(to),
+    }
 }
 
 /// Where to read on.

@@ -394,6 +394,20 @@ pub struct FreeRule {
     pub enabled: bool,
 }
 
+impl FreeRule {
+    /// The labels of its alerts but `severity` and the `by` dimensions.
+    pub fn base_labels(&self) -> Labels {
+        let mut labels = self.labels.clone();
+        labels.insert("rule".into(), self.name.clone());
+        for (name, value) in [("service", &self.service), ("owner", &self.owner)] {
+            if !value.is_empty() {
+                labels.insert(name.into(), value.clone());
+            }
+        }
+        labels
+    }
+}
+
 /// When a free-form rule is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

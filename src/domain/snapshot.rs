@@ -1,9 +1,11 @@
 //! What the last evaluation saw, for the API and the pages. Published whole, read without locks.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::fraction::Fraction;
+use super::notification::Figures;
 use super::rule::{Labels, Op, RuleSet, Severity};
 use super::time::{Span, Timestamp};
 
@@ -66,6 +68,24 @@ pub struct SloStatus {
     pub no_data: bool,
 }
 
+impl SloStatus {
+    /// The figures of the tier that an alert is about: the first of the highest severity that fires, else one that
+    /// is pending, else the first.
+    pub fn figures(&self, budget_ppm: u32) -> Figures {
+        let fires = self.tiers.iter().filter(|tier| tier.phase == AlertPhase::Firing).min_by_key(|tier| Reverse(tier.severity));
+        let pends = || self.tiers.iter().find(|tier| tier.phase == AlertPhase::Pending);
+        let Some(tier) = fires.or_else(pends).or(self.tiers.first()) else { return Figures::default() };
+        Figures {
+            burn_long: tier.burn_long,
+            burn_short: tier.burn_short,
+            factor: Some(tier.factor.to_f64()),
+            long: Some(tier.long),
+            short: Some(tier.short),
+            error_ratio: tier.burn_long.map(|burn| burn * f64::from(budget_ppm) / 1e6),
+        }
+    }
+}
+
 /// Where one tier stands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TierStatus {
@@ -126,8 +146,10 @@ pub struct AlertStatus {
     pub phase: AlertPhase,
     pub severity: Option<Severity>,
     pub labels: Labels,
+    /// The `by` dimensions alone.
+    pub group: Labels,
     pub since: Option<Timestamp>,
-    pub values: super::notification::Figures,
+    pub values: Figures,
     pub reason: String,
     pub incident: Option<String>,
 }

@@ -100,6 +100,9 @@ impl Endpoint {
         }
     }
 
+    /// Every label of [`Endpoint::protocol`].
+    pub const PROTOCOLS: [&str; 5] = ["rum", "faro", "reports", "sentry", "otlp"];
+
     /// The label of the metrics.
     pub const fn protocol(self) -> &'static str {
         match self {

@@ -263,7 +263,7 @@ impl Intake {
         })?;
         charge(decoded.events);
         if thinning > 1 {
-            for event in decoded.batches.iter_mut().flat_map(|batch| &mut batch.events) {
+            for event in decoded.batches.iter_mut().chain(&mut decoded.sessions).flat_map(|batch| &mut batch.events) {
                 event.weight = event.weight.saturating_mul(thinning as i64);
             }
         }
@@ -276,6 +276,9 @@ impl Intake {
             done.duplicate += rows.duplicate;
             done.refused.extend(rows.refused);
             done.flush = rows.flush;
+        }
+        if !done.is_repeated && !decoded.sessions.is_empty() {
+            self.sink.submit(None, &decoded.sessions, now);
         }
         if self.settings.telemetry && !done.is_repeated {
             let (sent_at, weight) = (decoded.sent_at, UNIT.saturating_mul(thinning as i64));
@@ -301,6 +304,18 @@ impl Intake {
         let outcome =
             Outcome { accepted: done.accepted, duplicate: done.duplicate, rejected: &decoded.rejected, id: decoded.id.as_deref() };
         Ok((endpoint.accept(headers, body, &outcome), Some(done.flush)))
+    }
+}
+
+/// Shows all counters of the intake before the first request, so that a rate has something to begin at.
+pub fn announce() {
+    for protocol in Endpoint::PROTOCOLS {
+        for outcome in ["accepted", "duplicate", "rejected", "sampled", "limited"] {
+            counter!("burnwatch_intake_events_total", "protocol" => protocol, "outcome" => outcome).increment(0);
+        }
+    }
+    for reason in reason::LABELS {
+        counter!("burnwatch_intake_rejected_total", "reason" => reason).increment(0);
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) const CUSTOM_MAX: f64 = 1e12;
 #[derive(Debug, Default)]
 pub struct Decoded<'a> {
     pub batches: Vec<Batch<'a>>,
+    /// Sessions that no event speaks of, but to which events say that they belong. No answer counts them.
+    pub sessions: Vec<Batch<'a>>,
     /// What clients have summed up by themselves, with its index.
     pub rows: Vec<(usize, Row<'a>)>,
     /// Events that do not count, by index over all events of the request.

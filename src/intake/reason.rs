@@ -33,6 +33,38 @@ pub enum Reason {
     Summed(String),
 }
 
+/// Every label of `burnwatch_intake_rejected_total`: those of [`Reason`] and [`Refusal`], and connections beyond the bound.
+pub const LABELS: [&str; 28] = [
+    "malformed",
+    "wrong_type",
+    "unknown_kind",
+    "missing_field",
+    "out_of_range",
+    "unknown_vital",
+    "bad_name",
+    "sample_rate",
+    "no_app",
+    "no_consent",
+    "too_many_apps",
+    "cumulative",
+    "bad_point",
+    "not_found",
+    "method",
+    "origin",
+    "key",
+    "rate_limit",
+    "unavailable",
+    "overload",
+    "too_large",
+    "timeout",
+    "broken_body",
+    "encoding",
+    "bad_compression",
+    "not_json",
+    "bad_shape",
+    "connections",
+];
+
 impl Reason {
     /// The label of `burnwatch_intake_rejected_total`.
     pub const fn label(&self) -> &'static str {
@@ -125,5 +157,48 @@ impl Refusal {
             Refusal::Json(_) => "not_json",
             Refusal::Shape(_) => "bad_shape",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_a_label_that_is_announced() {
+        let text = || String::new();
+        let reasons = [
+            Reason::Malformed(text()),
+            Reason::WrongType(""),
+            Reason::Kind,
+            Reason::Missing(""),
+            Reason::Range(""),
+            Reason::Vital,
+            Reason::Name,
+            Reason::SampleRate,
+            Reason::App,
+            Reason::Consent,
+            Reason::TooManyApps,
+            Reason::Cumulative,
+            Reason::Summed(text()),
+        ];
+        let refusals = [
+            Refusal::NotFound,
+            Refusal::Method(""),
+            Refusal::Origin,
+            Refusal::Key,
+            Refusal::Limited { retry_after: 1 },
+            Refusal::Unavailable,
+            Refusal::Overloaded,
+            Refusal::TooLarge(1),
+            Refusal::Slow,
+            Refusal::Broken,
+            Refusal::Encoding,
+            Refusal::Inflate(""),
+            Refusal::Json(text()),
+            Refusal::Shape(text().into()),
+        ];
+        let labels = reasons.iter().map(Reason::label).chain(refusals.iter().map(Refusal::label)).chain(["connections"]);
+        assert_eq!(labels.collect::<Vec<_>>(), LABELS);
     }
 }

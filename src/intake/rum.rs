@@ -145,8 +145,32 @@ impl<'a> Reading<'a, '_> {
                 Err(reason) => self.decoded.rejected.push((first + at, reason)),
             }
         }
+        self.implied(&batch, &shared);
         // Also without events: the body's `id` was seen.
         self.decoded.batches.push(batch);
+    }
+
+    /// Counts the session that a body names, once however often it is named; a crash in it is its crash.
+    fn implied(&mut self, batch: &Batch<'a>, shared: &Shared<'a>) {
+        let (Some(session), Some(first)) = (&shared.session, batch.events.first()) else { return };
+        let crashed = batch.events.iter().any(|event| event.metric == Metric::Crash);
+        if batch.events.iter().any(|event| event.metric == Metric::Session) && !crashed {
+            return;
+        }
+        let event = Event {
+            index: first.index,
+            metric: Metric::Session,
+            at: first.at,
+            weight: shared.weight,
+            bad: crashed,
+            value: None,
+            user: shared.user,
+            repeat: Some(self.repeat(&shared.app, "session", session, None)),
+            route: shared.page.clone(),
+            own: Default::default(),
+            trace: None,
+        };
+        self.decoded.sessions.push(Batch { id: None, source: batch.source.clone(), events: vec![event] });
     }
 
     fn shared(&mut self, body: Read<'a>) -> Result<(Source<'a>, Shared<'a>, Option<u64>), Reason> {

@@ -30,6 +30,7 @@ use crate::store::{Store, StoreError, Tx, outbox, receivers};
 
 use self::attempt::{Finished, Held, Job, fingerprint};
 use self::queue::{Health, Pace, Queue};
+pub use self::settled::announce;
 use self::settled::{Disabled, Remembered, Settled, report, save};
 use self::verdict::{Story, Verdict, decide};
 

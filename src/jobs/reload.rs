@@ -18,6 +18,7 @@ use crate::simulation::rehearsal;
 use crate::sink::Sink;
 use crate::store::{Store, StoreError, rule_sets};
 
+use super::deliver;
 use super::git::{self, GitError, Remote};
 
 /// The rule set in force, in the forms that its users need. A new one replaces all of them.
@@ -42,8 +43,7 @@ impl Live {
     /// Puts a rule set in force: what it names is counted exactly and never folded from now on.
     pub fn take(&self, set: RuleSet, program: Program, sink: &Sink) {
         sink.with(|aggregator| aggregator.set_rules(set.limits(), &set.named_dimensions, &set.named_values));
-        metrics::gauge!("burnwatch_rules_revision_info", "revision" => self.rules.load().revision.clone()).set(0.0);
-        metrics::gauge!("burnwatch_rules_revision_info", "revision" => set.revision.clone()).set(1.0);
+        deliver::announce(set.receivers.iter().map(|receiver| receiver.name.as_str()));
         let set = Arc::new(set);
         self.program.store(Arc::new(program));
         self.rules.store(set.clone());

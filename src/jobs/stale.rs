@@ -18,7 +18,7 @@ use crate::domain::time::{Span, Timestamp};
 use crate::store::{self, Store, StoreError};
 
 /// How often it is looked at.
-const EVERY: Duration = Duration::from_secs(15);
+const EVERY: Duration = Duration::from_secs(5);
 /// How far evaluation may fall behind the moment at which it was due.
 const STALE_AFTER: Span = Span::minutes(5);
 

@@ -15,12 +15,12 @@ use tracing::{error, info, warn};
 use crate::domain::alert::{AlertChange, AlertState};
 use crate::domain::desk::{Book, Desk, Findings, Outcome};
 use crate::domain::evaluate::{AlertEvent, Evaluator, Settings, unconfirmed};
-use crate::domain::incident::{Incident, Input};
+use crate::domain::incident::{Incident, Input, RULE_REMOVED};
 use crate::domain::notification::Status;
 use crate::domain::rule::{Labels, RuleSet};
 use crate::domain::segment;
 use crate::domain::series::SeriesId;
-use crate::domain::snapshot::{AlertPhase, AlertStatus, Snapshot};
+use crate::domain::snapshot::{AlertPhase, AlertStatus, SloStatus, Snapshot};
 use crate::domain::time::{Span, Timestamp};
 use crate::store::{self, Store, StoreError, Tx, archive, transition};
 
@@ -445,11 +445,14 @@ impl Watch {
         let open = transition::load_open(&mut tx).await?;
         let gone = orphans(&open, &running.desk);
         let mut no_new = |_: &str, _: Timestamp| String::new();
-        let mut book = Book { desk: &running.desk, now, silences: &silences, open, recent: BTreeMap::new(), new_id: &mut no_new };
+        // An alert ends at the start of a bucket, whatever ends it.
+        let at = now.floor(self.setup.bucket);
+        let mut book = Book { desk: &running.desk, now: at, silences: &silences, open, recent: BTreeMap::new(), new_id: &mut no_new };
         let mut outcomes = Vec::new();
         for (incident, alert) in gone {
-            outcomes.extend(book.input(&incident, Input::AlertEnded { alert, reason: "rule removed".into() }));
+            outcomes.extend(book.input(&incident, Input::AlertEnded { alert, reason: RULE_REMOVED.into() }));
         }
+        book.now = now;
         outcomes.extend(book.tick());
         let removed: Vec<(String, String)> =
             running.alerts.keys().filter(|(rule, _)| !has_rule(running.desk.rules(), rule)).cloned().collect();
@@ -496,16 +499,19 @@ impl Watch {
     fn publish(&mut self, at: Timestamp, now: Timestamp, took: Span) {
         let Some(running) = &mut self.running else { return };
         let slos = write(&running.evaluator).statuses();
-        let alerts = running.alerts.iter().map(|((rule, group), state)| Arc::new(alert_status(running.desk.rules(), rule, group, state)));
+        let rules = running.desk.rules();
+        let standing: HashMap<(&str, &Labels), &SloStatus> =
+            slos.iter().map(|status| ((status.slo.as_str(), &status.group), &**status)).collect();
+        let alerts = running.alerts.iter().map(|((rule, group), state)| Arc::new(alert_status(rules, &standing, (rule, group), state)));
         let before = self.setup.snapshot.load();
         let snapshot = Snapshot {
             evaluated_at: Some(at),
             watermark: Some(at),
             lag: now - at,
             took,
-            rules: running.desk.rules().clone(),
-            slos,
+            rules: rules.clone(),
             alerts: alerts.collect(),
+            slos,
             silent_apps: read(&running.evaluator).silent_streams(5),
             events_late: self.setup.flushed.late(),
             series: self.setup.flushed.series.load(Ordering::Relaxed),
@@ -628,15 +634,18 @@ pub fn group_labels(text: &str) -> Labels {
     labels
 }
 
-fn alert_status(rules: &RuleSet, rule: &str, group: &str, state: &AlertState) -> AlertStatus {
-    let mut labels = rules.slo(rule).map(|slo| slo.base_labels()).unwrap_or_else(|| {
-        let rule = rules.alerts.iter().find(|have| have.name == rule);
-        rule.map(|rule| {
-            [("rule", &rule.name), ("service", &rule.service), ("owner", &rule.owner)].map(|(k, v)| (k.into(), v.clone())).into()
-        })
-        .unwrap_or_default()
-    });
-    labels.extend(group_labels(group));
+fn alert_status(
+    rules: &RuleSet,
+    standing: &HashMap<(&str, &Labels), &SloStatus>,
+    (rule, group): (&str, &str),
+    state: &AlertState,
+) -> AlertStatus {
+    let group = group_labels(group);
+    let slo = rules.slo(rule);
+    let values = slo.and_then(|slo| Some(standing.get(&(rule, &group))?.figures(slo.budget_ppm))).unwrap_or_default();
+    let free = || rules.alerts.iter().find(|have| have.name == rule);
+    let mut labels = slo.map(|slo| slo.base_labels()).or_else(|| free().map(|rule| rule.base_labels())).unwrap_or_default();
+    labels.extend(group.clone());
     if let Some(severity) = state.severity {
         labels.insert("severity".into(), severity.name().into());
     }
@@ -646,8 +655,9 @@ fn alert_status(rules: &RuleSet, rule: &str, group: &str, state: &AlertState) ->
         phase,
         severity: state.severity,
         labels,
+        group,
         since: state.since(),
-        values: Default::default(),
+        values,
         reason: match phase {
             AlertPhase::Unknown => "not measured".into(),
             AlertPhase::Firing if state.unconfirmed => unconfirmed(),

@@ -16,6 +16,7 @@ use super::sli::{has_dimension, metric, no_dimension};
 use super::source::place;
 use super::value::{Fields, Value};
 use crate::domain::filter::{Filter, Match};
+use crate::domain::matcher::Matcher;
 use crate::domain::metric::Metric;
 use crate::domain::notification::{Change, ChangeKind};
 use crate::domain::rule::{Labels, Matchers, Place, RuleSet, Severity};
@@ -363,7 +364,11 @@ fn add(engine: &mut Engine) {
     method!("ack", |at| at.step(Some(Step::Acknowledge)));
     method!("silence", |at, when, span| {
         let value = at.arg(when, "the silence", 0);
-        let when = super::route::matchers(&value, &mut at.recording.problems);
+        let when = if value.it.is_array() {
+            listed(&value, &mut at.recording.problems)
+        } else {
+            super::route::matchers(&value, &mut at.recording.problems)
+        };
         if when.0.is_empty() {
             at.recording.problems.error(&value.at, "a silence without a matcher would silence everything");
         }
@@ -397,6 +402,20 @@ fn add(engine: &mut Engine) {
         let what = budget(&mut at, slo, bounds);
         at.expect(what)
     });
+}
+
+/// Matchers as `/v1/silences` takes them: `["service=shop", "region=~eu.*"]`.
+fn listed(value: &Value, problems: &mut Problems) -> Filter {
+    let mut conditions = BTreeMap::new();
+    for (text, place) in value.named_texts(problems) {
+        match Matcher::parse(&text) {
+            Ok(matcher) => {
+                conditions.insert(matcher.label, matcher.condition);
+            }
+            Err(error) => problems.error(&place, error.to_string()),
+        }
+    }
+    Filter(conditions)
 }
 
 fn receiver(at: &mut At<'_, '_>, name: Dynamic) -> Option<String> {

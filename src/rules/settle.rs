@@ -40,13 +40,7 @@ pub fn settle(
     if change.is_none() && alert_change.is_none() && state == before {
         return None;
     }
-    let mut labels = rule.labels.clone();
-    labels.insert("rule".into(), rule.name.clone());
-    for (name, value) in [("service", &rule.service), ("owner", &rule.owner)] {
-        if !value.is_empty() {
-            labels.insert(name.into(), value.clone());
-        }
-    }
+    let mut labels = rule.base_labels();
     labels.extend(group);
     let text = [&summary, &rule.summary, &rule.description].into_iter().find(|text| !text.is_empty()).cloned();
     Some(AlertEvent {

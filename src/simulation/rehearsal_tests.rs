@@ -116,13 +116,15 @@ fn people_can_acknowledge_and_silence() {
         t.traffic(\"request\", x::shop(), #{ per_minute: 100, bad: 0.5, lasts: \"30m\" });
         t.expect_not_notified(\"mail\");",
     );
-    passes(
-        "t.traffic(\"request\", x::shop(), #{ per_minute: 100, lasts: \"2h\" });
-        t.silence(#{ service: \"shop\" }, \"1h\");
-        t.traffic(\"request\", x::shop(), #{ per_minute: 100, bad: 0.5, lasts: \"30m\" });
-        t.expect_incident(#{ slo: \"api\" });
-        t.expect_not_notified(\"pager\");",
-    );
+    for matchers in ["#{ service: \"shop\" }", "[\"service=shop\", \"slo=~a.*\"]"] {
+        passes(&format!(
+            "t.traffic(\"request\", x::shop(), #{{ per_minute: 100, lasts: \"2h\" }});
+            t.silence({matchers}, \"1h\");
+            t.traffic(\"request\", x::shop(), #{{ per_minute: 100, bad: 0.5, lasts: \"30m\" }});
+            t.expect_incident(#{{ slo: \"api\" }});
+            t.expect_not_notified(\"pager\");",
+        ));
+    }
     let outcome = run_test(
         "t.traffic(\"request\", x::shop(), #{ per_minute: 100, lasts: \"2h\" });
         t.silence(#{ service: \"shop\" }, \"1h\");

@@ -48,7 +48,7 @@ pub async fn guard(Take(state): Take<Arc<State>>, mut request: Request, next: Ne
             }
             response
         }
-        Err(refusal) => refusal.into_response(api, request.uri()),
+        Err(refusal) => refusal.into_response(api, &request),
     };
     with_headers(answer)
 }
@@ -60,6 +60,11 @@ pub fn is_api(path: &str) -> bool {
         .any(|start| path.starts_with(start))
 }
 
+/// Whether somebody reads pages: a browser says so. Programs get their errors as JSON.
+pub fn reads_pages(headers: &HeaderMap) -> bool {
+    headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok()).any(|accept| accept.contains("text/html"))
+}
+
 /// Why a request goes no further.
 enum Refusal {
     Problem(Problem),
@@ -67,10 +72,10 @@ enum Refusal {
 }
 
 impl Refusal {
-    fn into_response(self, api: bool, uri: &axum::http::Uri) -> Response {
+    fn into_response(self, api: bool, request: &Request) -> Response {
         match (self, api) {
             (Refusal::SignIn, false) => {
-                let here = uri.path_and_query().map_or("/", |path| path.as_str());
+                let here = request.uri().path_and_query().map_or("/", |path| path.as_str());
                 let next = if here == "/" { "" } else { here };
                 Redirect::to(&format!("/sign-in{}", query(&[("next", next)]))).into_response()
             }
@@ -78,6 +83,7 @@ impl Refusal {
                 .with(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"burnwatch\""))
                 .into_response(),
             (Refusal::Problem(problem), true) => problem.into_response(),
+            (Refusal::Problem(problem), false) if !reads_pages(request.headers()) => problem.into_response(),
             (Refusal::Problem(problem), false) => {
                 (problem.status(), super::pages::problem::bare(problem.status(), problem.detail())).into_response()
             }
@@ -115,7 +121,9 @@ fn admit(state: &State, request: &Request, now: Timestamp) -> Result<Visitor, Re
     if changes && visitor.via != Via::Bearer {
         let signed =
             headers.get("x-csrf-token").is_some_and(|value| session::same(value.to_str().unwrap_or_default(), &visitor.reader.csrf));
-        if (is_api(path) && !signed && !same_origin(state, request)) || cross_site(headers) {
+        // A browser that shows a cookie says where it comes from; who has only the cookie proves nothing.
+        let says_nothing = matches!(visitor.via, Via::Session(_)) && !from_browser(headers);
+        if (is_api(path) && !signed && (says_nothing || !same_origin(state, request))) || cross_site(headers) {
             return Err(Problem::new(StatusCode::FORBIDDEN, "this change comes from another site and was refused").into());
         }
     }

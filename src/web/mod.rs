@@ -41,6 +41,7 @@ pub fn router(state: Arc<State>) -> Router {
         .route("/events", get(live::events))
         .route("/assets/{name}", get(asset::serve))
         .fallback(site::missing)
+        .method_not_allowed_fallback(site::wrong_method)
         .layer(from_fn_with_state(state.clone(), guard::guard))
         .with_state(state)
 }

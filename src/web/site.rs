@@ -184,9 +184,15 @@ pub fn said(path: &str, result: Result<String, Problem>) -> Response {
     )
 }
 
+/// A method that a path does not take; the router adds which ones it does.
+pub async fn wrong_method(method: axum::http::Method, uri: axum::http::Uri) -> Problem {
+    let (path, method) = (super::text::clip(uri.path(), 120), super::text::clip(method.as_str(), 20));
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("`{path}` does not take {method}"))
+}
+
 /// `GET` of something that is not there.
-pub async fn missing(site: Site, uri: axum::http::Uri) -> Response {
-    if super::guard::is_api(uri.path()) {
+pub async fn missing(site: Site, uri: axum::http::Uri, headers: axum::http::HeaderMap) -> Response {
+    if super::guard::is_api(uri.path()) || !super::guard::reads_pages(&headers) {
         return Problem::unknown("resource", uri.path()).into_response();
     }
     site.show(Err(Problem::new(StatusCode::NOT_FOUND, format!("Nothing is at {}.", super::text::clip(uri.path(), 120))))).await

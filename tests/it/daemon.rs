@@ -36,6 +36,11 @@ impl Daemon {
         Daemon { folder, admin, intake, process: None }
     }
 
+    /// Puts other rules into the only rule file.
+    pub fn set_rules(&self, rules: &str) {
+        std::fs::write(self.folder.path().join("rules/rules.rhai"), rules).expect("the folder can be written");
+    }
+
     fn log_path(&self) -> PathBuf {
         self.folder.path().join("log")
     }

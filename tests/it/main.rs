@@ -6,6 +6,7 @@ mod backtest_stored;
 mod browser;
 mod canary;
 mod chromium;
+mod contract;
 mod daemon;
 mod git;
 mod killed;

@@ -33,6 +33,7 @@ pub fn read(args: &Backtest, context: &Context, config: &Config, sets: &[Arc<Rul
     let bucket = config.aggregation.bucket;
     let to = args.to.map_or(now.floor(bucket), |when| when.resolve(now));
     let from = args.from.map_or(to - DEFAULT, |when| when.resolve(now));
+    super::something_between(from, to)?;
     let reach = |set: &Arc<RuleSet>| {
         let evaluator = Evaluator::new(set.clone(), Settings { bucket, delays: Default::default() }, from, from);
         evaluator.reach().max(if set.alerts.is_empty() { Span::ZERO } else { USUAL })

@@ -61,11 +61,16 @@ fn captured_web_vitals_come_out_to_the_millisecond() {
     ];
     let mut vitals: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     let (mut views, mut failed, mut errors, mut requests) = (0, 0, BTreeSet::new(), 0);
+    let mut sessions = BTreeSet::new();
     for capture in captures {
         let from = Enrichment::default();
         let settings = settings();
         let decoded = decode(capture.as_bytes(), &settings, &from, NOW).unwrap();
         assert_eq!(decoded.rejected, []);
+        for event in decoded.sessions.iter().flat_map(|batch| &batch.events) {
+            assert_eq!((&event.metric, event.bad), (&Metric::Session, false));
+            sessions.insert(event.repeat.unwrap().key);
+        }
         for batch in &decoded.batches {
             assert_eq!((&*batch.source.app, &*batch.source.release, &*batch.source.environment), ("shop", "1.4.0", "production"));
             assert!(["new_checkout=on", "new_checkout=off"].contains(&&*batch.source.cohort));
@@ -92,7 +97,24 @@ fn captured_web_vitals_come_out_to_the_millisecond() {
     assert_eq!(vitals["cls"], [0.0, 0.0, 0.0]);
     assert_eq!(vitals["fcp"], [296.0, 500.0, 184.0]);
     assert_eq!(vitals["ttfb"], [40.399_999_999_906_87, 140.5, 52.199_999_999_953_434]);
-    assert_eq!((views, requests, failed, errors.len()), (4, 5, 2, 2));
+    assert_eq!((views, requests, failed, errors.len(), sessions.len()), (4, 5, 2, 2, 2));
+}
+
+#[test]
+fn a_session_that_is_named_is_counted_and_a_crash_in_it_is_its_crash() {
+    let ask = |events: &str, more: &str| {
+        let body = format!(r#"{{"app":"shop","session":"s","user":"u","events":[{events}]{more}}}"#);
+        let (settings, from) = (settings(), Enrichment::default());
+        let decoded = decode(body.as_bytes(), &settings, &from, NOW).unwrap();
+        let events = decoded.sessions.iter().flat_map(|batch| &batch.events);
+        events.map(|event| (event.metric.to_string(), event.bad, event.weight)).collect::<Vec<_>>()
+    };
+    let session = |bad: bool, weight: i64| vec![("session".to_owned(), bad, weight)];
+    assert_eq!(ask(r#"{"kind":"page_view"},{"kind":"page_view"}"#, ""), session(false, UNIT));
+    assert_eq!(ask(r#"{"kind":"page_view"},{"kind":"crash"}"#, r#","sample_rate":0.5"#), session(true, 2 * UNIT));
+    assert_eq!(ask(r#"{"kind":"session"},{"kind":"page_view"}"#, ""), [], "the event counts it");
+    assert_eq!(ask("", ""), []);
+    assert_eq!(ask(r#"{"kind":"page_view"}"#, r#","consent":"none""#), [], "nobody may be told apart");
 }
 
 #[test]

@@ -174,6 +174,15 @@ fn for_fallback(row: &OutboxRow, why: &str, fallback: &str, now: Timestamp) -> O
     })
 }
 
+/// Shows the counters of these receivers before the first delivery, so that a rate has something to begin at.
+pub fn announce<'a>(receivers: impl Iterator<Item = &'a str>) {
+    for receiver in receivers {
+        for outcome in ["delivered", "retry", "dead"] {
+            metrics::counter!("burnwatch_notifications_total", "receiver" => receiver.to_owned(), "outcome" => outcome).increment(0);
+        }
+    }
+}
+
 /// Counts and logs an outcome once it is committed.
 pub fn report(settled: &Settled) {
     let row = &settled.row;

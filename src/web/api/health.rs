@@ -7,9 +7,13 @@ use axum::extract::State as Take;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+use tracing::warn;
 
+use crate::domain::notification::Status;
+use crate::domain::rule::Severity;
 use crate::domain::snapshot::{SloStatus, Snapshot};
 use crate::domain::time::{Span, Timestamp};
+use crate::store::{Store, StoreError, incidents, outbox};
 use crate::web::state::State;
 
 /// The process answers.
@@ -51,20 +55,70 @@ fn late(snapshot: &Snapshot, now: Timestamp, bucket: Span, settle: Span) -> Opti
 pub async fn metrics(Take(state): Take<Arc<State>>) -> Response {
     let kind = (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
     let mut text = state.metrics.render();
-    budgets(&state.snapshot.load(), &mut text);
+    let snapshot = state.snapshot.load_full();
+    revision(&snapshot, &mut text);
+    match stored(&state.store).await {
+        Ok((incidents, outbox)) => standing(&incidents, &outbox, state.clock.now(), &mut text),
+        // What is in memory is worth having just then; `/readyz` says what is wrong with the database.
+        Err(error) => warn!(error = &error as &dyn std::error::Error, "incidents and outbox could not be counted for /metrics"),
+    }
+    budgets(&snapshot, &mut text);
     ([kind], text).into_response()
+}
+
+async fn stored(store: &Store) -> Result<(Vec<(String, String, i64)>, outbox::Counts), StoreError> {
+    let mut tx = store.read().await?;
+    Ok((incidents::counts(&mut tx).await?, outbox::counts(&mut tx).await?))
+}
+
+/// Which rule set is in force: exactly one series.
+fn revision(snapshot: &Snapshot, out: &mut String) {
+    gauge("burnwatch_rules_revision_info", "The revision of the rule set in force.", out);
+    out.push_str(&format!("burnwatch_rules_revision_info{{revision=\"{}\"}} 1\n\n", escape(&snapshot.rules.revision)));
+}
+
+/// Incidents and outbox as they are stored; every status and severity is there, also with none.
+fn standing(incidents: &[(String, String, i64)], outbox: &outbox::Counts, now: Timestamp, out: &mut String) {
+    gauge("burnwatch_incidents", "Incidents by status and severity.", out);
+    for status in [Status::Open, Status::Acknowledged, Status::Resolved].map(Status::name) {
+        for severity in [Severity::Page, Severity::Ticket, Severity::Info].map(Severity::name) {
+            let count: i64 = incidents.iter().filter(|(have, how, _)| have == status && how == severity).map(|(_, _, count)| count).sum();
+            out.push_str(&format!("burnwatch_incidents{{status=\"{status}\",severity=\"{severity}\"}} {count}\n"));
+        }
+    }
+    let oldest = outbox.oldest.map_or(0.0, |at| (now - at).as_secs_f64().max(0.0));
+    let outbox = [
+        ("burnwatch_outbox_pending", "Notifications that are yet to be delivered.", outbox.pending.to_string()),
+        (
+            "burnwatch_outbox_oldest_seconds",
+            "Age of the oldest notification that is yet to be delivered; 0 without one.",
+            oldest.to_string(),
+        ),
+        ("burnwatch_deadletters", "Notifications that failed for good and wait for somebody.", outbox.dead.to_string()),
+    ];
+    for (name, help, value) in outbox {
+        out.push('\n');
+        gauge(name, help, out);
+        out.push_str(&format!("{name} {value}\n"));
+    }
+    out.push('\n');
+}
+
+fn gauge(name: &str, help: &str, out: &mut String) {
+    out.push_str(&format!("# HELP {name} {help}\n# TYPE {name} gauge\n"));
 }
 
 /// Where every SLO stands, made when it is asked for: there are many of them, and they change with every evaluation.
 fn budgets(snapshot: &Snapshot, out: &mut String) {
     let series: Vec<(&SloStatus, String)> = snapshot.slos.iter().map(|status| (&**status, labels(status))).collect();
-    out.push_str("# TYPE burnwatch_slo_budget_remaining_ratio gauge\n");
+    gauge("burnwatch_slo_budget_remaining_ratio", "Fraction of the error budget that is left, signed.", out);
     for (status, labels) in &series {
         if let Some(remaining) = status.budget_remaining {
             out.push_str(&format!("burnwatch_slo_budget_remaining_ratio{{{labels}}} {remaining}\n"));
         }
     }
-    out.push_str("\n# TYPE burnwatch_slo_burn_rate gauge\n");
+    out.push('\n');
+    gauge("burnwatch_slo_burn_rate", "How many times the budget's pace is burnt over a window.", out);
     for (status, labels) in &series {
         for (window, burn) in status.burn.iter().filter_map(|(window, burn)| Some((window, (*burn)?))) {
             out.push_str(&format!("burnwatch_slo_burn_rate{{{labels},window=\"{window}\"}} {burn}\n"));
@@ -116,10 +170,24 @@ mod tests {
         let mut text = String::new();
         budgets(&Snapshot { slos: vec![Arc::new(status)], ..Snapshot::default() }, &mut text);
         let labels = format!(r#"slo="{slo}",region="e\"u\n\\",dimension_slo="x""#);
-        let expected = format!(
-            "# TYPE burnwatch_slo_budget_remaining_ratio gauge\nburnwatch_slo_budget_remaining_ratio{{{labels}}} 0.25\n\n\
-             # TYPE burnwatch_slo_burn_rate gauge\nburnwatch_slo_burn_rate{{{labels},window=\"1h\"}} 1.5\n\n"
-        );
-        assert_eq!(text, expected);
+        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
+        let remaining = format!("burnwatch_slo_budget_remaining_ratio{{{labels}}} 0.25");
+        assert_eq!(lines, [remaining, format!("burnwatch_slo_burn_rate{{{labels},window=\"1h\"}} 1.5")]);
+        assert_eq!(text.lines().filter(|line| line.starts_with("# TYPE ")).count(), 2);
+    }
+
+    #[test]
+    fn every_status_and_severity_is_counted_also_with_none() {
+        let counts = outbox::Counts { pending: 3, oldest: Some(Timestamp(1_000)), due: None, dead: 2 };
+        let mut text = String::new();
+        standing(&[("open".into(), "page".into(), 4), ("resolved".into(), "info".into(), 7)], &counts, Timestamp(3_500), &mut text);
+        let has = |line: &str| assert!(text.lines().any(|have| have == line), "no {line} in\n{text}");
+        has(r#"burnwatch_incidents{status="open",severity="page"} 4"#);
+        has(r#"burnwatch_incidents{status="acknowledged",severity="ticket"} 0"#);
+        has(r#"burnwatch_incidents{status="resolved",severity="info"} 7"#);
+        has("burnwatch_outbox_pending 3");
+        has("burnwatch_outbox_oldest_seconds 2.5");
+        has("burnwatch_deadletters 2");
+        assert_eq!(text.matches("burnwatch_incidents{").count(), 9);
     }
 }

@@ -47,8 +47,6 @@ pub enum Refusal {
     Said { status: StatusCode, code: u16, message: String },
     /// What its handlers say: a JSON text.
     Text { status: StatusCode, message: String },
-    /// Nothing but a status.
-    Bare(StatusCode),
     /// What went wrong here.
     Ours(Problem),
 }
@@ -56,6 +54,10 @@ pub enum Refusal {
 impl Refusal {
     fn bad(message: impl Into<String>) -> Refusal {
         Refusal::Text { status: StatusCode::BAD_REQUEST, message: message.into() }
+    }
+
+    fn no_silence() -> Refusal {
+        Refusal::Text { status: StatusCode::NOT_FOUND, message: "silence not found".into() }
     }
 
     fn unreadable(message: impl Into<String>) -> Refusal {
@@ -72,7 +74,6 @@ impl IntoResponse for Refusal {
         match self {
             Refusal::Said { status, code, message } => (status, Json(json!({ "code": code, "message": message }))).into_response(),
             Refusal::Text { status, message } => (status, Json(message)).into_response(),
-            Refusal::Bare(status) => status.into_response(),
             Refusal::Ours(problem) => {
                 let status = problem.status();
                 let retry = status == StatusCode::SERVICE_UNAVAILABLE;

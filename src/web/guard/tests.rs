@@ -142,9 +142,28 @@ async fn what_is_not_there_leads_back() {
         "/inbox/99",
         "/inbox/x",
     ] {
-        let (status, _, body) = house.get(path).await;
+        let (status, _, body) = read(house.send(request(Method::GET, path, &[("accept", "text/html,*/*;q=0.8")], "")).await).await;
         assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
         assert!(body.contains("href=\"/incidents\"") && body.contains("<h1"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn programs_get_their_errors_as_problems() {
+    let house = House::new(false, false).await;
+    for (method, path, expected) in [
+        (Method::GET, "/nothing", StatusCode::NOT_FOUND),
+        (Method::GET, "/v1/nothing", StatusCode::NOT_FOUND),
+        (Method::POST, "/v1/slos", StatusCode::METHOD_NOT_ALLOWED),
+        (Method::GET, "/v1/query", StatusCode::METHOD_NOT_ALLOWED),
+        (Method::PATCH, "/healthz", StatusCode::METHOD_NOT_ALLOWED),
+        (Method::DELETE, "/v1/incidents/4127/ack", StatusCode::METHOD_NOT_ALLOWED),
+    ] {
+        let (status, answer, body) = read(house.send(request(method, path, &[], "")).await).await;
+        assert_eq!(status, expected, "{path}");
+        assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/problem+json", "{path}");
+        assert_eq!(answer.headers().contains_key(header::ALLOW), expected == StatusCode::METHOD_NOT_ALLOWED, "{path}");
+        assert!(body.contains("\"status\":"), "{path}");
     }
 }
 
@@ -274,6 +293,14 @@ async fn people_sign_in_with_a_token_and_come_back_to_their_page() {
     let (status, _, page) = read(house.send(with(Method::GET, "/me", "")).await).await;
     assert!(status.is_success() && page.contains("mira") && page.contains("Sign out"));
     let token = page.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let note = "/v1/incidents/4127/note";
+    let text = r#"{"text":"x"}"#;
+    let refused = house.send(with(Method::POST, note, text)).await.status();
+    assert_eq!(refused, StatusCode::FORBIDDEN, "a cookie alone proves nothing");
+    let ours = [("cookie", &*cookie), ("origin", "http://127.0.0.1:9320"), ("sec-fetch-site", "same-origin")];
+    assert!(house.send(request(Method::POST, note, &ours, text)).await.status().is_success());
+    let signed = [("cookie", &*cookie), ("x-csrf-token", &*token)];
+    assert!(house.send(request(Method::POST, note, &signed, text)).await.status().is_success());
     assert_eq!(house.send(with(Method::POST, "/incidents/4127/ack", &format!("csrf={token}"))).await.status(), StatusCode::SEE_OTHER);
     assert_eq!(house.send(with(Method::POST, "/sign-out", &format!("csrf={token}"))).await.status(), StatusCode::SEE_OTHER);
     assert_eq!(house.send(with(Method::GET, "/me", "")).await.status(), StatusCode::SEE_OTHER, "the session is over");

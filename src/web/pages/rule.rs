@@ -278,6 +278,7 @@ mod tests {
             severity: Some(Severity::Page),
             labels: [("slo".to_owned(), "x".to_owned()), ("region".to_owned(), text.to_owned())].into(),
             since: Some(NOW),
+            group: Default::default(),
             values: Default::default(),
             reason: text.into(),
             incident: Some(text.into()),

@@ -90,7 +90,7 @@ pub async fn list(Take(state): Take<Arc<State>>, params: Params) -> Result<Json<
 /// `GET /api/v2/silence/{id}`.
 pub async fn one(Take(state): Take<Arc<State>>, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
     let mut tx = state.store.read().await?;
-    let row = silences::get(&mut tx, &id).await?.ok_or(Refusal::Bare(StatusCode::NOT_FOUND))?;
+    let row = silences::get(&mut tx, &id).await?.ok_or_else(Refusal::no_silence)?;
     Ok(Json(shown(&row, state.clock.now())))
 }
 
@@ -98,7 +98,7 @@ pub async fn one(Take(state): Take<Arc<State>>, Path(id): Path<String>) -> Resul
 pub async fn expire(Take(state): Take<Arc<State>>, visitor: Visitor, Path(id): Path<String>) -> Result<StatusCode, Refusal> {
     match ours::end(&state, &visitor, &id, state.clock.now()).await? {
         Some(_) => Ok(StatusCode::OK),
-        None => Err(Refusal::Bare(StatusCode::NOT_FOUND)),
+        None => Err(Refusal::no_silence()),
     }
 }
 
@@ -119,11 +119,7 @@ pub async fn save(
     let wanted = read(sent, now)?;
     let mut tx = state.store.write_durable().await?;
     let old = match &id {
-        Some(id) => Some(
-            silences::get(&mut tx, id)
-                .await?
-                .ok_or_else(|| Refusal::Text { status: StatusCode::NOT_FOUND, message: "silence not found".into() })?,
-        ),
+        Some(id) => Some(silences::get(&mut tx, id).await?.ok_or_else(Refusal::no_silence)?),
         None => None,
     };
     let (row, action) = change(old.as_ref(), wanted, now);

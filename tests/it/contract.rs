@@ -1,0 +1,135 @@
+//! What CONTRACT.md promises to whoever stands outside and has only curl.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::daemon::{Daemon, Receiver, get, post};
+
+const SECONDS: &str = "[aggregation]\nbucket = \"1s\"\nsettle = \"200ms\"\n";
+
+fn rules(hook: &Receiver) -> String {
+    format!(
+        r#"{}
+receiver("hook", webhook(#{{ url: "http://{}/" }}));
+route(#{{ to: ["hook"] }});"#,
+        SLOS, hook.address
+    )
+}
+
+const SLOS: &str = r#"slo("api", #{ objective: 99.9, service: "shop", owner: "web", sli: good("request", #{ app: "shop" }), by: ["region"],
+    alert: [page(#{ long: "1m", short: "5s", factor: 14.4 })] });
+slo("silent", #{ objective: 99.0, sli: good("request", #{ app: "nobody" }), alert: [ticket(#{ long: "1m", short: "5s", factor: 2.0 })] });
+alert("free", #{ every: "1m", severity: "info", owner: "web", when: |q| false });"#;
+
+fn json_of(daemon: &Daemon, path: &str) -> Value {
+    let (status, body) = get(daemon.admin, path).expect("it answers");
+    assert_eq!(status, 200, "{path}: {body}");
+    serde_json::from_str(&body).expect("JSON")
+}
+
+/// Asks again and again until there is an answer.
+fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "{what} did not come");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn the_metrics_are_there_before_anything_has_happened() {
+    let hook = Receiver::start();
+    let mut daemon = Daemon::new(SECONDS, &rules(&hook));
+    daemon.start();
+    let (_, text) = get(daemon.admin, "/metrics").expect("it answers");
+    let has = |start: &str| assert!(text.lines().any(|line| line.starts_with(start)), "no {start} in\n{text}");
+    for name in [
+        "burnwatch_evaluations_total ",
+        "burnwatch_evaluation_duration_seconds_count ",
+        "burnwatch_evaluation_lag_seconds ",
+        "burnwatch_series ",
+        "burnwatch_series_folded_total 0",
+        "burnwatch_outbox_pending 0",
+        "burnwatch_outbox_oldest_seconds 0",
+        "burnwatch_deadletters 0",
+        "burnwatch_rules_last_load_success 1",
+        "burnwatch_intake_rejected_total{reason=\"not_json\"} 0",
+        "burnwatch_notifications_total{receiver=\"hook\",outcome=\"delivered\"} 0",
+        "burnwatch_incidents{status=\"open\",severity=\"page\"} 0",
+        "burnwatch_incidents{status=\"acknowledged\",severity=\"ticket\"} 0",
+    ] {
+        has(name);
+    }
+    for protocol in ["rum", "faro", "otlp", "sentry", "reports"] {
+        for outcome in ["accepted", "duplicate", "rejected", "sampled", "limited"] {
+            has(&format!("burnwatch_intake_events_total{{protocol=\"{protocol}\",outcome=\"{outcome}\"}} 0"));
+        }
+    }
+    assert_eq!(text.lines().filter(|line| line.starts_with("burnwatch_rules_revision_info{")).count(), 1, "one rule set is in force");
+    let types: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    assert_eq!(types.len(), types.iter().collect::<BTreeSet<_>>().len(), "each metric is told once: {types:?}");
+}
+
+#[test]
+fn alerts_are_listed_with_figures_and_a_removed_rule_ends_them_by_name() {
+    let hook = Receiver::start();
+    let mut daemon = Daemon::new(SECONDS, &rules(&hook));
+    daemon.start();
+    let alert = |daemon: &Daemon, rule: &str| {
+        let list = json_of(daemon, "/v1/alerts");
+        list["items"].as_array().expect("a list").iter().find(|alert| alert["rule"] == rule).cloned()
+    };
+    // Whoever asks before the first evaluation sees no alert at all.
+    let silent = until("the first evaluation", || alert(&daemon, "silent"));
+    assert_eq!((&silent["state"], &silent["values"]["burn_long"]), (&json!("unknown"), &Value::Null), "what was not measured is not ok");
+    assert_eq!(alert(&daemon, "free").expect("it is listed")["labels"], json!({ "rule": "free", "owner": "web" }));
+    assert_eq!(alert(&daemon, "api"), None, "an SLO with groups has no alert of its own");
+
+    let mut n = 0;
+    let firing = until("the alert", || {
+        n += 1;
+        let event = json!({ "kind": "request", "path": "/api", "status": 500, "value": n });
+        let beacon = json!({ "app": "shop", "region": "de", "session": format!("s{n}"), "events": vec![event; 20] });
+        assert_eq!(post(daemon.intake, "/v1/rum", &beacon.to_string()).expect("it answers").0, 202);
+        alert(&daemon, "api").filter(|alert| alert["state"] == "firing")
+    });
+    assert_eq!(firing["labels"], json!({ "slo": "api", "service": "shop", "owner": "web", "severity": "page", "region": "de" }));
+    let values = &firing["values"];
+    assert_eq!((&values["long"], &values["short"], &values["factor"]), (&json!("1m"), &json!("5s"), &json!(14.4)));
+    assert_eq!((values["burn_long"].as_f64(), values["error_ratio"].as_f64()), (Some(1000.0), Some(1.0)));
+    let (_, text) = get(daemon.admin, "/metrics").expect("it answers");
+    assert!(text.contains("burnwatch_incidents{status=\"open\",severity=\"page\"} 1\n"), "{text}");
+
+    daemon.set_rules(&rules(&hook).replace("slo(\"api\"", "slo(\"renamed\""));
+    let closed = until("the close", || hook.got().into_iter().find(|got| got.kind() == "incident.resolved"));
+    assert_eq!(closed.payload["reason"], "rule removed");
+    let ended = closed.payload["data"]["incident"]["resolved_at"].as_str().expect("a time").to_owned();
+    assert!(!ended.contains('.'), "{ended} is the start of a bucket");
+}
+
+#[test]
+fn a_session_that_beacons_name_is_counted_once_and_in_no_answer() {
+    let hook = Receiver::start();
+    let mut daemon = Daemon::new(SECONDS, &rules(&hook));
+    daemon.start();
+    for (n, session) in ["a", "a", "b", "a"].iter().enumerate() {
+        let beacon = json!({ "app": "shop", "session": session, "events": [{ "kind": "page_view", "page": format!("/{n}") }] });
+        let (_, answer) = post(daemon.intake, "/v1/rum?ack=durable", &beacon.to_string()).expect("it answers");
+        assert_eq!(answer, r#"{"accepted":1,"rejected":[]}"#);
+    }
+    let crash = json!({ "app": "shop", "session": "b", "events": [{ "kind": "crash", "message": "gone" }] });
+    post(daemon.intake, "/v1/rum?ack=durable", &crash.to_string()).expect("it answers");
+    let ask = json!({ "metric": "session", "where": { "app": "shop" } });
+    let (_, answer) = post(daemon.admin, "/v1/query", &ask.to_string()).expect("it answers");
+    let answer: Value = serde_json::from_str(&answer).expect("JSON");
+    let points = answer["series"].as_array().into_iter().flatten().flat_map(|series| series["points"].as_array().into_iter().flatten());
+    let sums = points.fold((0.0, 0.0), |(total, bad), point| {
+        (total + point["total"].as_f64().unwrap_or(0.0), bad + point["bad"].as_f64().unwrap_or(0.0))
+    });
+    assert_eq!(sums, (2.0, 1.0));
+}
