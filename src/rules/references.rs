@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::draft::{Draft, Reference, RefersTo};
 use super::lint::Named;
-use super::problem::hint;
+use super::problem::{hint, list};
 use super::query::Asked;
 use crate::domain::filter::Filter;
 use crate::domain::rule::{RuleSet, Sli, Slo};
@@ -48,8 +48,18 @@ fn composites(draft: &mut Draft) {
             }
         }
         for member in members.iter().filter_map(|name| by_name.get(name.as_str())) {
-            for dimension in slo.by.iter().filter(|dimension| !member.by.contains(dimension)) {
-                problems.error(&slo.place, format!("`{}` is by `{dimension}`, but its member `{}` is not", slo.name, member.name));
+            // The groups of a composite are those of its members; without `by` it is made of their overall rows.
+            let set = |by: &[String]| by.iter().cloned().collect::<BTreeSet<String>>();
+            if !slo.by.is_empty() && set(&slo.by) != set(&member.by) {
+                let written = |by: &[String]| if by.is_empty() { "has no `by`".into() } else { format!("is by {}", list(by)) };
+                let message = format!(
+                    "`{}` {}, but its member `{}` {}: they must be the same",
+                    slo.name,
+                    written(&slo.by),
+                    member.name,
+                    written(&member.by)
+                );
+                problems.error(&slo.place, message);
             }
             if slo.enabled && !member.enabled {
                 problems.warning(&slo.place, format!("the member `{}` of `{}` is disabled, so it is never known", member.name, slo.name));

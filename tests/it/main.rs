@@ -12,6 +12,7 @@ mod killed;
 mod neighbour;
 mod peers;
 mod postgres;
+mod promtool;
 mod replicas;
 mod restarted;
 mod scenarios;
