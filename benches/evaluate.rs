@@ -7,16 +7,22 @@
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Instant;
 
 use burnwatch::domain::cell::{Cell, Counts};
 use burnwatch::domain::evaluate::{Evaluator, Settings};
-use burnwatch::domain::filter::{Filter, Match};
 use burnwatch::domain::metric::Metric;
-use burnwatch::domain::rule::{Labels, NoData, Op, RuleSet, Selector, Severity, Sli, Slo, SloWindow, Tier};
+use burnwatch::domain::rule::RuleSet;
 use burnwatch::domain::segment::{self, Slice, Writer};
 use burnwatch::domain::series::{Series, SeriesId};
 use burnwatch::domain::time::{Span, Timestamp};
+
+#[path = "shared/cpu.rs"]
+mod cpu;
+#[path = "shared/slo.rs"]
+mod slo;
+
+use cpu::{cpu, median};
+use slo::slo;
 
 const BUCKET: Span = Span::MINUTE;
 /// Minutes since the epoch at which measuring begins.
@@ -88,22 +94,6 @@ fn table(slos: usize, days: i64, traffic: Traffic) {
     );
 }
 
-fn median(times: &mut [u64]) -> u64 {
-    times.sort_unstable();
-    times[times.len() / 2]
-}
-
-/// Nanoseconds of CPU that this thread has used, where the system says so; else of the clock.
-fn cpu() -> u64 {
-    // What runs is accounted when the scheduler looks at it.
-    std::thread::yield_now();
-    let said = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
-    said.and_then(|text| text.split(' ').next()?.parse().ok()).filter(|used| *used > 0).unwrap_or_else(|| {
-        static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-        START.get_or_init(Instant::now).elapsed().as_nanos() as u64
-    })
-}
-
 /// Filled as a start fills it: older history by the hour, what windows need by the minute.
 fn ready(slos: usize, days: i64, traffic: Traffic) -> Evaluator {
     let rules = Arc::new(RuleSet { slos: (0..slos).map(|n| slo(n, days)).collect(), ..RuleSet::default() });
@@ -161,48 +151,4 @@ fn bucket(slos: usize, slice: Slice, minutes: i64, traffic: Traffic) -> Vec<u8> 
         writer.push(SeriesId(n as u32), slice, &Cell { counts, bad_sq: i128::from(counts.bad), ..Cell::default() });
     }
     writer.finish()
-}
-
-fn slo(n: usize, days: i64) -> Slo {
-    let window = Span::days(days);
-    let tiers = [
-        (Severity::Page, Span::hours(1), Span::minutes(5), "14.4"),
-        (Severity::Page, Span::hours(6), Span::minutes(30), "6"),
-        (Severity::Ticket, Span::hours(24), Span::hours(2), "3"),
-        (Severity::Ticket, Span::days(3), Span::hours(6), "1"),
-    ];
-    let tier = |(severity, long, short, factor): (Severity, Span, Span, &str)| Tier {
-        place: Default::default(),
-        severity,
-        long,
-        short,
-        factor: factor.parse().expect("a plain decimal"),
-        op: Op::Above,
-        pending: Span::ZERO,
-        keep_firing: Span::ZERO,
-    };
-    let filter = [("app", "shop".to_owned()), ("route", format!("/{n}"))].map(|(name, value)| (name.to_owned(), Match::Equal(value)));
-    Slo {
-        name: format!("requests-of-route-{n}"),
-        place: Default::default(),
-        description: "Requests succeed".into(),
-        owner: format!("team-{}", n % 50),
-        service: format!("service-{}", n % 200),
-        budget_ppm: 1_000,
-        window: SloWindow::Rolling(window),
-        sli: Sli::Good(Selector { metric: Metric::Request, filter: Filter(filter.into()) }),
-        by: Vec::new(),
-        tiers: tiers.into_iter().map(tier).collect(),
-        min_events: 0,
-        min_bad: None,
-        confidence: None,
-        traffic_corrected: false,
-        no_data: NoData::Keep,
-        labels: Labels::new(),
-        runbook: None,
-        dashboard: None,
-        tier: None,
-        enabled: true,
-        budget_policy: None,
-    }
 }

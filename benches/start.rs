@@ -11,9 +11,8 @@ use arc_swap::ArcSwap;
 use burnwatch::chance;
 use burnwatch::domain::cell::{Cell, Counts};
 use burnwatch::domain::desk::Desk;
-use burnwatch::domain::filter::{Filter, Match};
 use burnwatch::domain::metric::Metric;
-use burnwatch::domain::rule::{Labels, NoData, Op, RuleSet, Selector, Severity, Sli, Slo, SloWindow, Tier};
+use burnwatch::domain::rule::RuleSet;
 use burnwatch::domain::segment::Writer;
 use burnwatch::domain::series::{Series, SeriesId};
 use burnwatch::domain::snapshot::Snapshot;
@@ -23,6 +22,11 @@ use burnwatch::jobs::watch::{Setup, Watch};
 use burnwatch::store::archive::{Level, levels};
 use burnwatch::store::history::History;
 use burnwatch::store::{Store, chunk, series, writer};
+
+#[path = "shared/slo.rs"]
+mod slo;
+
+use slo::slo;
 
 const BUCKET: Span = Span::MINUTE;
 const NOW: Timestamp = Timestamp(29_800_001 * 60_000);
@@ -43,7 +47,7 @@ async fn main() {
 }
 
 async fn start(url: &str, slos: usize) {
-    let rules = Arc::new(RuleSet { slos: (0..slos).map(slo).collect(), ..RuleSet::default() });
+    let rules = Arc::new(RuleSet { slos: (0..slos).map(|n| slo(n, 30)).collect(), ..RuleSet::default() });
     let began = Instant::now();
     let store = Store::open(url, NOW).await.expect("the database just written opens");
     let history = History::new(store.clone(), BUCKET, Span::days(35), Span::days(100));
@@ -117,47 +121,4 @@ async fn write(tx: &mut burnwatch::store::Tx, level: Level, start: Timestamp, id
         chunks.push(chunk::Chunk { start: start.0, grp, data: writer.finish() });
     }
     chunk::put(tx, level.slice.0, &chunks).await.expect("chunks are written");
-}
-
-fn slo(n: usize) -> Slo {
-    let tiers = [
-        (Severity::Page, Span::hours(1), Span::minutes(5), "14.4"),
-        (Severity::Page, Span::hours(6), Span::minutes(30), "6"),
-        (Severity::Ticket, Span::hours(24), Span::hours(2), "3"),
-        (Severity::Ticket, Span::days(3), Span::hours(6), "1"),
-    ];
-    let tier = |(severity, long, short, factor): (Severity, Span, Span, &str)| Tier {
-        place: Default::default(),
-        severity,
-        long,
-        short,
-        factor: factor.parse().expect("a plain decimal"),
-        op: Op::Above,
-        pending: Span::ZERO,
-        keep_firing: Span::ZERO,
-    };
-    let filter = [("app", "shop".to_owned()), ("route", format!("/{n}"))].map(|(name, value)| (name.to_owned(), Match::Equal(value)));
-    Slo {
-        name: format!("requests-of-route-{n}"),
-        place: Default::default(),
-        description: "Requests succeed".into(),
-        owner: format!("team-{}", n % 50),
-        service: format!("service-{}", n % 200),
-        budget_ppm: 1_000,
-        window: SloWindow::Rolling(Span::days(30)),
-        sli: Sli::Good(Selector { metric: Metric::Request, filter: Filter(filter.into()) }),
-        by: Vec::new(),
-        tiers: tiers.into_iter().map(tier).collect(),
-        min_events: 0,
-        min_bad: None,
-        confidence: None,
-        traffic_corrected: false,
-        no_data: NoData::Keep,
-        labels: Labels::new(),
-        runbook: None,
-        dashboard: None,
-        tier: None,
-        enabled: true,
-        budget_policy: None,
-    }
 }

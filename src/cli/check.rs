@@ -25,7 +25,11 @@ pub struct Check {
 
 /// Loads a rules folder, or the configured one, or the built-in pack; says what it is called.
 pub fn load(path: Option<&Path>, config: &Config) -> Result<(Loaded, String), Failure> {
-    let nowhere = || anyhow::anyhow!("the rules come from a repository (rules.git); name the folder of a work tree of it");
+    let nowhere = || {
+        anyhow::anyhow!(
+            "the rules come from a repository (rules.git), which this command does not fetch; clone it and name the folder of the rules in it as PATH"
+        )
+    };
     let folder = path.or(config.rules.local()).ok_or_else(|| Failure::usage(nowhere()))?;
     let (files, shown) = match rules::read_folder(folder) {
         Ok(files) => (files, folder.display().to_string()),

@@ -126,62 +126,127 @@ fn guard(slo: &Slo, tier: &Tier, long: &View, enough: bool) -> Option<Guard> {
     (!passes).then_some(Guard::Confidence)
 }
 
-/// One member of a weighted composite: its two windows, its budget and its weight.
-#[derive(Clone, Copy, Debug)]
-pub struct Part {
-    pub weight: Fraction,
-    pub budget_ppm: u32,
-    pub long: View,
-    pub short: View,
+/// What a composite's burn is made of (SEMANTICS 20).
+#[derive(Clone, Debug)]
+pub enum Part {
+    /// An SLO with data: its budget and its two windows.
+    Slo { budget_ppm: u32, long: View, short: View },
+    /// The weighted mean of others.
+    Mean(Vec<(Fraction, Part)>),
+    /// The highest of others.
+    Worst(Vec<Part>),
 }
 
-/// Judges a tier by the weighted mean of its members' burns (SEMANTICS 20), in the order of [`judge`]. What a member did not
-/// measure counts as good; it is enough for a page, never for an all-clear.
-pub fn judge_mean(slo: &Slo, tier: &Tier, parts: &[Part]) -> Judgement {
-    let enough = |view: &View| view.counts.total > 0 && view.coverage.is_enough();
-    let measured = parts.iter().all(|part| enough(&part.long) && enough(&part.short));
-    let over = |view: fn(&Part) -> &View, covered: bool| mean_passes(tier, parts, view, covered);
-    let (long_over, short_over) = (over(|part| &part.long, false), over(|part| &part.short, false));
-    let holds = if measured { long_over && short_over } else { over(|part| &part.long, true) && over(|part| &part.short, true) };
-    let no = if measured && !parts.is_empty() { TierVerdict::Clear } else { TierVerdict::Unknown };
+impl Part {
+    /// Calls `visit` with the two windows of every SLO in it.
+    fn visit(&self, visit: &mut impl FnMut(&View, &View)) {
+        match self {
+            Part::Slo { long, short, .. } => visit(long, short),
+            Part::Mean(parts) => parts.iter().for_each(|(_, part)| part.visit(visit)),
+            Part::Worst(parts) => parts.iter().for_each(|part| part.visit(visit)),
+        }
+    }
+
+    /// The burn over one of the windows. What was not measured burns nothing; `covered` also takes the uncovered part
+    /// of a window as good.
+    fn burn(&self, of: Window, covered: bool) -> Ratio {
+        match self {
+            Part::Slo { budget_ppm, long, short } => {
+                let view = match of {
+                    Window::Long => long,
+                    Window::Short => short,
+                };
+                if view.counts.total <= 0 || (covered && view.coverage.of == 0) {
+                    return Ratio::new(&[0], &[1]);
+                }
+                let (share, of) = if covered { (u64::from(view.coverage.covered), u64::from(view.coverage.of)) } else { (1, 1) };
+                let (bad, total) = (view.counts.bad.max(0).unsigned_abs(), view.counts.total.unsigned_abs());
+                Ratio::new(&[bad, 1_000_000, share], &[total, u64::from(*budget_ppm), of])
+            }
+            Part::Mean(parts) => {
+                let (mut sum, mut weights) = (Ratio::new(&[0], &[1]), Ratio::new(&[0], &[1]));
+                for (weight, part) in parts {
+                    let weight = Ratio::new(&[weight.num().unsigned_abs() as u64], &[weight.den().unsigned_abs() as u64]);
+                    sum = sum.plus(&part.burn(of, covered).by(&weight));
+                    weights = weights.plus(&weight);
+                }
+                // Weights that are all zero would make it infinite; a loaded rule set has none.
+                if weights.top.limbs.is_empty() {
+                    Ratio::new(&[0], &[1])
+                } else {
+                    sum.by(&Ratio { top: weights.bottom, bottom: weights.top })
+                }
+            }
+            Part::Worst(parts) => {
+                let burns = parts.iter().map(|part| part.burn(of, covered));
+                burns.max_by(Ratio::cmp).unwrap_or_else(|| Ratio::new(&[0], &[1]))
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Window {
+    Long,
+    Short,
+}
+
+/// Judges a tier of a weighted composite by its burn, in the order of [`judge`]. What a member did not measure counts as
+/// good; it is enough for a page, never for an all-clear.
+pub fn judge_mean(slo: &Slo, tier: &Tier, part: &Part) -> Judgement {
+    let (mut slos, mut measured, mut counts) = (0, true, Counts::ZERO);
+    part.visit(&mut |long, short| {
+        slos += 1;
+        measured &= [long, short].into_iter().all(|view| view.counts.total > 0 && view.coverage.is_enough());
+        counts += long.counts;
+    });
+    let passes = |of: Window, covered: bool| {
+        let burn = part.burn(of, covered);
+        match burn.cmp(&Ratio::new(&[tier.factor.num().max(0) as u64], &[tier.factor.den().unsigned_abs() as u64])) {
+            Ordering::Greater => true,
+            Ordering::Equal => tier.op == Op::AtLeast,
+            Ordering::Less => false,
+        }
+    };
+    let (long_over, short_over) = (passes(Window::Long, false), passes(Window::Short, false));
+    let holds = if measured { long_over && short_over } else { passes(Window::Long, true) && passes(Window::Short, true) };
+    let no = if measured && slos > 0 { TierVerdict::Clear } else { TierVerdict::Unknown };
     if !holds {
         return Judgement { verdict: no, guard: None, long_over, short_over };
     }
-    let mut counts = Counts::ZERO;
-    parts.iter().for_each(|part| counts += part.long.counts);
     // How sure a mean of several burns is cannot be said by the bound of one ratio.
     let plain = Slo { confidence: None, ..slo.clone() };
-    match guard(&plain, tier, &View { counts, ..parts[0].long }, measured) {
+    let whole = View { counts, coverage: Coverage { covered: 1, of: 1 }, length: tier.long };
+    match guard(&plain, tier, &whole, measured) {
         Some(guard) => Judgement { verdict: no, guard: Some(guard), long_over, short_over },
         None => Judgement { verdict: TierVerdict::Holds, guard: None, long_over, short_over },
     }
 }
 
-/// Sum of weight × burn against factor × sum of weights, with every number whole.
-fn mean_passes(tier: &Tier, parts: &[Part], view: fn(&Part) -> &View, covered: bool) -> bool {
-    let (mut sum, mut sum_den) = (Big::from(0), Big::from(1));
-    let (mut weights, mut weights_den) = (Big::from(0), Big::from(1));
-    for part in parts {
-        let (counts, coverage) = (view(part).counts, view(part).coverage);
-        let (num, den) = (part.weight.num().unsigned_abs() as u64, part.weight.den().unsigned_abs() as u64);
-        weights = weights.times(den).plus(&weights_den.times(num));
-        weights_den = weights_den.times(den);
-        if counts.total <= 0 || (covered && coverage.of == 0) {
-            continue;
-        }
-        let (share, of) = if covered { (u64::from(coverage.covered), u64::from(coverage.of)) } else { (1, 1) };
-        let top = [num, counts.bad.max(0).unsigned_abs(), 1_000_000, share];
-        let bottom = [den, counts.total.unsigned_abs(), u64::from(part.budget_ppm), of];
-        let term = top.iter().fold(sum_den.clone(), |term, factor| term.times(*factor));
-        sum = bottom.iter().fold(sum, |sum, factor| sum.times(*factor)).plus(&term);
-        sum_den = bottom.iter().fold(sum_den, |den, factor| den.times(*factor));
+/// A fraction of any size, not below zero.
+#[derive(Clone, Debug)]
+struct Ratio {
+    top: Big,
+    bottom: Big,
+}
+
+impl Ratio {
+    /// One product over another.
+    fn new(top: &[u64], bottom: &[u64]) -> Ratio {
+        let product = |factors: &[u64]| factors.iter().fold(Big::from(1), |product, factor| product.times(*factor));
+        Ratio { top: product(top), bottom: product(bottom) }
     }
-    let left = sum.by(&weights_den).times(tier.factor.den().unsigned_abs() as u64);
-    let right = weights.by(&sum_den).times(tier.factor.num().max(0) as u64);
-    match left.cmp(&right) {
-        Ordering::Greater => true,
-        Ordering::Equal => tier.op == Op::AtLeast,
-        Ordering::Less => false,
+
+    fn plus(&self, other: &Ratio) -> Ratio {
+        Ratio { top: self.top.by(&other.bottom).plus(&other.top.by(&self.bottom)), bottom: self.bottom.by(&other.bottom) }
+    }
+
+    fn by(&self, other: &Ratio) -> Ratio {
+        Ratio { top: self.top.by(&other.top), bottom: self.bottom.by(&other.bottom) }
+    }
+
+    fn cmp(&self, other: &Ratio) -> Ordering {
+        self.top.by(&other.bottom).cmp(&other.top.by(&self.bottom))
     }
 }
 

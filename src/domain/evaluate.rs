@@ -10,17 +10,16 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::alert::{AlertChange, AlertState, FROZEN_MAX, Patience, TierChange, TierState};
-use super::burn::{self, Judgement, Season, View};
+use super::burn::{self, BudgetState, Judgement, Season, View};
 use super::cell::{Counts, Limit};
 use super::coverage::{Coverage, Stream};
 use super::filter::{Filter, Match};
-use super::fraction::Fraction;
 use super::inputs::Inputs;
 use super::measure::Subject;
 use super::metric::Metric;
 use super::notification::Figures;
 use super::route::{canonical, matches};
-use super::rule::{Combine, Labels, Maintenance, MaintenanceBudget, NoData, RuleSet, Severity, Sli, Slo, SloWindow, Tier};
+use super::rule::{Labels, Maintenance, MaintenanceBudget, NoData, RuleSet, Severity, Sli, Slo, SloWindow, Tier};
 use super::schedule::{Windows, zone};
 use super::segment::{Brief, Slice};
 use super::series::{Series, SeriesId};
@@ -28,6 +27,10 @@ use super::snapshot::{AlertPhase, SloStatus, TierStatus, TierVerdict};
 use super::telemetry;
 use super::time::{Span, Timestamp};
 use super::window::{Budget, Rolling, Shape, Target as SliceTarget, events};
+
+mod composite;
+
+use composite::Combined;
 
 /// Most groups that an SLO keeps (SEMANTICS 17); what is beyond is in the overall row only.
 pub const GROUPS_MAX: usize = 500;
@@ -138,8 +141,8 @@ struct Track {
     overall: Option<u32>,
     /// Series that found no room among the groups.
     ungrouped: u64,
-    /// Members of a composite.
-    members: Vec<usize>,
+    /// Of a composite: the SLOs with data of their own that it is made of, at whatever depth.
+    leaves: Vec<usize>,
     /// First slice with data: how much history there is.
     first_data: Option<Slice>,
     /// The calendar period that was seen last: start and end.
@@ -161,16 +164,6 @@ struct Group {
     status: Option<Arc<SloStatus>>,
     /// The status before that, to be written over once nobody shows it any more.
     spare: Option<Arc<SloStatus>>,
-}
-
-/// How the members of a composite stand together.
-#[derive(Default)]
-struct Combined {
-    /// By the windows of the composite's shape.
-    burns: Vec<Option<f64>>,
-    /// Over the members' budget windows.
-    counts: Counts,
-    burn: Option<f64>,
 }
 
 /// An alert of its own: the SLO cannot be judged for want of data.
@@ -224,14 +217,21 @@ impl Evaluator {
             wiring: Vec::new(),
             names: HashMap::with_capacity(rules.slos.len()),
         };
-        let mut inputs = Vec::new();
         for (index, slo) in rules.slos.iter().enumerate() {
             // Of two SLOs with one name, which no loaded rule set has, the first would count.
             evaluator.names.entry(slo.name.clone()).or_insert(index);
-            evaluator.add_track(index, slo, &mut inputs);
+        }
+        let mut inputs = Vec::new();
+        let made_of = composite::leaves(&rules, &evaluator.names);
+        for (index, slo) in rules.slos.iter().enumerate() {
+            // A composite asks what it is made of about the windows of its own tiers.
+            let askers = made_of.iter().filter(|(_, leaves)| leaves.contains(&index)).flat_map(|(asker, _)| &rules.slos[*asker].tiers);
+            evaluator.add_track(index, slo, &askers.collect::<Vec<_>>(), &mut inputs);
         }
         evaluator.inputs = Inputs::new(inputs);
-        evaluator.link_composites();
+        for (index, leaves) in made_of {
+            evaluator.tracks[index].leaves = leaves;
+        }
         evaluator
     }
 
@@ -278,7 +278,7 @@ impl Evaluator {
         self.tracks.iter().map(|track| track.delay).max().unwrap_or(0)
     }
 
-    fn add_track(&mut self, index: usize, slo: &Slo, into: &mut Vec<(Metric, Filter, Input)>) {
+    fn add_track(&mut self, index: usize, slo: &Slo, asked: &[&Tier], into: &mut Vec<(Metric, Filter, Input)>) {
         let bucket = self.settings.bucket;
         let (slice, target) = match &slo.sli {
             Sli::Slices { slice, target_ppm, empty, .. } => (*slice, Some(SliceTarget { ppm: *target_ppm, empty: *empty })),
@@ -288,9 +288,6 @@ impl Evaluator {
             SloWindow::Rolling(span) => Some(*span),
             SloWindow::Calendar { .. } => None,
         };
-        // A composite asks its members about the windows of its own tiers.
-        let rules = self.rules.clone();
-        let asked: Vec<&Tier> = rules.slos.iter().filter(|other| is_member(&slo.name, other)).flat_map(|other| &other.tiers).collect();
         let windows = slo.tiers.iter().chain(asked.iter().copied()).flat_map(|tier| [tier.long, tier.short]);
         let shape = Shape::new(slice, windows, budget, target);
         let inputs = slo.sli.inputs();
@@ -350,7 +347,7 @@ impl Evaluator {
             index: HashMap::new(),
             overall: None,
             ungrouped: 0,
-            members: Vec::new(),
+            leaves: Vec::new(),
             first_data: None,
             period: (Timestamp(i64::MIN), Timestamp(i64::MIN)),
         };
@@ -368,15 +365,6 @@ impl Evaluator {
         let stream = Stream::new(self.next - delay, 1);
         self.streams.push(StreamTrack { apps, stream, delay, pairs: Vec::new(), coverage: Vec::new() });
         self.streams.len() - 1
-    }
-
-    fn link_composites(&mut self) {
-        for at in 0..self.tracks.len() {
-            if let Sli::Composite { members, .. } = &self.rules.slos[self.tracks[at].slo].sli {
-                let members = members.iter().filter_map(|name| self.names.get(name).copied()).collect();
-                self.tracks[at].members = members;
-            }
-        }
     }
 
     /// Whether a series was already matched against all SLIs.
@@ -524,12 +512,12 @@ impl Evaluator {
         }
         let mut out = Vec::new();
         for at in 0..self.tracks.len() {
-            if self.tracks[at].members.is_empty() {
+            if !self.is_composite(at) {
                 self.evaluate_track(at, &mut out);
             }
         }
         for at in 0..self.tracks.len() {
-            if !self.tracks[at].members.is_empty() {
+            if self.is_composite(at) {
                 self.evaluate_composite(at, &mut out);
             }
         }
@@ -597,11 +585,7 @@ impl Evaluator {
             for (tier, (long, short, pair)) in slo.tiers.iter().zip(&track.tiers) {
                 let mut coverage = stream.coverage[*pair];
                 if group.rolling.excluded(*long) > 0 {
-                    let rolling = &group.rolling;
-                    let per_slice = track.per_slice;
-                    let excluded = |slice: Slice| rolling.is_excluded(slice.div_euclid(per_slice));
-                    let (long, short) = stream.pairs[*pair];
-                    coverage = stream.stream.coverage(long, short, Some(&excluded));
+                    coverage = group.coverage(&stream.stream, stream.pairs[*pair], track.per_slice);
                 }
                 let view = |index: usize, coverage, length| View { counts: group.rolling.sum(index), coverage, length };
                 let long = view(*long, coverage.0, tier.long);
@@ -611,107 +595,6 @@ impl Evaluator {
             group.step(slo, &track.tiers, now, bucket, season, out);
             group.step_absent(slo, &track.tiers, now, bucket, out);
         }
-    }
-
-    fn evaluate_composite(&mut self, at: usize, out: &mut Vec<AlertEvent>) {
-        let bucket = self.settings.bucket;
-        let now = self.evaluated_to();
-        let judged: SmallVec<[Judgement; 4]> = (0..self.tracks[at].tiers.len()).map(|tier| self.judge_composite(at, tier)).collect();
-        let combined = self.combine(at);
-        let track = &mut self.tracks[at];
-        let slo = &self.rules.slos[track.slo];
-        let Some(group) = track.groups.first_mut() else { return };
-        group.judged = judged;
-        group.combined = Some(combined);
-        group.changed = true;
-        group.step(slo, &track.tiers, now, bucket, None, out);
-        group.step_absent(slo, &track.tiers, now, bucket, out);
-    }
-
-    /// How a composite stands, for people: burns by window, events and budget of all members together.
-    fn combine(&self, at: usize) -> Combined {
-        let track = &self.tracks[at];
-        let Sli::Composite { how, .. } = &self.rules.slos[track.slo].sli else { return Combined::default() };
-        let weight = |at: usize| match how {
-            Combine::Worst => 1.0,
-            Combine::Weighted(weights) => weights.get(at).map_or(0.0, |weight| weight.to_f64()),
-        };
-        // A loaded rule set names only SLOs that there are, so members and weights go together.
-        let members = || track.members.iter().enumerate().map(|(at, member)| (&self.tracks[*member], weight(at)));
-        let join = |of: &dyn Fn(&Track, &Slo) -> Option<f64>| {
-            let burns = || members().map(|(member, weight)| (of(member, &self.rules.slos[member.slo]), weight));
-            match how {
-                // The worst of those that were measured; one that was not cannot be better than nothing.
-                Combine::Worst => burns().filter_map(|(burn, _)| burn).max_by(f64::total_cmp),
-                Combine::Weighted(_) => {
-                    let known: Vec<(f64, f64)> = burns().map(|(burn, weight)| Some((burn?, weight))).collect::<Option<_>>()?;
-                    let weight: f64 = known.iter().map(|(_, weight)| weight).sum();
-                    (weight > 0.0).then(|| known.iter().map(|(burn, weight)| burn * weight).sum::<f64>() / weight)
-                }
-            }
-        };
-        let burn_of = |length: i64| {
-            let span = Span(length * track.shape.slice.0);
-            join(&|member, slo| burn::burn(member.groups.first()?.rolling.sum(member.shape.index(span)?), slo.budget_ppm))
-        };
-        let mut counts = Counts::ZERO;
-        members().filter_map(|(member, _)| member.groups.first()).for_each(|group| counts += group.rolling.budget());
-        Combined {
-            burns: track.shape.exact.iter().map(|length| burn_of(*length)).collect(),
-            counts,
-            burn: join(&|member, slo| burn::burn(member.groups.first()?.rolling.budget(), slo.budget_ppm)),
-        }
-    }
-
-    /// The weighted mean of the members' burns decides. A member that cannot be asked leaves it unknown.
-    fn judge_weighted(&self, at: usize, tier: &Tier, weights: &[Fraction]) -> Judgement {
-        let slo = &self.rules.slos[self.tracks[at].slo];
-        let buckets = |span: Span| span.0 / self.settings.bucket.0;
-        let part = |(member, weight): (&usize, &Fraction)| {
-            let track = &self.tracks[*member];
-            let (long, short, group) = (track.shape.index(tier.long)?, track.shape.index(tier.short)?, track.groups.first()?);
-            let coverage = self.streams[track.stream].stream.coverage(buckets(tier.long), buckets(tier.short), None);
-            let view = |index, coverage, length| View { counts: group.rolling.sum(index), coverage, length };
-            let (long, short) = (view(long, coverage.0, tier.long), view(short, coverage.1, tier.short));
-            Some(burn::Part { weight: *weight, budget_ppm: self.rules.slos[track.slo].budget_ppm, long, short })
-        };
-        let parts: Option<Vec<burn::Part>> = self.tracks[at].members.iter().zip(weights).map(part).collect();
-        match parts {
-            Some(parts) => burn::judge_mean(slo, tier, &parts),
-            None => Judgement { verdict: TierVerdict::Unknown, guard: None, long_over: false, short_over: false },
-        }
-    }
-
-    /// The worst member decides: one that passes both windows makes the tier hold; without one,
-    /// a member that is unknown leaves it unknown (SEMANTICS 20).
-    fn judge_composite(&self, at: usize, tier: usize) -> Judgement {
-        let tier = &self.rules.slos[self.tracks[at].slo].tiers[tier];
-        if let Sli::Composite { how: Combine::Weighted(weights), .. } = &self.rules.slos[self.tracks[at].slo].sli {
-            return self.judge_weighted(at, tier, weights);
-        }
-        let mut worst = Judgement { verdict: TierVerdict::Clear, guard: None, long_over: false, short_over: false };
-        for member in &self.tracks[at].members {
-            let track = &self.tracks[*member];
-            let slo = &self.rules.slos[track.slo];
-            let (Some(long), Some(short), Some(group)) =
-                (track.shape.index(tier.long), track.shape.index(tier.short), track.groups.first())
-            else {
-                worst.verdict = if worst.verdict == TierVerdict::Holds { worst.verdict } else { TierVerdict::Unknown };
-                continue;
-            };
-            let buckets = |span: Span| span.0 / self.settings.bucket.0;
-            let coverage = self.streams[track.stream].stream.coverage(buckets(tier.long), buckets(tier.short), None);
-            let view = |index, coverage, length| View { counts: group.rolling.sum(index), coverage, length };
-            let judged = burn::judge(slo, tier, &view(long, coverage.0, tier.long), &view(short, coverage.1, tier.short), None);
-            worst.long_over |= judged.long_over;
-            worst.short_over |= judged.short_over;
-            worst.verdict = match (worst.verdict, judged.verdict) {
-                (TierVerdict::Holds, _) | (_, TierVerdict::Holds) => TierVerdict::Holds,
-                (TierVerdict::Unknown, _) | (_, TierVerdict::Unknown) => TierVerdict::Unknown,
-                (TierVerdict::Clear, TierVerdict::Clear) => TierVerdict::Clear,
-            };
-        }
-        worst
     }
 
     /// Puts stored alert states back after a start.
@@ -768,14 +651,22 @@ impl Evaluator {
         all
     }
 
-    /// Calls `visit` with every group that has a budget of its own: SLO, group, sums of its window.
-    pub fn budgets(&self, mut visit: impl FnMut(&Slo, &Labels, Counts)) {
+    /// Calls `visit` with every group that has a budget of its own: SLO, group, sums of its window, and the state of its budget.
+    pub fn budgets(&self, mut visit: impl FnMut(&Slo, &Labels, Counts, Option<BudgetState>)) {
         for track in &self.tracks {
             let slo = &self.rules.slos[track.slo];
             for group in track.groups.iter().filter(|group| group.alerts) {
-                visit(slo, &group.labels, group.rolling.budget());
+                let (counts, state) = group.budget(slo);
+                visit(slo, &group.labels, counts, state);
             }
         }
+    }
+
+    /// The burn of a composite's group over a window (`None`: over its budget's window), which no sums of one SLO say; `None` if
+    /// it is no composite, or not measured.
+    pub fn combined_burn(&self, slo: &str, group: &Labels, window: Option<Span>) -> Option<f64> {
+        let at = *self.names.get(slo)?;
+        if self.is_composite(at) { self.burn_of_all(at, group, window) } else { None }
     }
 
     /// Sums of one window of an SLO's group for `q.burn` and `q.budget`; `None`: not kept.
@@ -951,11 +842,6 @@ fn take(take: Take, counts: Counts, against: &impl Fn(Limit) -> Counts) -> Count
     }
 }
 
-/// Whether an SLO is made of another one.
-fn is_member(name: &str, of: &Slo) -> bool {
-    matches!(&of.sli, Sli::Composite { members, .. } if members.iter().any(|member| member == name))
-}
-
 /// Whether maintenance could ever apply to an SLO, whatever the group.
 pub fn could_match(maintenance: &Maintenance, slo: &Slo) -> bool {
     let labels = slo.base_labels();
@@ -1000,6 +886,11 @@ impl Group {
             status: None,
             spare: None,
         }
+    }
+
+    /// Coverage of a pair of windows, in buckets, without the slices that maintenance takes out of this group.
+    fn coverage(&self, stream: &Stream, (long, short): (i64, i64), per_slice: i64) -> (Coverage, Coverage) {
+        stream.coverage(long, short, Some(&|slice: Slice| self.rolling.is_excluded(slice.div_euclid(per_slice))))
     }
 
     /// Moves every tier and the alert on by one evaluation.
@@ -1214,13 +1105,20 @@ impl Group {
         }
     }
 
+    /// Sums over the SLO's window, and what is left of the budget.
+    fn budget(&self, slo: &Slo) -> (Counts, Option<BudgetState>) {
+        match &self.combined {
+            Some(combined) => (combined.counts, combined.burn.map(|burn| burn::forecast(1.0 - burn, burn, slo.window.nominal()))),
+            None => {
+                let counts = self.rolling.budget();
+                (counts, burn::budget(counts, slo.budget_ppm, slo.window.nominal()))
+            }
+        }
+    }
+
     /// Everything else.
     fn fill(&self, status: &mut SloStatus, slo: &Slo, windows: &[(usize, usize, usize)], now: Timestamp) {
-        let counts = self.combined.as_ref().map_or_else(|| self.rolling.budget(), |combined| combined.counts);
-        let state = match &self.combined {
-            Some(combined) => combined.burn.map(|burn| burn::forecast(1.0 - burn, burn, slo.window.nominal())),
-            None => burn::budget(counts, slo.budget_ppm, slo.window.nominal()),
-        };
+        let (counts, state) = self.budget(slo);
         let secs = |secs: f64| Span((secs * 1000.0).min(9e15) as i64);
         status.total = events(counts.total);
         status.bad = events(counts.bad.max(0));

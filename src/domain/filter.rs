@@ -39,6 +39,13 @@ pub struct BadPattern {
     reason: String,
 }
 
+/// The last line says what it is about; the ones before it draw where.
+fn reason(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text.lines().last().unwrap_or("").trim();
+    last.strip_prefix("error: ").unwrap_or(last).to_owned()
+}
+
 impl Pattern {
     /// Compiles the text between the slashes.
     pub fn new(text: &str) -> Result<Pattern, BadPattern> {
@@ -46,7 +53,7 @@ impl Pattern {
             .size_limit(1 << 20)
             .build()
             .map(|regex| Pattern { text: text.to_owned(), regex })
-            .map_err(|error| BadPattern { text: text.to_owned(), reason: error.to_string().lines().last().unwrap_or("").trim().to_owned() })
+            .map_err(|error| BadPattern { text: text.to_owned(), reason: reason(&error) })
     }
 
     /// As it was written, without the slashes.

@@ -353,6 +353,9 @@ fn source(sli: &Sli, around: &Around<'_>, depth: usize) -> Option<Source> {
             let burn = |slo: &Slo| {
                 // Their shortest window is the nearest to what happens now.
                 let short = slo.tiers.iter().map(|tier| tier.short).min();
+                if let Sli::Composite { .. } = slo.sli {
+                    return around.evaluator.combined_burn(&slo.name, &Labels::new(), short).unwrap_or(0.0);
+                }
                 let counts = around.evaluator.window(&slo.name, &Labels::new(), short).unwrap_or(Counts::ZERO);
                 super::burn::burn(counts, slo.budget_ppm).unwrap_or(0.0)
             };

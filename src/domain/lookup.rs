@@ -63,17 +63,28 @@ pub fn exclusions(rules: &RuleSet, from: Timestamp, to: Timestamp) -> Vec<LeftOu
 pub trait Budgets: Send + Sync {
     /// Sums of one window of an SLO's group (`None`: its budget's window); `None` if it is not kept.
     fn window(&self, slo: &str, group: &Labels, window: Option<Span>) -> Option<Counts>;
+
+    /// The burn of a composite's group over a window of its tiers (`None`: its budget's window).
+    fn combined_burn(&self, slo: &str, group: &Labels, window: Option<Span>) -> Option<f64>;
 }
 
 impl Budgets for Evaluator {
     fn window(&self, slo: &str, group: &Labels, window: Option<Span>) -> Option<Counts> {
         Evaluator::window(self, slo, group, window)
     }
+
+    fn combined_burn(&self, slo: &str, group: &Labels, window: Option<Span>) -> Option<f64> {
+        Evaluator::combined_burn(self, slo, group, window)
+    }
 }
 
 impl<B: Budgets> Budgets for RwLock<B> {
     fn window(&self, slo: &str, group: &Labels, window: Option<Span>) -> Option<Counts> {
         self.read().unwrap_or_else(PoisonError::into_inner).window(slo, group, window)
+    }
+
+    fn combined_burn(&self, slo: &str, group: &Labels, window: Option<Span>) -> Option<f64> {
+        self.read().unwrap_or_else(PoisonError::into_inner).combined_burn(slo, group, window)
     }
 }
 
@@ -206,6 +217,12 @@ impl Measure for Lookup {
 
     fn burn(&self, slo: &str, group: &Labels, window: Span) -> Answer<f64> {
         let slo = self.slo(slo)?;
+        if let Sli::Composite { .. } = slo.sli {
+            let burn = self.budgets.combined_burn(&slo.name, group, Some(window));
+            return burn.ok_or_else(|| {
+                Unanswered::NoData(format!("no events of `{}` within {window}, or that is no window of its tiers", slo.name))
+            });
+        }
         let counts = match self.budgets.window(&slo.name, group, Some(window)) {
             Some(counts) => counts,
             None => sli_counts(&*self.archive, &slo.sli, group, self.now - window, self.now, self.bucket)?,
@@ -215,6 +232,10 @@ impl Measure for Lookup {
 
     fn budget(&self, slo: &str, group: &Labels) -> Answer<f64> {
         let slo = self.slo(slo)?;
+        if let Sli::Composite { .. } = slo.sli {
+            let burn = self.budgets.combined_burn(&slo.name, group, None);
+            return burn.map(|burn| 1.0 - burn).ok_or_else(|| Unanswered::NoData(format!("no events of `{}` in its window", slo.name)));
+        }
         let counts = self.budgets.window(&slo.name, group, None).unwrap_or(Counts::ZERO);
         burn::budget(counts, slo.budget_ppm, slo.window.nominal())
             .map(|budget| budget.remaining)

@@ -11,6 +11,10 @@ impl Budgets for NoBudgets {
     fn window(&self, _: &str, _: &Labels, _: Option<Span>) -> Option<Counts> {
         None
     }
+
+    fn combined_burn(&self, _: &str, _: &Labels, _: Option<Span>) -> Option<f64> {
+        None
+    }
 }
 
 fn minute(minute: i64) -> Timestamp {

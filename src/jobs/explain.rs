@@ -1,13 +1,14 @@
 //! What the evaluator asks of stored history: free-form rules, and who carries an incident.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::failing::{Failing, Health};
 use crate::domain::alert::AlertState;
 use crate::domain::desk::{Desk, Findings};
 use crate::domain::evaluate::{AlertEvent, Evaluator};
@@ -42,6 +43,7 @@ pub struct Explainer {
     bucket: Span,
     program: Arc<ArcSwap<Program>>,
     past: Arc<ArcSwap<Past>>,
+    failing: Arc<Mutex<Failing>>,
 }
 
 /// What no baseline counts, as it was found last.
@@ -55,7 +57,12 @@ struct Past {
 impl Explainer {
     /// Over this history, with the closures of the rule set in force.
     pub fn new(history: History, bucket: Span, program: Arc<ArcSwap<Program>>) -> Explainer {
-        Explainer { history, bucket, program, past: Arc::default() }
+        Explainer { history, bucket, program, past: Arc::default(), failing: Arc::default() }
+    }
+
+    /// Whether free-form rules of this set fail.
+    pub fn health(&self, rules: &RuleSet) -> Health {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner).health(rules)
     }
 
     /// Past incidents and excluded time. When the store does not answer, what was known before still counts.
@@ -152,6 +159,7 @@ impl Explainer {
             groups.extend(known.into_iter().take(GROUPS_MAX));
         }
         let mut events = Vec::new();
+        let mut failed = None;
         for group in groups {
             let noting = Arc::new(Noting::new(Arc::new(lookup.clone())));
             let verdict = match program.ask(&rule.name, &group, noting.clone()) {
@@ -160,13 +168,16 @@ impl Explainer {
                     warn!(rule = %rule.name, "rule `{}` failed: {error}", rule.name);
                     metrics::counter!("burnwatch_rule_errors_total", "rule" => rule.name.clone()).increment(1);
                     // A rule that fails is neither true nor false.
-                    Verdict::Unknown(error.to_string())
+                    let error = error.to_string();
+                    failed.get_or_insert_with(|| error.clone());
+                    Verdict::Unknown(error)
                 }
             };
             let key = if group.is_empty() { String::new() } else { canonical(&group) };
             let state = alerts.get(&(rule.name.clone(), key.clone())).cloned();
             events.extend(settle(rule, group, key, state, verdict, at).map(|event| AlertEvent { subject: noting.subject(), ..event }));
         }
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner).asked(rule, failed);
         events
     }
 

@@ -4,6 +4,7 @@ pub mod changes;
 pub mod compact;
 pub mod deliver;
 pub mod explain;
+pub mod failing;
 pub mod flush;
 pub mod git;
 pub mod heartbeat;

@@ -25,7 +25,9 @@ use crate::domain::time::{Span, Timestamp};
 use crate::store::{self, Store, StoreError, Tx, archive, transition};
 
 use super::explain::Explainer;
+use super::failing::Health;
 use super::flush::Flushed;
+use super::operator::{self, Trouble};
 use super::posted::{self, Look, Looked};
 use super::uptime::Uptime;
 
@@ -71,6 +73,8 @@ pub struct Watch {
     /// When each open incident was last explained.
     explained: HashMap<String, Timestamp>,
     looked: Looked,
+    /// What was told last about rules that fail.
+    health: Health,
 }
 
 struct Running {
@@ -118,6 +122,7 @@ impl Watch {
             last_refresh: Timestamp(0),
             explained: HashMap::new(),
             looked: Looked::default(),
+            health: Health::Unknown,
         }
     }
 
@@ -147,6 +152,7 @@ impl Watch {
             return Ok(Report::default());
         }
         let mut report = self.follow_and_evaluate(now).await?;
+        report.queued += self.tell_of_failing(now).await?;
         report.queued += self.settle_posted(now).await?;
         report.queued += self.tick(now).await?;
         self.refresh(now).await?;
@@ -165,6 +171,8 @@ impl Watch {
         tx.commit().await?;
         if token != self.token {
             self.running = None;
+            // Another replica may have told of something else since.
+            self.health = Health::Unknown;
         }
         self.token = token;
         self.lease_until = now + LEASE;
@@ -395,6 +403,24 @@ impl Watch {
         }
         store::progress::set(&mut tx, PROGRESS, at, "{}").await?;
         tx.commit().await?;
+        Ok(queued)
+    }
+
+    /// Opens, words anew or closes the incident about free-form rules that fail.
+    async fn tell_of_failing(&mut self, now: Timestamp) -> Result<usize, StoreError> {
+        let Some(running) = &self.running else { return Ok(0) };
+        let health = self.setup.explainer.health(running.desk.rules());
+        if health == self.health {
+            return Ok(0);
+        }
+        let summary = match &health {
+            Health::Unknown => return Ok(0),
+            Health::Fine => None,
+            Health::Failing(summary) => Some(summary.clone()),
+        };
+        let Setup { store, public_url, new_id, .. } = &self.setup;
+        let queued = operator::report(store, &running.desk, Trouble::RuleFails, summary, now, public_url, *new_id).await?;
+        self.health = health;
         Ok(queued)
     }
 

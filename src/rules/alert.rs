@@ -4,10 +4,10 @@ use rhai::{Dynamic, Engine, FnPtr};
 
 use super::draft::{Call, Closures, Draft, Shared, register};
 use super::problem::Problems;
+use super::sli::{is_dimension, unknown_dimension};
 use super::slo::{labels, time_zone};
 use super::value::{Fields, Value};
-use crate::domain::metric::Metric;
-use crate::domain::rule::{FreeRule, Place, Schedule, Severity};
+use crate::domain::rule::{FreeRule, Schedule, Severity};
 use crate::domain::schedule::Cron;
 use crate::domain::time::Span;
 
@@ -48,7 +48,8 @@ fn alert(draft: &mut Draft, mut call: Call) -> Dynamic {
     let schedule = schedule(&mut fields, draft);
     let by = by(&mut fields, draft);
     let problems = &mut draft.problems;
-    let when = fields.need("when", problems).and_then(|value| closure(&value, problems));
+    let when = fields.need("when", problems);
+    let when = when.and_then(|value| Some((closure(&value, problems)?, value.at)));
     let (severity, severity_closure) = match fields.take("severity") {
         Some(value) if value.it.is_fnptr() => (Severity::Ticket, closure(&value, problems)),
         Some(value) => (value.choice(problems, &SEVERITIES).unwrap_or(Severity::Ticket), None),
@@ -61,7 +62,7 @@ fn alert(draft: &mut Draft, mut call: Call) -> Dynamic {
     };
     let labels = labels(&mut fields, &by, problems);
     let rule = FreeRule {
-        place: place.clone(),
+        place,
         schedule: schedule.unwrap_or(Schedule::Every(Span::MINUTE)),
         severity,
         pending: fields.span("pending", problems).unwrap_or_default(),
@@ -78,7 +79,7 @@ fn alert(draft: &mut Draft, mut call: Call) -> Dynamic {
         name: name.clone(),
     };
     if draft.has_room() {
-        if let Some(when) = when {
+        if let Some((when, place)) = when {
             let path = call.path().to_owned();
             draft.closures.insert(name, Closures { path, place, when, severity: severity_closure, summary: summary_closure });
         }
@@ -107,7 +108,9 @@ fn schedule(fields: &mut Fields, draft: &mut Draft) -> Option<Schedule> {
         return None;
     }
     let text = value.text(&mut draft.problems)?;
-    if text.contains(' ') || text.starts_with('@') {
+    // "90 s" is a duration with a slip and no cron line.
+    let words = text.split_whitespace().count();
+    if words >= 4 || text.starts_with('@') {
         let zone = timezone.map_or_else(|| "UTC".to_owned(), |(name, _)| name);
         return cron_line(&text, &zone, &value, &mut draft.problems).map(|line| Schedule::Cron { line, timezone: zone });
     }
@@ -134,29 +137,14 @@ fn by(fields: &mut Fields, draft: &mut Draft) -> Vec<String> {
     let Some(value) = fields.take("by") else { return Vec::new() };
     let mut fine = Vec::new();
     for (name, at) in value.named_texts(&mut draft.problems) {
-        if is_dimension(draft, &name) {
+        if is_dimension(&name, &draft.dimensions) {
             fine.push(name);
         } else {
-            unknown_dimension(draft, &name, &at);
+            let message = unknown_dimension(&name, &draft.dimensions);
+            draft.problems.error(&at, message);
         }
     }
     fine
-}
-
-fn own_dimensions() -> impl Iterator<Item = &'static str> {
-    Metric::NAMES.into_iter().filter_map(Metric::parse).flat_map(|metric| metric.own_dimensions().iter().copied())
-}
-
-fn is_dimension(draft: &Draft, name: &str) -> bool {
-    draft.dimensions.contains(name) || own_dimensions().any(|own| own == name)
-}
-
-fn unknown_dimension(draft: &mut Draft, name: &str, at: &Place) {
-    let mut known: Vec<&str> = own_dimensions().collect();
-    known.extend(draft.dimensions.iter().map(String::as_str));
-    let near = super::problem::hint(name, known);
-    let message = format!("there is no dimension `{name}`{near}");
-    draft.problems.error(at, message);
 }
 
 fn alerts_in(draft: &mut Draft, mut call: Call) -> Dynamic {

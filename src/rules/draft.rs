@@ -9,7 +9,7 @@ use super::engine::Outcome;
 use super::problem::Problems;
 use super::shape::Shapes;
 use super::source::place;
-use super::value::Value;
+use super::value::{Broken, Value};
 use crate::domain::rule::{Place, Route, RuleSet};
 use crate::domain::time::Span;
 
@@ -90,6 +90,16 @@ impl Draft {
         self.declared += 1;
         if self.declared == DECLARATIONS_MAX {
             self.problems.error(at, format!("a rules folder may declare at most {DECLARATIONS_MAX} things"));
+        }
+        // The state of an alert is kept by the name of what it is about, whichever of the two that is.
+        let other = match kind {
+            "SLO" => Some("alert"),
+            "alert" => Some("SLO"),
+            _ => None,
+        };
+        if let Some((other, first)) = other.and_then(|other| Some((other, self.names.get(&(other, name.to_owned()))?))) {
+            let message = format!("{kind} `{name}` has the name of the {other} at {first}; their alerts could not be told apart");
+            self.problems.error(at, message);
         }
         match self.names.get(&(kind, name.to_owned())) {
             Some(first) => {
@@ -184,6 +194,26 @@ pub(super) type Constructor = fn(&mut Draft, Call) -> Dynamic;
 
 /// Registers a constructor for each of these numbers of arguments.
 pub(super) fn register(engine: &mut Engine, draft: &Shared, name: &'static str, arities: &[usize], make: Constructor) {
+    // A call with too few or too many arguments is reported; what it stands in is read on.
+    for arity in (0..=4).filter(|arity| !arities.contains(arity)) {
+        let draft = draft.clone();
+        let wrong = move |ctx: NativeCallContext| -> Outcome<Dynamic> {
+            let mut draft = draft.lock();
+            if !draft.open {
+                return Err(usage(name).unwrap_or_default().into());
+            }
+            let at = place(ctx.call_source().unwrap_or_default(), ctx.call_position());
+            draft.problems.error(&at, usage(name).unwrap_or_else(|| format!("`{name}` does not take so many arguments")));
+            Ok(Dynamic::from(Broken))
+        };
+        match arity {
+            0 => engine.register_fn(name, move |ctx: NativeCallContext| wrong(ctx)),
+            1 => engine.register_fn(name, move |ctx: NativeCallContext, _: Dynamic| wrong(ctx)),
+            2 => engine.register_fn(name, move |ctx: NativeCallContext, _: Dynamic, _: Dynamic| wrong(ctx)),
+            3 => engine.register_fn(name, move |ctx: NativeCallContext, _: Dynamic, _: Dynamic, _: Dynamic| wrong(ctx)),
+            _ => engine.register_fn(name, move |ctx: NativeCallContext, _: Dynamic, _: Dynamic, _: Dynamic, _: Dynamic| wrong(ctx)),
+        };
+    }
     for arity in arities {
         let draft = draft.clone();
         let run = move |ctx: NativeCallContext, args: Vec<Dynamic>| -> Outcome<Dynamic> {
@@ -210,4 +240,38 @@ pub(super) fn register(engine: &mut Engine, draft: &Shared, name: &'static str, 
             }),
         };
     }
+}
+
+/// What a constructor takes, for a call that does not fit.
+pub(super) fn usage(name: &str) -> Option<String> {
+    let takes = match name {
+        "slo" => "slo(\"name\", #{ objective, sli, … })",
+        "alert" => "alert(\"name\", #{ when: |q| …, … })",
+        "page" | "ticket" | "info" => "a map: #{ long, short, factor, … }",
+        "burn_rate" => "nothing, or \"3x15m\"",
+        "good" => "good(metric, where)",
+        "within" | "below" => "a metric, a limit and a where: within(\"lcp\", 2500, #{ … })",
+        "count" => "count(metric, where)",
+        "ratio" => "ratio(count(metric, where), count(metric, where))",
+        "slices" => "slices(sli, \"1m\", 95.0, #{ empty: \"skip\" })",
+        "composite" => "composite([names], \"worst\" | \"weighted\", [weights])",
+        "external" => "external(source, query)",
+        "receiver" => "receiver(\"name\", webhook(#{ … }))",
+        "secret" => "secret(\"NAME\")",
+        "route" | "inhibit" | "alerts_in" => "one map: #{ … }",
+        "maintenance" | "silence" | "time_interval" => "a name and a map: (\"name\", #{ … })",
+        "webhook"
+        | "email"
+        | "pagerduty"
+        | "opsgenie"
+        | "slack"
+        | "teams"
+        | "jira"
+        | "github"
+        | "servicenow"
+        | "alertmanager_webhook"
+        | "action" => "one map: #{ … }",
+        _ => return None,
+    };
+    Some(format!("`{name}` does not take these arguments; it takes {takes}"))
 }

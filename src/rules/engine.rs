@@ -194,6 +194,10 @@ pub(super) fn innermost(error: &EvalAltResult) -> (&EvalAltResult, Option<&str>,
     }
 }
 
+/// The keys of what queries answer with.
+const ANSWERS: [&str; 14] =
+    ["total", "bad", "raw", "median", "mad", "z", "value", "share", "kind", "at", "age_s", "app", "release", "text"];
+
 /// An error's text without its position.
 pub(super) fn message_of(error: &EvalAltResult) -> String {
     let text = match error {
@@ -202,6 +206,11 @@ pub(super) fn message_of(error: &EvalAltResult) -> String {
         EvalAltResult::ErrorTooManyOperations(_) => "stopped: it takes too many operations".into(),
         EvalAltResult::ErrorStackOverflow(_) => "stopped: functions call each other too deep".into(),
         EvalAltResult::ErrorFunctionNotFound(signature, _) => format!("there is no function {signature}"),
+        EvalAltResult::ErrorPropertyNotFound(name, _) => {
+            let near = super::problem::hint(name, ANSWERS);
+            let rest = if near.is_empty() { "; count, baseline, top and changes answer with maps of fixed keys".to_owned() } else { near };
+            format!("there is no `{name}` in this map{rest}")
+        }
         _ => {
             let text = error.to_string();
             text.split(" (line ").next().unwrap_or(&text).to_owned()

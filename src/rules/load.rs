@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rhai::{AST, Dynamic, Engine, EvalAltResult, Module, Position, Scope, Shared as Arced, Stmt};
 
-use super::draft::{Draft, Shared};
+use super::draft::{Draft, Shared, usage};
 use super::engine::{AT_LOAD, bare, innermost, message_of, within_budget};
 use super::folder::content_hash;
 use super::lint::{self, Known, Missing, Named};
@@ -238,55 +238,32 @@ fn report(error: &EvalAltResult, source: &Source, draft: &Shared) {
     let path = file.filter(|file| file.ends_with(".rhai")).unwrap_or(&source.path);
     let at = super::source::place(path, at);
     let mut draft = draft.lock();
-    let follows = matches!(inner, EvalAltResult::ErrorVariableNotFound(..)) && draft.problems.errors.contains(&at);
+    let unknown = matches!(inner, EvalAltResult::ErrorVariableNotFound(..) | EvalAltResult::ErrorModuleNotFound(..));
+    let follows = unknown && draft.problems.errors.contains(&at) || of_broken_module(inner, &draft.problems);
     let broken = message_mentions_broken(inner) && draft.problems.has_errors();
     if follows || broken {
         draft.problems.errors.insert(Place { ..at });
         return;
     }
     let message = match inner {
-        EvalAltResult::ErrorFunctionNotFound(signature, _) => usage(signature),
+        EvalAltResult::ErrorFunctionNotFound(signature, _) => {
+            let name = signature.split([' ', '(']).next().unwrap_or(signature);
+            usage(name).unwrap_or_else(|| format!("there is no function {signature}"))
+        }
         inner => message_of(inner),
     };
     draft.problems.error(&at, message);
 }
 
+/// Whether a function is missing because its module does not parse, which was reported.
+fn of_broken_module(error: &EvalAltResult, problems: &Problems) -> bool {
+    let EvalAltResult::ErrorFunctionNotFound(signature, _) = error else { return false };
+    let Some((module, _)) = signature.split_once("::") else { return false };
+    let path = format!("lib/{module}.rhai");
+    problems.errors.iter().any(|place| place.path == path)
+}
+
 /// A stand-in went into an operation that knows nothing of it; what it stands for was reported.
 fn message_mentions_broken(error: &EvalAltResult) -> bool {
     error.to_string().contains("value::Broken")
-}
-
-/// What a constructor takes, for a call that does not fit.
-fn usage(signature: &str) -> String {
-    let name = signature.split([' ', '(']).next().unwrap_or(signature);
-    let takes = match name {
-        "slo" => "slo(\"name\", #{ objective, sli, … })",
-        "alert" => "alert(\"name\", #{ when: |q| …, … })",
-        "page" | "ticket" | "info" => "a map: #{ long, short, factor, … }",
-        "burn_rate" => "nothing, or \"3x15m\"",
-        "good" => "good(metric, where)",
-        "within" | "below" => "a metric, a limit and a where: within(\"lcp\", 2500, #{ … })",
-        "count" => "count(metric, where)",
-        "ratio" => "ratio(count(metric, where), count(metric, where))",
-        "slices" => "slices(sli, \"1m\", 95.0, #{ empty: \"skip\" })",
-        "composite" => "composite([names], \"worst\" | \"weighted\", [weights])",
-        "external" => "external(source, query)",
-        "receiver" => "receiver(\"name\", webhook(#{ … }))",
-        "secret" => "secret(\"NAME\")",
-        "route" | "inhibit" | "alerts_in" => "one map: #{ … }",
-        "maintenance" | "silence" | "time_interval" => "a name and a map: (\"name\", #{ … })",
-        "webhook"
-        | "email"
-        | "pagerduty"
-        | "opsgenie"
-        | "slack"
-        | "teams"
-        | "jira"
-        | "github"
-        | "servicenow"
-        | "alertmanager_webhook"
-        | "action" => "one map: #{ … }",
-        _ => return format!("there is no function {signature}"),
-    };
-    format!("`{name}` does not take these arguments; it takes {takes}")
 }

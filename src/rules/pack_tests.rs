@@ -21,6 +21,10 @@ impl Budgets for NoBudgets {
     fn window(&self, _: &str, _: &Labels, _: Option<Span>) -> Option<Counts> {
         None
     }
+
+    fn combined_burn(&self, _: &str, _: &Labels, _: Option<Span>) -> Option<f64> {
+        None
+    }
 }
 
 fn loaded() -> Loaded {
@@ -111,6 +115,93 @@ fn the_pack_loads_without_a_word() {
         assert!(!rule.description.is_empty() && !rule.service.is_empty() && !rule.owner.is_empty(), "{}", rule.name);
         assert_eq!(rule.severity, Severity::Ticket, "{}: only budgets page", rule.name);
     }
+}
+
+/// The ids of the guide that the pack must cover (DOMAIN).
+const IDS: [&str; 23] = [
+    "M1", "M2", "M3", "M4", "M5", "M6", "M7", "M8", "M9", "M10", "F1", "F2", "F3", "F4", "F5", "F6", "F7", "U2", "U3", "U4", "U5", "U9",
+    "U10",
+];
+
+/// Whether a text names an id, and not one that only begins like it.
+fn names(text: &str, id: &str) -> bool {
+    text.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == id)
+}
+
+#[test]
+fn every_id_has_a_rule_that_says_what_to_do_and_tests_of_both_outcomes() {
+    let mut told = Vec::new();
+    let (mut fires, mut quiet) = (Vec::new(), Vec::new());
+    for (path, text) in built_in() {
+        if path.ends_with("_test.rhai") {
+            for test in text.split("\ntest(").map(|test| test.trim_start_matches("test(")) {
+                let title = test.lines().next().unwrap_or_default().to_owned();
+                if test.contains("t.expect_incident(") {
+                    fires.push(title.clone());
+                }
+                if test.contains("t.expect_no_incident();") {
+                    quiet.push(title);
+                }
+            }
+            continue;
+        }
+        // What stands between two declarations is the second one's text.
+        let mut comment = String::new();
+        for line in text.lines() {
+            if line.starts_with("//") {
+                comment.push_str(line);
+                comment.push('\n');
+            } else if let Some(rule) = line.strip_prefix("slo(\"").or_else(|| line.strip_prefix("alert(\"")) {
+                let name = rule.split('"').next().unwrap_or_default();
+                assert!(comment.contains("What to do"), "{path}: {name} has no runbook text");
+                told.push(std::mem::take(&mut comment));
+            }
+        }
+    }
+    for id in IDS {
+        assert!(told.iter().any(|comment| names(comment, id)), "{id} has no rule");
+        assert!(fires.iter().any(|title| names(title, id)), "{id} has no test that fires");
+        assert!(quiet.iter().any(|title| names(title, id)), "{id} has no test that stays quiet");
+    }
+}
+
+#[test]
+fn f4_to_f7_tell_how_the_telemetry_of_an_app_is() {
+    let said = |rule: &str, metric: &str, field: &str, raw: i64, bad: i64, value: f64| {
+        let mut archive = MemoryArchive::new(Span::MINUTE);
+        let dims = [("app", "burnwatch/shop"), ("route", field)].map(|(name, value)| (name.into(), value.into()));
+        let id = archive.intern(&Series::new(Metric::parse(metric).unwrap(), dims));
+        let mut cell = cell((raw, bad));
+        cell.sketch.add(value, raw * UNIT);
+        archive.add(id, NOW - 5, &cell);
+        archive.seal();
+        let loaded = loaded();
+        let (rules, now) = (Arc::new(loaded.set.unwrap()), Timestamp(NOW * 60_000));
+        let lookup =
+            Lookup { archive: Arc::new(archive), budgets: Arc::new(NoBudgets), rules, now, bucket: Span::MINUTE, left_out: Arc::new([]) };
+        let group = [("app".to_owned(), "burnwatch/shop".to_owned())].into();
+        let Verdict::Holds { severity: Severity::Ticket, summary } = loaded.program.ask(rule, &group, Arc::new(lookup)).unwrap() else {
+            return String::new();
+        };
+        summary
+    };
+    assert_eq!(
+        said("clocks-astray", "custom:burnwatch_clock", "", 400, 100, 600_000.0),
+        "app shop: 25.0 % of the beacons come from clocks that are off by more than a minute, one in twenty by 10 minutes or more"
+    );
+    assert_eq!(
+        said("late-reporting", "custom:burnwatch_lag", "", 400, 100, 1_800_000.0),
+        "app shop: 25.0 % of the beacons hold events older than two minutes, one in twenty is 30 minutes late or more"
+    );
+    assert_eq!(
+        said("personal-data-sent", "custom:burnwatch_redacted", "page", 12, 12, 0.0),
+        "app shop sends personal data or secrets; within an hour they were taken out of: page (12)"
+    );
+    assert_eq!(
+        said("lost-correlation", "custom:burnwatch_correlated", "", 80, 60, 0.0),
+        "app shop: 75.0 % of the failed requests have no trace id"
+    );
+    assert_eq!(said("lost-correlation", "custom:burnwatch_correlated", "", 80, 80, 0.0), "");
 }
 
 #[test]

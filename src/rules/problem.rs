@@ -49,6 +49,8 @@ pub(super) struct Problems {
     found: BTreeSet<Problem>,
     /// Places that an error was reported for, so that a follow-up is not reported again.
     pub(super) errors: BTreeSet<Place>,
+    /// Labels, and values of labels, that matchers name: judged once everything is declared.
+    pub(super) labels: Vec<(String, Option<String>, Place, Place)>,
     left_out: usize,
 }
 

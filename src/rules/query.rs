@@ -11,7 +11,7 @@ use rhai::{Array, Dynamic, Engine, EvalAltResult, Map, NativeCallContext, Positi
 
 use super::engine::{Outcome, describe};
 use super::problem::{hint, list};
-use super::sli::{has_dimension, no_dimension};
+use super::sli::{has_dimension, no_dimension, no_metric};
 use crate::domain::filter::{Filter, Match};
 use crate::domain::measure::{Answer, Counted, Measure, Unanswered};
 use crate::domain::metric::Metric;
@@ -96,10 +96,7 @@ impl Query {
 
     fn metric(&self, value: &Dynamic) -> Outcome<Metric> {
         let name = text(value, "the metric")?;
-        Metric::parse(&name).ok_or_else(|| {
-            format!("there is no metric `{name}`{}; known are {} and `custom:NAME`", hint(&name, Metric::NAMES), list(&Metric::NAMES))
-                .into()
-        })
+        Metric::parse(&name).ok_or_else(|| no_metric(&name).into())
     }
 
     fn window(&self, value: &Dynamic) -> Outcome<Span> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::draft::{Draft, Reference, RefersTo};
 use super::lint::Named;
-use super::problem::hint;
+use super::problem::{hint, list, nearest};
 use super::query::Asked;
 use crate::domain::filter::Filter;
 use crate::domain::rule::{RuleSet, Sli, Slo};
@@ -25,6 +25,7 @@ pub(super) fn check(draft: &mut Draft, lost: &BTreeSet<String>) {
         problems.error(at, format!("there is no {} `{name}`{}", kind.name(), hint(name, names.iter().map(String::as_str))));
     }
     composites(draft);
+    labels(draft);
     unused(draft);
 }
 
@@ -48,12 +49,57 @@ fn composites(draft: &mut Draft) {
             }
         }
         for member in members.iter().filter_map(|name| by_name.get(name.as_str())) {
-            for dimension in slo.by.iter().filter(|dimension| !member.by.contains(dimension)) {
-                problems.error(&slo.place, format!("`{}` is by `{dimension}`, but its member `{}` is not", slo.name, member.name));
+            // The groups of a composite are those of its members; without `by` it is made of their overall rows.
+            let set = |by: &[String]| by.iter().cloned().collect::<BTreeSet<String>>();
+            if !slo.by.is_empty() && set(&slo.by) != set(&member.by) {
+                let written = |by: &[String]| if by.is_empty() { "has no `by`".into() } else { format!("is by {}", list(by)) };
+                let message = format!(
+                    "`{}` {}, but its member `{}` {}: they must be the same",
+                    slo.name,
+                    written(&slo.by),
+                    member.name,
+                    written(&member.by)
+                );
+                problems.error(&slo.place, message);
             }
             if slo.enabled && !member.enabled {
                 problems.warning(&slo.place, format!("the member `{}` of `{}` is disabled, so it is never known", member.name, slo.name));
             }
+        }
+    }
+}
+
+/// Labels, and values of labels, that no alert of ours has and that are nearly those of one. Alerts from `/api/v2` bring labels of
+/// their own, so others are nobody's slip.
+fn labels(draft: &mut Draft) {
+    let Draft { problems, set, .. } = draft;
+    let mut known: BTreeMap<&str, BTreeSet<&str>> =
+        ["severity", "slo", "rule", "service", "owner", "kind"].map(|name| (name, BTreeSet::new())).into();
+    let slos = set.slos.iter().map(|slo| ("slo", &slo.name, &slo.service, &slo.owner, &slo.labels, &slo.by));
+    let rules = set.alerts.iter().map(|rule| ("rule", &rule.name, &rule.service, &rule.owner, &rule.labels, &rule.by));
+    let mut grouped = BTreeSet::new();
+    for (kind, name, service, owner, own, by) in slos.chain(rules) {
+        for (label, value) in
+            [(kind, name), ("service", service), ("owner", owner)].into_iter().chain(own.iter().map(|(k, v)| (k.as_str(), v)))
+        {
+            known.entry(label).or_default().insert(value);
+        }
+        grouped.extend(by.iter().map(String::as_str));
+    }
+    for (label, value, at, value_at) in std::mem::take(&mut problems.labels) {
+        if label == "severity" || grouped.contains(label.as_str()) {
+            continue;
+        }
+        let Some(values) = known.get(label.as_str()) else {
+            if let Some(near) = nearest(&label, known.keys().copied().chain(grouped.iter().copied())) {
+                problems.warning(&at, format!("no alert of these rules has a label `{label}`; did you mean `{near}`?"));
+            }
+            continue;
+        };
+        // Operator incidents have a service and rule names of their own.
+        let Some(value) = value.filter(|value| !values.contains(value.as_str()) && !value.starts_with("burnwatch")) else { continue };
+        if let Some(near) = nearest(&value, values.iter().copied()) {
+            problems.warning(&value_at, format!("no alert of these rules has the {label} `{value}`; did you mean `{near}`?"));
         }
     }
 }

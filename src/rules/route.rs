@@ -79,7 +79,7 @@ fn read(draft: &mut Draft, value: &Value, place: Place, depth: usize) -> Option<
         place,
         when,
         to,
-        group_by: fields.take("group_by").map(|value| value.texts(problems)),
+        group_by: fields.take("group_by").map(|value| label_names(&value, problems)),
         group_wait: fields.span("group_wait", problems),
         group_interval: fields.take("group_interval").and_then(|value| value.length(problems)),
         repeat: fields.take("repeat").and_then(|value| value.length(problems)),
@@ -122,8 +122,10 @@ fn escalations(draft: &mut Draft, value: &Value) -> Vec<Escalation> {
 /// Conditions on labels. Any label may be named: alerts from `/api/v2` bring their own.
 pub(super) fn matchers(value: &Value, problems: &mut Problems) -> Matchers {
     let mut matchers = BTreeMap::new();
-    for (name, (_, value)) in value.entries(problems).unwrap_or_default() {
+    for (name, (at, value)) in value.entries(problems).unwrap_or_default() {
         let Some(condition) = condition(&value, problems) else { continue };
+        let text = if let Match::Equal(text) = &condition { Some(text.clone()) } else { None };
+        problems.labels.push((name.clone(), text, at, value.at.clone()));
         if name == "severity"
             && let Match::Equal(text) = &condition
             && !["page", "ticket", "info"].contains(&text.as_str())
@@ -134,6 +136,16 @@ pub(super) fn matchers(value: &Value, problems: &mut Problems) -> Matchers {
         matchers.insert(name, condition);
     }
     crate::domain::filter::Filter(matchers)
+}
+
+/// A list of labels by name.
+fn label_names(value: &Value, problems: &mut Problems) -> Vec<String> {
+    let names = value.texts(problems);
+    let items = value.items();
+    if items.len() == names.len() {
+        problems.labels.extend(names.iter().zip(items).map(|(name, item)| (name.clone(), None, item.at.clone(), item.at)));
+    }
+    names
 }
 
 fn inhibit(draft: &mut Draft, mut call: Call) -> Dynamic {
@@ -150,7 +162,7 @@ fn inhibit(draft: &mut Draft, mut call: Call) -> Dynamic {
         Some(matchers)
     };
     let (source, target) = (side("source", problems), side("target", problems));
-    let equal = fields.take("equal").map(|value| value.texts(problems)).unwrap_or_default();
+    let equal = fields.take("equal").map(|value| label_names(&value, problems)).unwrap_or_default();
     if let (Some(source), Some(target)) = (source, target) {
         draft.set.inhibits.push(Inhibit { place: call.at, source, target, equal });
     }

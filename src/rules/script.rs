@@ -602,32 +602,46 @@ fn read_wanted(at: &mut At<'_, '_>, wanted: Dynamic, timed: bool) -> Option<Want
     let mut wanted = Wanted::default();
     let mut labels = BTreeMap::new();
     let mut texts = Vec::new();
+    let mut fine = true;
     for (key, (place, value)) in value.entries(problems)? {
         match key.as_str() {
             "severity" => {
                 let choices = [Severity::Page, Severity::Ticket, Severity::Info].map(|severity| (severity.name(), severity));
-                wanted.severity = Some(value.choice(problems, &choices)?);
+                wanted.severity = value.choice(problems, &choices);
+                fine &= wanted.severity.is_some();
             }
-            "within" if timed => wanted.within = Some(value.length(problems)?),
-            "slo" => wanted.rule = Some(Match::Equal(named(&value, "SLO", known.slos.keys(), problems)?)),
-            "rule" => wanted.rule = Some(Match::Equal(named(&value, "rule", known.rules.iter(), problems)?)),
-            _ if known.labels.contains(&key) => {
-                labels.insert(key.clone(), super::sli::condition(&value, problems)?);
+            "within" if timed => {
+                wanted.within = value.length(problems);
+                fine &= wanted.within.is_some();
             }
+            "slo" | "rule" => {
+                let name = match key.as_str() {
+                    "slo" => named(&value, "SLO", known.slos.keys(), problems),
+                    _ => named(&value, "rule", known.rules.iter(), problems),
+                };
+                fine &= name.is_some();
+                wanted.rule = name.map(Match::Equal);
+            }
+            _ if known.labels.contains(&key) => match super::sli::condition(&value, problems) {
+                Some(condition) => {
+                    labels.insert(key.clone(), condition);
+                }
+                None => fine = false,
+            },
             _ => {
                 let mut names: Vec<&str> = known.labels.iter().map(String::as_str).chain(["severity"]).collect();
                 names.extend(timed.then_some("within"));
                 let near = hint(&key, names.iter().copied());
                 let rest = if near.is_empty() { format!("; there are {}", list(&names)) } else { near };
                 problems.error(&place, format!("no alert has a label `{}`{rest}", key.chars().take(64).collect::<String>()));
-                return None;
+                fine = false;
             }
         }
         texts.push(format!("{key}={}", shown(&value)));
     }
     wanted.labels = Filter(labels);
     wanted.text = texts.join(" ");
-    Some(wanted)
+    fine.then_some(wanted)
 }
 
 fn shown(value: &Value) -> String {
@@ -643,8 +657,15 @@ fn budget(at: &mut At<'_, '_>, slo: Dynamic, bounds: Dynamic) -> Option<Expectat
     let by = &known.slos[&slo];
     let keys: Vec<&str> = ["above", "below"].into_iter().chain(by.iter().map(String::as_str)).collect();
     let mut fields = bounds.fields(problems, &keys)?;
-    let above = fields.take("above").and_then(|value| value.number(problems));
-    let below = fields.take("below").and_then(|value| value.number(problems));
+    let mut bound = |key: &str| {
+        let value = fields.take(key)?;
+        let share = value.number(problems)?;
+        if share > 1.0 {
+            problems.error(&value.at, format!("`{key}` is a share of the budget, at most 1: 50 % is 0.5, not {share}"));
+        }
+        Some(share)
+    };
+    let (above, below) = (bound("above"), bound("below"));
     let group: Labels = by.iter().filter_map(|name| Some((name.clone(), fields.text(name, problems)?))).collect();
     if !group.is_empty() && group.len() < by.len() {
         problems.error(&bounds.at, format!("a group of `{slo}` has {}; without any of them it is the budget of all together", list(by)));

@@ -46,11 +46,19 @@ pub(super) fn metric(value: &Value, problems: &mut Problems) -> Option<Metric> {
         let message = if name.starts_with("custom:") {
             format!("`{short}` is no custom metric: after `custom:` stand 1 to 64 letters, digits, `_`, `.` or `-`")
         } else {
-            format!("there is no metric `{short}`{}; known are {} and `custom:NAME`", hint(&name, Metric::NAMES), list(&Metric::NAMES))
+            no_metric(&short)
         };
         problems.error(&value.at, message);
     }
     metric
+}
+
+/// What a metric that there is not is told.
+pub(super) fn no_metric(name: &str) -> String {
+    let near = hint(name, Metric::NAMES);
+    let names: Vec<&str> = Metric::NAMES.into_iter().chain(["custom:NAME"]).collect();
+    let rest = if near.is_empty() { format!("; there are {}", list(&names)) } else { near };
+    format!("there is no metric `{name}`{rest}")
 }
 
 /// What a dimension that a metric does not have is told.
@@ -68,6 +76,22 @@ pub(super) fn has_dimension(metric: &Metric, name: &str, configured: &std::colle
     metric.own_dimensions().contains(&name) || configured.contains(name)
 }
 
+fn own_dimensions() -> impl Iterator<Item = &'static str> {
+    Metric::NAMES.into_iter().filter_map(Metric::parse).flat_map(|metric| metric.own_dimensions().iter().copied())
+}
+
+/// Whether any metric has a dimension.
+pub(super) fn is_dimension(name: &str, configured: &std::collections::BTreeSet<String>) -> bool {
+    configured.contains(name) || own_dimensions().any(|own| own == name)
+}
+
+/// What a dimension that no metric has is told.
+pub(super) fn unknown_dimension(name: &str, configured: &std::collections::BTreeSet<String>) -> String {
+    let mut known: Vec<&str> = own_dimensions().collect();
+    known.extend(configured.iter().map(String::as_str));
+    format!("there is no dimension `{name}`{}", hint(name, known))
+}
+
 /// Reads a `where` for a metric.
 fn filter(draft: &mut Draft, value: &Value, metric: Option<&Metric>) -> Option<Filter> {
     let entries = value.entries(&mut draft.problems)?;
@@ -80,6 +104,12 @@ fn filter(draft: &mut Draft, value: &Value, metric: Option<&Metric>) -> Option<F
             let message = no_dimension(metric, &name, &draft.dimensions);
             draft.problems.error(&at, message);
             fine = false;
+            continue;
+        }
+        // A metric that could not be read is no reason to keep a second slip for later.
+        if metric.is_none() && !is_dimension(&name, &draft.dimensions) {
+            let message = unknown_dimension(&name, &draft.dimensions);
+            draft.problems.error(&at, message);
             continue;
         }
         match condition(&value, &mut draft.problems) {
@@ -220,8 +250,8 @@ pub(super) fn percent(value: &Value, problems: &mut Problems, all_is_fine: bool)
     let share = value.exact(problems)?;
     let hundred = Fraction::whole(100);
     if share <= Fraction::whole(0) || share > hundred || share == hundred && !all_is_fine {
-        let bounds = if all_is_fine { "above 0 and at most 100" } else { "above 0 and below 100: an objective of 100 % leaves no budget" };
-        problems.error(&value.at, format!("{} is in per cent, {bounds}; {share} is not", value.name));
+        let bounds = if all_is_fine { "above 0 and at most 100" } else { "above 0 and below 100 (100 % would leave no budget)" };
+        problems.error(&value.at, format!("{} is in per cent and must be {bounds}, not {share}", value.name));
         return None;
     }
     let left = (100 * share.den() - share.num()) * 10_000;

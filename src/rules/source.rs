@@ -77,7 +77,8 @@ pub(super) fn parse(engine: &Engine, path: &str, text: &str, problems: &mut Prob
             }
             Err(error) => {
                 let at = end_if_unknown(error.1, &lines);
-                problems.error(&place(path, at), syntax(&error));
+                let hint = if is_map_without_hash(&lines, at) { "; a map is written #{ key: value }" } else { "" };
+                problems.error(&place(path, at), format!("{}{hint}", syntax(&error)));
                 let Some((from, to)) = block_to_blank(&lines, at) else { break };
                 lost.extend(names_in(&lines[from..to].join("\n")));
                 for line in &mut lines[from..to] {
@@ -88,6 +89,14 @@ pub(super) fn parse(engine: &Engine, path: &str, text: &str, problems: &mut Prob
     }
     ast.set_source(path);
     Source { path: path.to_owned(), usage: Use::of(path), text: text.to_owned(), ast: Arc::new(ast), shapes: Shapes::default(), lost }
+}
+
+/// Whether the parser stumbles over the colon of `{ key: value }`, which it took for a block of statements.
+fn is_map_without_hash(lines: &[String], at: Position) -> bool {
+    let (Some(line), Some(column)) = (at.line().and_then(|line| lines.get(line - 1)), at.position()) else { return false };
+    let before: String = line.chars().take(column.saturating_sub(1)).collect();
+    let key = before.trim_end().trim_end_matches(|c: char| c.is_alphanumeric() || c == '_').trim_end();
+    line.chars().nth(column.saturating_sub(1)) == Some(':') && (key.is_empty() || key.ends_with('{') && !key.ends_with("#{"))
 }
 
 fn end_if_unknown(at: Position, lines: &[String]) -> Position {
@@ -204,6 +213,12 @@ mod tests {
         let mut found = Problems::default();
         let source = parse(&engine::bare(), "a.rhai", "let limit = ;\nreceiver(\"pager\", );\nfoo(1)", &mut found);
         assert!(source.lost.contains("limit"), "{:?}", source.lost);
+    }
+
+    #[test]
+    fn a_map_without_its_hash_is_explained() {
+        assert!(problems("foo(\"a\", { objective: 1 });")[0].ends_with("a map is written #{ key: value }"));
+        assert!(!problems("foo(#{ a: 1 b: 2 });")[0].contains("a map is written"));
     }
 
     #[test]

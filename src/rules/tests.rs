@@ -153,7 +153,7 @@ fn syntax_types_and_names_are_reported_in_one_go_over_all_files() {
         loaded.problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
         [
             "a.rhai:1:24: error: `objective` must be a number, not the text \"high\"",
-            "a.rhai:1:42: error: there is no metric `reqest`; did you mean `request`?; known are `page_view`, `lcp`, `inp`, `cls`, `fcp`, `ttfb`, `fid`, `tti`, `request`, `js_error`, `crash`, `interaction`, `session` and `step` and `custom:NAME`",
+            "a.rhai:1:42: error: there is no metric `reqest`; did you mean `request`?",
             "a.rhai:2:9: error: expecting ',' to separate the arguments to function call 'slo'",
             "a.rhai:3:15: error: there is no receiver `pagr`; did you mean `pager`?",
             "b.rhai:1:19: error: there is no function `webhok`; did you mean `webhook`?",
@@ -843,4 +843,67 @@ fn ten_thousand_slos_in_one_file_of_more_lines_than_rhai_counts() {
     let loaded = load_all(&[("a.rhai", &text)]);
     assert_eq!(report(&loaded.problems), "");
     assert_eq!(loaded.set.unwrap().slos.len(), 10_000);
+}
+
+#[test]
+fn slips_that_would_leave_nobody_told_are_named() {
+    let rules = r#"slo("api", #{ objective: 99.9, owner: "team", service: "shop", by: ["region"], sli: good("request", #{ app: "s" }), alert: burn_rate() });
+receiver("p", webhook(#{ url: "https://example.com" }));
+route(#{ when: #{ ownr: "team", service: "shpo", job: "x" }, to: ["p"], group_by: ["servce", "region", "alertname"] });
+inhibit(#{ source: #{ severty: "page" }, target: #{ slo: "apy", region: "de" }, equal: ["services"] });
+route(#{ to: ["p"] });"#;
+    let loaded = load_all(&[("a.rhai", rules)]);
+    assert!(loaded.is_good());
+    let said = report(&loaded.problems);
+    let lines: Vec<&str> = said.lines().collect();
+    let expected = [
+        "a.rhai:3:19: warning: no alert of these rules has a label `ownr`; did you mean `owner`?",
+        "a.rhai:3:42: warning: no alert of these rules has the service `shpo`; did you mean `shop`?",
+        "a.rhai:3:84: warning: no alert of these rules has a label `servce`; did you mean `service`?",
+        "a.rhai:4:23: warning: no alert of these rules has a label `severty`; did you mean `severity`?",
+        "a.rhai:4:58: warning: no alert of these rules has the slo `apy`; did you mean `api`?",
+        "a.rhai:4:89: warning: no alert of these rules has a label `services`; did you mean `service`?",
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn every_slip_of_a_statement_is_named_at_once() {
+    let rules = r#"slo("a", #{ objective: 100, sli: good("reqest", #{ rout: "/a" }), alert: [ page("3x", "1h") ], min_evnts: 5 });
+alert("b", #{ every: "90 s", when: |q| q.count("request", "5m").bda > 5.0 });
+alert("c", #{ when: |q| q.count("request", "5m").bad });
+slo("c", #{ objective: 99, sli: good("request", #{ region: "/[/" }) });"#;
+    let said = report(&load_all(&[("a.rhai", rules)]).problems);
+    for part in [
+        "a.rhai:1:24: error: `objective` is in per cent and must be above 0 and below 100 (100 % would leave no budget), not 100",
+        "a.rhai:1:39: error: there is no metric `reqest`; did you mean `request`?",
+        "a.rhai:1:52: error: there is no dimension `rout`; did you mean `route`?",
+        "a.rhai:1:76: error: `page` does not take these arguments",
+        "a.rhai:1:96: error: slo `a` has no key `min_evnts`; did you mean `min_events`?",
+        "a.rhai:2:22: error: `every`: `90 s` is no duration",
+        "error: in alert `b`: there is no `bda` in this map; did you mean `bad`?",
+        "a.rhai:3:21: error: in alert `c`: `when` of `c` gave a number",
+        "a.rhai:4:1: error: SLO `c` has the name of the alert at a.rhai:3:1",
+        "is no regular expression: unclosed character class",
+    ] {
+        assert!(said.contains(part), "{part}\n{said}");
+    }
+    let broken = load_all(&[
+        (
+            "a.rhai",
+            "slo(\"a\", #{ objective: 99, sli: good(\"request\", #{ app: x::app() }) });\nslo(\"b\", #{ objective: 99, sli: good(\"request\", #{ app: y::app() }) });",
+        ),
+        ("lib/x.rhai", "fn app( { \"shop\" }"),
+    ]);
+    let said = report(&broken.problems);
+    assert_eq!(said.lines().count(), 2, "{said}");
+    assert!(said.contains("a.rhai:2:57: error: there is no module `y`") && said.contains("lib/x.rhai:1:9: error"), "{said}");
+}
+
+#[test]
+fn a_composite_has_the_dimensions_of_its_members() {
+    let members = r#"slo("a", #{ objective: 99, by: ["region", "device"], sli: good("request", #{}) });
+slo("c", #{ objective: 99, by: ["region"], sli: composite(["a"]), alert: burn_rate() });"#;
+    let said = report(&load_all(&[("a.rhai", members)]).problems);
+    assert!(said.contains("`c` is by `region`, but its member `a` is by `region` and `device`: they must be the same"), "{said}");
 }

@@ -11,6 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::domain::alert::{AlertChange, AlertState, TierChange};
 use crate::domain::archive::{MemoryArchive, Place};
+use crate::domain::burn::BudgetState;
 use crate::domain::cell::Cell;
 use crate::domain::desk::{Book, Desk, Findings, Outcome, Silence, parcels};
 use crate::domain::evaluate::{AlertEvent, Evaluator, Settings};
@@ -116,9 +117,9 @@ pub struct Budget {
     pub slo: String,
     pub labels: Labels,
     pub objective: f64,
-    pub budget_ppm: u32,
-    pub window: Span,
     pub counts: crate::domain::cell::Counts,
+    /// What is left of it; `None`: nothing was measured.
+    pub state: Option<BudgetState>,
 }
 
 /// Everything that a run found.
@@ -476,18 +477,11 @@ impl<'a> Simulation<'a> {
     /// Everything that was found.
     pub fn finish(self) -> Found {
         let mut budgets = Vec::new();
-        self.read().budgets(|slo, labels, counts| {
+        self.read().budgets(|slo, labels, counts, state| {
             if self.plan.only.is_some_and(|only| slo.name != only) {
                 return;
             }
-            budgets.push(Budget {
-                slo: slo.name.clone(),
-                labels: labels.clone(),
-                objective: slo.objective_percent(),
-                budget_ppm: slo.budget_ppm,
-                window: slo.window.nominal(),
-                counts,
-            });
+            budgets.push(Budget { slo: slo.name.clone(), labels: labels.clone(), objective: slo.objective_percent(), counts, state });
         });
         // Groups come in the order in which their series were met.
         budgets.sort_by(|a, b| (&a.slo, &a.labels).cmp(&(&b.slo, &b.labels)));

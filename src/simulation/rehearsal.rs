@@ -16,7 +16,7 @@ use crate::domain::desk::Silence;
 use crate::domain::matcher::Matcher;
 use crate::domain::notification::{Change, Status};
 use crate::domain::route::matches;
-use crate::domain::rule::{Labels, Matchers, Place, RuleSet};
+use crate::domain::rule::{Labels, Matchers, Place, RuleSet, Slo};
 use crate::domain::segment::Slice;
 use crate::domain::series::Series;
 use crate::domain::time::{Span, Timestamp};
@@ -344,10 +344,10 @@ fn look(what: &Expectation, simulation: &Simulation<'_>, rules: &RuleSet) -> See
     let mut seen = Seen::default();
     match what {
         Expectation::Budget { slo, group, .. } => {
-            let counts = simulation.evaluator().window(slo, group, None);
-            let of = rules.slo(slo).map(|slo| (slo.budget_ppm, slo.window.nominal()));
-            let state = counts.zip(of).and_then(|(counts, (ppm, window))| burn::budget(counts, ppm, window));
-            seen.remaining = state.map(|state| state.remaining);
+            let evaluator = simulation.evaluator();
+            let budget = |slo: &Slo| burn::burn(evaluator.window(&slo.name, group, None)?, slo.budget_ppm);
+            let burn = evaluator.combined_burn(slo, group, None).or_else(|| rules.slo(slo).and_then(budget));
+            seen.remaining = burn.map(|burn| 1.0 - burn);
         }
         Expectation::Incident(wanted) => {
             if let Some(rule) = &wanted.rule {

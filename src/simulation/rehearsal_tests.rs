@@ -236,7 +236,10 @@ fn the_tests_of_the_pack_pass_and_every_rule_has_one_that_fires_and_one_that_sta
     }
     let (tests, _) = loaded.program.tests(set);
     let covered: BTreeSet<&str> = tests.iter().filter_map(|test| test.name.split_once(':')).flat_map(|(ids, _)| ids.split(", ")).collect();
-    for id in ["M1", "M2", "M3", "M4", "M5", "M6", "M7", "M8", "M9", "M10", "F1", "F2", "F3", "U2", "U3", "U4", "U5", "U9", "U10"] {
+    for id in [
+        "M1", "M2", "M3", "M4", "M5", "M6", "M7", "M8", "M9", "M10", "F1", "F2", "F3", "F4", "F5", "F6", "F7", "U2", "U3", "U4", "U5",
+        "U9", "U10",
+    ] {
         assert!(covered.contains(id), "no test of the pack is about {id}");
     }
     // The metrics that a test sends, and the rules that it expects to fire.

@@ -194,6 +194,35 @@ fn after(stage: &Stage, incident: &Value, since: Timestamp) -> Span {
     opened - since
 }
 
+/// A rule that fails is neither true nor false; somebody has to hear of it, with the line, until it answers again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rule_that_fails_is_an_operator_incident_until_it_answers() {
+    let mut stage = Stage::new(
+        r#"receiver("pager", webhook(#{ url: "HOOK/pager" }));
+        route(#{ to: ["pager"] });
+        alert("odd", #{ every: "10s", severity: "ticket",
+            when: |q| { let n = q.count("request", #{ app: "shop" }, "10s"); n.total == 7.0 && [1][7] == 1 } });"#,
+    )
+    .await;
+    let requests = |how_many: usize| -> Vec<Value> {
+        vec![
+            json!({ "app": "shop", "events": (0..how_many).map(|_| json!({ "kind": "request", "path": "/a", "status": 200 })).collect::<Vec<_>>() }),
+        ]
+    };
+    stage.play(Span::minutes(1), |_| requests(5)).await;
+    assert!(stage.types("/pager").is_empty());
+    stage.play(Span::minutes(1), |_| requests(7)).await;
+    let pages = stage.at("/pager");
+    assert_eq!(pages.len(), 1, "{pages:?}");
+    let (kind, incident) = &pages[0];
+    assert_eq!((kind.as_str(), incident["severity"].as_str()), ("incident.opened", Some("page")));
+    assert!(incident["labels"]["rule"] == "burnwatch-rule-fails" && incident["alerts"][0]["labels"]["kind"] == "operator", "{incident}");
+    let title = incident["title"].as_str().unwrap();
+    assert!(title.contains("`odd` fails") && title.contains("rules.rhai:4:"), "{title}");
+    stage.play(Span::minutes(1), |_| requests(5)).await;
+    assert_eq!(stage.types("/pager"), ["incident.opened", "incident.resolved"]);
+}
+
 /// S1: a single-page shop behind a delivery network. A deployment slows checkout down; it is found within minutes, and the flag is
 /// rolled back by a webhook, once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

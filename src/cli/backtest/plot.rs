@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::domain::burn;
 use crate::domain::evaluate::Evaluator;
 use crate::domain::rule::{Labels, Severity};
 use crate::domain::time::{Span, Timestamp};
@@ -38,8 +37,8 @@ impl Samples {
         }
         self.next = t + self.every;
         let lanes = &mut self.lanes;
-        evaluator.budgets(|slo, labels, counts| {
-            let Some(state) = burn::budget(counts, slo.budget_ppm, slo.window.nominal()) else { return };
+        evaluator.budgets(|slo, labels, _, state| {
+            let Some(state) = state else { return };
             let key = (slo.name.clone(), labels.clone());
             if lanes.len() < LANES_MAX || lanes.contains_key(&key) {
                 lanes.entry(key).or_default().push((t, state.remaining));

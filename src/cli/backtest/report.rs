@@ -7,7 +7,6 @@ use serde_json::{Number, Value, json};
 
 use crate::cli::exit::Outcome;
 use crate::cli::output::{self, Table};
-use crate::domain::burn;
 use crate::domain::cell::UNIT;
 use crate::domain::rule::Labels;
 use crate::domain::time::{Span, Timestamp};
@@ -54,17 +53,13 @@ fn told(told: &Told) -> Value {
 }
 
 fn budget(budget: &Budget) -> Value {
-    let state = state(budget);
+    let state = budget.state;
     json!({
         "slo": budget.slo, "labels": budget.labels, "objective": budget.objective,
         "total": events(budget.counts.total), "bad": events(budget.counts.bad.max(0)),
         "budget_remaining": state.map(|state| state.remaining),
         "pace_s": state.and_then(|state| state.pace_secs), "countdown_s": state.and_then(|state| state.countdown_secs),
     })
-}
-
-fn state(budget: &Budget) -> Option<burn::BudgetState> {
-    burn::budget(budget.counts, budget.budget_ppm, budget.window)
 }
 
 /// Weights in millionths as events; a whole number is written as one.
@@ -139,7 +134,7 @@ fn notifications(found: &Found) -> Outcome {
 fn budgets(found: &Found) -> Outcome {
     let mut table = Table::new(&["slo", ">objective", ">total", ">bad", ">budget left", "lasts"]);
     for budget in &found.budgets {
-        let state = state(budget);
+        let state = budget.state;
         table.row(vec![
             format!("{}{}", budget.slo, place(&budget.labels)),
             format!("{} %", budget.objective),
