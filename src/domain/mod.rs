@@ -10,6 +10,7 @@ pub mod burn;
 pub mod cell;
 pub mod coverage;
 pub mod desk;
+pub mod digest;
 pub mod evaluate;
 pub mod event;
 pub mod example;
