@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::desk::{Book, Desk, Outcome, Silence, parcels};
 use crate::domain::filter::Match;
-use crate::domain::incident::{Effect, Incident, Input, REOPEN_WITHIN};
+use crate::domain::incident::{Effect, Incident, Input, Member, REOPEN_WITHIN};
 use crate::domain::matcher::Matcher;
 use crate::domain::notification::Notification;
 use crate::domain::rule::Receiver;
@@ -87,6 +87,17 @@ pub async fn load_open(tx: &mut Tx) -> Result<BTreeMap<String, Incident>, StoreE
         open.insert(row.key.clone(), read(&row)?);
     }
     Ok(open)
+}
+
+/// The alerts about burnwatch itself that fire, each with the id of its incident.
+pub async fn operator_alerts(tx: &mut Tx) -> Result<Vec<(String, Member)>, StoreError> {
+    let mut alerts = Vec::new();
+    for row in incidents::open_with(tx, r#""kind":"operator""#).await? {
+        let incident = read(&row)?;
+        let own = incident.members.into_iter().filter(|member| member.firing && member.is_operator());
+        alerts.extend(own.map(|member| (row.id.clone(), member)));
+    }
+    Ok(alerts)
 }
 
 /// The incidents that were closed so lately that an alert of their key brings them back.

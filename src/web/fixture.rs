@@ -249,6 +249,7 @@ pub fn incident() -> Incident {
         reopened: vec![],
         known: BTreeSet::new(),
         held_until: None,
+        by_hand: Default::default(),
     }
 }
 

@@ -51,7 +51,8 @@ pub async fn fold(tx: &mut Tx, id: &str, digest: &str, now: Timestamp, ours: boo
 
 /// Leaves a row unsent, because what it answers was never told by itself. `false`: it was finished meanwhile.
 pub async fn leave_out(tx: &mut Tx, id: &str, now: Timestamp, why: &str) -> Result<bool, StoreError> {
-    let sql = "update outbox set state = 'suppressed', finished_at = $2, claimed_until = 0, last_error = $3 where id = $1 and state = 'pending'";
+    let sql =
+        "update outbox set state = 'suppressed', finished_at = $2, claimed_until = 0, last_error = $3 where id = $1 and state = 'pending'";
     Ok(run!(tx, conn => sqlx::query(sql).bind(text(id)).bind(now).bind(text(why)).execute(conn))? == 1)
 }
 
