@@ -31,6 +31,7 @@ pub mod metric;
 pub mod notification;
 pub mod posted;
 pub mod redact;
+pub mod reminder;
 pub mod route;
 pub mod route_template;
 pub mod rows;

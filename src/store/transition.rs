@@ -17,6 +17,7 @@ use crate::domain::time::Timestamp;
 
 use super::incidents::IncidentRow;
 use super::outbox::OutboxRow;
+use super::silences::SilenceRow;
 use super::tx::Tx;
 use super::{StoreError, events, incidents, outbox, silences};
 
@@ -120,10 +121,24 @@ pub fn read(row: &IncidentRow) -> Result<Incident, StoreError> {
 /// The silences that are in force at `now`.
 pub async fn load_silences(tx: &mut Tx, now: Timestamp) -> Result<Vec<Silence>, StoreError> {
     let rows = silences::active(tx, now).await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Silence { id: row.id, when: matchers(&row.matchers), starts: row.starts_at, ends: row.ends_at })
-        .collect())
+    Ok(rows.iter().map(silence).collect())
+}
+
+/// The silence that a row holds.
+pub fn silence(row: &SilenceRow) -> Silence {
+    Silence { id: row.id.clone(), when: matchers(&row.matchers), starts: row.starts_at, ends: row.ends_at }
+}
+
+/// The alerts that fire, and those that ended at `since` or later: what a silence could have hidden.
+pub async fn lately(tx: &mut Tx, since: Timestamp) -> Result<Vec<Member>, StoreError> {
+    let mut rows = incidents::open(tx).await?;
+    rows.extend(incidents::resolved_since(tx, since, RECENT_MAX).await?);
+    let mut members = Vec::new();
+    for row in &rows {
+        members.extend(read(row)?.members);
+    }
+    members.retain(|member| member.firing || member.ended_at.is_some_and(|at| at >= since));
+    Ok(members)
 }
 
 /// Reads stored matchers: `["service=shop", "region=~eu.*", "severity!=page"]`. If one of them cannot be
