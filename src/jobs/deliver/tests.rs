@@ -609,3 +609,31 @@ async fn a_receiver_that_fails_again_and_again_is_asked_by_one_attempt_at_a_time
     let ids: std::collections::BTreeSet<String> = broken.seen().iter().map(|seen| seen.header("webhook-id").to_owned()).collect();
     assert_eq!(ids.len(), 50, "all arrive once it is back");
 }
+
+#[tokio::test]
+async fn a_crash_at_any_step_of_a_delivery_loses_nothing_and_repeats_under_the_same_id() {
+    for (step, arrivals) in [("stored", 1), ("claimed", 1), ("sent", 2), ("recorded", 1)] {
+        let hook = Fake::start().await;
+        let bench = Bench::new(vec![webhook_at("hook", &hook.url)]).await;
+        let id = bench.put("hook", 1, Kind::Opened).await;
+        let mut job = bench.job();
+        if step != "stored" {
+            job.commit().await.unwrap();
+        }
+        if matches!(step, "sent" | "recorded") {
+            job.start();
+            let ended = job.under_way.join_next_with_id().await.unwrap();
+            job.take_all(ended);
+        }
+        if step == "recorded" {
+            job.commit().await.unwrap();
+        }
+        drop(job);
+        let mut next = bench.job();
+        next.begin().await.unwrap();
+        next.step().await.unwrap();
+        let ids: Vec<String> = hook.seen().iter().map(|seen| seen.header("webhook-id").to_owned()).collect();
+        assert_eq!(ids, vec![id.clone(); arrivals], "killed when it was {step}");
+        assert_eq!(bench.row(&id).await.state, "delivered", "killed when it was {step}");
+    }
+}
