@@ -33,6 +33,12 @@ pub enum IncidentCommand {
     /// Add a note to its history
     #[command(after_help = "Example:\n  burnwatch incident note 01J9 \"rolled back to 2.3.0\"")]
     Note(Note),
+    /// Hand it over: from now on it goes to whom the routes name for this owner
+    #[command(after_help = "Example:\n  burnwatch incident owner 01J9 team-db --why \"the database is full\"")]
+    Owner(Owner),
+    /// Say how loud it is; that stands until its alerts rise above it or it is closed
+    #[command(after_help = "Example:\n  burnwatch incident severity 01J9 ticket --why \"nobody is hit\"")]
+    Severity(Grade),
     /// Write it down for a review: a report in Markdown, or everything as JSON
     #[command(after_help = "Example:\n  burnwatch incident export 01J9 --out review.md")]
     Export(Export),
@@ -138,6 +144,50 @@ pub struct Note {
     json: bool,
 }
 
+/// `incident owner`
+#[derive(Debug, Args)]
+pub struct Owner {
+    /// The incident's id
+    id: String,
+    /// Whose it is
+    owner: String,
+    /// Why, for the history and for whoever is told
+    #[arg(long, value_name = "TEXT")]
+    why: Option<String>,
+    /// Print the HTTP body
+    #[arg(long)]
+    json: bool,
+}
+
+/// `incident severity`
+#[derive(Debug, Args)]
+pub struct Grade {
+    /// The incident's id
+    id: String,
+    /// How loud it is
+    #[arg(value_enum)]
+    severity: Loudness,
+    /// Why, for the history and for whoever is told
+    #[arg(long, value_name = "TEXT")]
+    why: Option<String>,
+    /// Print the HTTP body
+    #[arg(long)]
+    json: bool,
+}
+
+/// A severity as a person chooses it.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Loudness {
+    /// Wakes a person
+    Page,
+    /// Waits for working hours
+    Ticket,
+    /// For the record
+    Info,
+    /// What its alerts say
+    Auto,
+}
+
 /// `incident export`
 #[derive(Debug, Args)]
 pub struct Export {
@@ -166,6 +216,13 @@ pub async fn run(command: &IncidentCommand, client: &Client) -> Outcome {
             act(client, id, "snooze", json!({ "for": span, "text": text }), *json).await
         }
         IncidentCommand::Note(Note { id, text, json }) => act(client, id, "note", json!({ "text": text }), *json).await,
+        IncidentCommand::Owner(Owner { id, owner, why, json }) => {
+            act(client, id, "owner", json!({ "owner": owner, "why": why }), *json).await
+        }
+        IncidentCommand::Severity(Grade { id, severity, why, json }) => {
+            let severity = severity.to_possible_value().map(|value| value.get_name().to_owned());
+            act(client, id, "severity", json!({ "severity": severity, "why": why }), *json).await
+        }
         IncidentCommand::Export(args) => export(client, args).await,
     }
 }
@@ -203,6 +260,8 @@ async fn act(client: &Client, id: &str, action: &str, mut body: Value, json: boo
         "unack" => "not acknowledged any more",
         "resolve" => "resolved",
         "snooze" => "snoozed",
+        "owner" => "handed over",
+        "severity" => "severity set of",
         _ => "noted on",
     };
     output::say(&format!("{done} {}", plain(id)))

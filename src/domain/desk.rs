@@ -230,8 +230,7 @@ impl Desk {
 
 impl Book<'_> {
     fn firing(&self) -> Vec<Labels> {
-        let members = self.open.values().flat_map(|incident| &incident.members);
-        members.filter(|member| member.firing).map(Member::full_labels).collect()
+        self.open.values().flat_map(firing_in).collect()
     }
 
     fn step(&self, incident: &mut Incident, input: Input, firing: &[Labels]) -> Vec<Effect> {
@@ -354,6 +353,7 @@ impl Book<'_> {
             known: BTreeSet::new(),
             held_until: None,
             closed_because: None,
+            by_hand: Default::default(),
         };
         self.open.insert(opening.key, incident);
         Entry::New
@@ -362,7 +362,7 @@ impl Book<'_> {
     fn apply(&mut self, key: String, input: Input, entry: Entry) -> Outcome {
         let mut incident = self.open.remove(&key).expect("the caller looked the key up");
         let mut firing = self.firing();
-        firing.extend(incident.members.iter().filter(|member| member.firing).map(Member::full_labels));
+        firing.extend(firing_in(&incident));
         let mut effects = match entry {
             Entry::New => {
                 let text = format!("opened: {}", incident.title);
@@ -410,6 +410,11 @@ impl Book<'_> {
         }
         outcomes
     }
+}
+
+/// The labels of what fires in an incident.
+fn firing_in(incident: &Incident) -> impl Iterator<Item = Labels> + '_ {
+    incident.members.iter().filter(|member| member.firing).map(|member| incident.labels_of(member))
 }
 
 /// One notification on its way to one receiver, under its two keys (CONTRACT 7).

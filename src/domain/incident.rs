@@ -5,6 +5,8 @@
 //! Always holds: a receiver that was told of an opening is told of the close, whatever was muted,
 //! lowered or removed in between.
 
+mod hand;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +18,8 @@ use super::posted;
 use super::route::Routed;
 use super::rule::{Labels, Receiver, Severity};
 use super::time::{Span, Timestamp};
+
+pub use self::hand::{ByHand, Chosen};
 
 /// One alert inside an incident.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +50,11 @@ impl Member {
             labels.insert("severity".into(), self.severity.name().into());
         }
         labels
+    }
+
+    /// Whether it is about burnwatch itself.
+    pub fn is_operator(&self) -> bool {
+        !self.is_posted() && self.labels.get("kind").is_some_and(|kind| kind == "operator")
     }
 
     /// Whether it came from `/api/v2/alerts`.
@@ -152,6 +161,9 @@ pub struct Incident {
     /// Why it was closed, where that was no plain end of its alerts.
     #[serde(default)]
     pub closed_because: Option<String>,
+    /// What a person decided about it.
+    #[serde(default)]
+    pub by_hand: ByHand,
 }
 
 /// Why alerts end whose rule is gone.
@@ -250,6 +262,18 @@ pub enum Input {
         by: String,
         text: String,
     },
+    /// A person says whose it is.
+    HandOver {
+        by: String,
+        owner: String,
+        why: String,
+    },
+    /// A person says how loud it is; `None`: as its alerts say.
+    SetSeverity {
+        by: String,
+        severity: Option<Severity>,
+        why: String,
+    },
     /// Time passed: group waits, intervals, reminders, escalations, ended mutes.
     Tick,
 }
@@ -319,6 +343,8 @@ impl Incident {
         let mut effects = Vec::new();
         let now = around.now;
         let mut woken = false;
+        // What a person changed, for those who are told.
+        let mut word = None;
         match (self.status, input) {
             (Status::Open | Status::Acknowledged, Input::AlertOpened(member)) => self.join(*member, now, &mut effects),
             (Status::Open | Status::Acknowledged, Input::AlertMoved { alert, severity, figures }) => {
@@ -396,6 +422,12 @@ impl Incident {
                 self.closed_because = Some(text.clone());
                 self.close(by, text, now, &mut effects);
             }
+            (Status::Open | Status::Acknowledged, Input::HandOver { by, owner, why }) => {
+                word = self.hand_over(owner, &by, &why, now, &mut effects);
+            }
+            (Status::Open | Status::Acknowledged, Input::SetSeverity { by, severity, why }) => {
+                word = self.choose(severity, &by, &why, now, &mut effects);
+            }
             (_, Input::Note { by, text }) => {
                 effects.push(Effect::History { kind: "note", who: by, text });
                 return effects;
@@ -426,10 +458,12 @@ impl Incident {
                 | Input::Posted { .. }
                 | Input::Snooze { .. }
                 | Input::Resolve { .. }
+                | Input::HandOver { .. }
+                | Input::SetSeverity { .. }
                 | Input::Tick,
             ) => return effects,
         }
-        self.tell(woken, around, &mut effects);
+        self.tell(woken, word.as_deref(), around, &mut effects);
         effects
     }
 
@@ -445,6 +479,7 @@ impl Incident {
         self.closed_because = None;
         self.loud_since = now;
         self.severity = Severity::Info;
+        self.by_hand.severity = None;
         // What fires now may be another thing than what did: the alert that comes back says what.
         self.title.clear();
         self.told.clear();
@@ -548,7 +583,9 @@ impl Incident {
     /// Takes over the highest severity of the firing alerts; a rise voids the acknowledgement.
     fn settle(&mut self, touched: Severity, now: Timestamp, effects: &mut Vec<Effect>) {
         let before = self.severity;
-        self.severity = self.members.iter().filter(|member| member.firing).map(|member| member.severity).max().unwrap_or(touched);
+        let alerts = self.loudest(touched);
+        self.outgrow(alerts, effects);
+        self.severity = self.members.iter().filter(|member| member.firing).map(|member| self.severity_of(member)).max().unwrap_or(touched);
         if self.severity > before {
             self.loud_since = now;
             self.snoozed_until = None;
@@ -574,7 +611,8 @@ impl Incident {
         let mut targets: BTreeMap<String, Target> = BTreeMap::new();
         let quiet = self.status != Status::Open || self.snoozed_until.is_some_and(|until| until > around.now);
         for member in self.members.iter().filter(|member| member.firing) {
-            let labels = member.full_labels();
+            let labels = self.labels_of(member);
+            let severity = self.severity_of(member);
             let muted = (around.muted)(&labels);
             for routed in (around.route)(&labels) {
                 // Somebody is at the common cause, and nobody was told of this one by itself.
@@ -582,7 +620,7 @@ impl Incident {
                 let heard = around.lead.is_some_and(|lead| lead.quiet) && !routed.to.iter().any(told);
                 let mut add = |receiver: &String, escalated: bool| {
                     let target = targets.entry(receiver.clone()).or_default();
-                    target.severity = target.severity.max(Some(member.severity));
+                    target.severity = target.severity.max(Some(severity));
                     target.alerts.insert(member.alert.clone());
                     let first = target.wait == Span::ZERO && target.interval == Span::ZERO;
                     target.wait = if first { routed.group_wait } else { target.wait.min(routed.group_wait) };
@@ -614,7 +652,7 @@ impl Incident {
     }
 
     /// Brings every receiver to what it should know now.
-    fn tell(&mut self, woken: bool, around: &Surroundings<'_>, effects: &mut Vec<Effect>) {
+    fn tell(&mut self, woken: bool, word: Option<&str>, around: &Surroundings<'_>, effects: &mut Vec<Effect>) {
         let now = around.now;
         let mut targets = self.targets(around);
         let names: BTreeSet<String> = self.told.keys().chain(targets.keys()).cloned().collect();
@@ -635,7 +673,7 @@ impl Incident {
                 (true, None) => {
                     let reason = match self.status {
                         Status::Resolved => self.close_reason(),
-                        Status::Open | Status::Acknowledged => "severity lowered".to_owned(),
+                        Status::Open | Status::Acknowledged => word.unwrap_or("severity lowered").to_owned(),
                     };
                     self.notify(&name, Kind::Resolved, reason, around, effects);
                 }
@@ -665,7 +703,7 @@ impl Incident {
                     let reason = match &held {
                         Some(held) => format!("still firing after it was held back: {held}"),
                         None if target.escalated => format!("not acknowledged for {}", minutes(now - self.loud_since)),
-                        None => self.open_reason(),
+                        None => word.map_or_else(|| self.open_reason(), str::to_owned),
                     };
                     let kind = match (target.escalated, self.known.contains(&name)) {
                         (true, _) => Kind::Escalated,
@@ -690,7 +728,7 @@ impl Incident {
                         around.family.iter().filter(|kin| kin.receivers.contains(&name) && !told.kin.contains(&kin.id)).collect();
                     let covered = around.lead.is_some_and(|lead| lead.speaks_to(&name, target.severity));
                     if target.severity > told.severity {
-                        let reason = format!("severity raised to {}", self.severity);
+                        let reason = word.map_or_else(|| format!("severity raised to {}", self.severity), str::to_owned);
                         self.know(&name, &target);
                         self.notify(&name, Kind::Escalated, reason, around, effects);
                     } else if !target.alerts.is_subset(&told.alerts) && now - at >= target.interval {
@@ -704,6 +742,8 @@ impl Incident {
                         self.notify(&name, Kind::Updated, reason, around, effects);
                     } else if let Some(reason) = awake(woken, mute).filter(|_| !quiet && !covered) {
                         self.notify(&name, Kind::Reminder, reason, around, effects);
+                    } else if let Some(word) = word.filter(|_| !covered) {
+                        self.notify(&name, Kind::Updated, word.to_owned(), around, effects);
                     } else if target.alerts.is_subset(&told.alerts)
                         && !quiet
                         && !covered
@@ -784,7 +824,7 @@ impl Incident {
             }
         }
         for member in self.members.iter().filter(|member| member.firing) {
-            for routed in (around.route)(&member.full_labels()) {
+            for routed in (around.route)(&self.labels_of(member)) {
                 due.extend(routed.escalate.iter().map(|step| self.loud_since + step.after).filter(|at| *at > around.now));
             }
         }

@@ -53,6 +53,7 @@ fn incident() -> Incident {
         known: BTreeSet::new(),
         held_until: None,
         closed_because: None,
+        by_hand: Default::default(),
     }
 }
 
@@ -301,4 +302,102 @@ fn an_incident_that_comes_and_goes_is_held_open_until_it_is_quiet() {
     assert_eq!(world.at(38, Input::Tick), [""; 0]);
     assert_eq!(world.at(39, Input::Tick), ["12 tickets resolved: all 2 alerts ended"]);
     assert_eq!(world.incident.status, Status::Resolved);
+}
+
+fn set(severity: Option<Severity>) -> Input {
+    Input::SetSeverity { by: "mira".into(), severity, why: "nobody is hit".into() }
+}
+
+fn moved(severity: Severity) -> Input {
+    Input::AlertMoved { alert: "a".into(), severity, figures: Figures::default() }
+}
+
+#[test]
+fn a_severity_by_hand_is_routed_and_stands_until_the_alerts_rise_above_it() {
+    let mut world = World::new();
+    // `2 pager opened: why` without its number and its reason.
+    let kind = |said: &String| said.split_once(' ').map(|(_, said)| said.split(':').next().unwrap_or_default().to_owned());
+    let told = |said: Vec<String>| said.iter().filter_map(kind).collect::<Vec<_>>();
+    world.at(0, Input::AlertOpened(Box::new(member("a", Severity::Ticket))));
+    // Louder than its alerts say.
+    let said = world.at(1, set(Some(Severity::Page)));
+    assert_eq!(told(said), ["pager opened", "tickets resolved"], "the routes of the new severity");
+    assert_eq!(world.incident.severity, Severity::Page);
+    world.at(2, moved(Severity::Info));
+    assert_eq!(world.incident.severity, Severity::Page, "a fall of the alerts does not end it");
+    world.at(3, moved(Severity::Page));
+    world.at(4, moved(Severity::Ticket));
+    assert_eq!(world.incident.severity, Severity::Page, "nor does a rise that is no louder");
+    // Left to its alerts again.
+    assert_eq!(told(world.at(5, set(None))), ["pager resolved", "tickets opened"]);
+    assert_eq!((world.incident.severity, &world.incident.by_hand.severity), (Severity::Ticket, &None));
+
+    // Quieter than its alerts say, and they get louder than they were.
+    assert_eq!(told(world.at(6, set(Some(Severity::Info)))), ["tickets updated"]);
+    assert_eq!(told(world.at(7, Input::AlertOpened(Box::new(member("b", Severity::Ticket))))), [""; 0], "no louder than it was");
+    assert_eq!(world.incident.severity, Severity::Info);
+    assert_eq!(told(world.at(8, moved(Severity::Page))), ["pager opened"]);
+    assert_eq!((world.incident.severity, &world.incident.by_hand.severity), (Severity::Page, &None));
+    let ended = |alert: &str| Input::AlertEnded { alert: alert.into(), reason: "over".into() };
+    world.at(9, set(Some(Severity::Ticket)));
+    world.at(10, ended("a"));
+    world.at(11, ended("b"));
+    assert_eq!(world.incident.status, Status::Resolved);
+    assert_eq!(told(world.at(12, set(Some(Severity::Page)))), [""; 0], "it is over");
+    world.incident.reopen(Timestamp(13 * M));
+    assert_eq!(world.incident.by_hand.severity, None, "a close ends the choice");
+}
+
+#[test]
+fn a_rise_by_hand_voids_the_acknowledgement_and_says_who_and_why() {
+    let mut world = World::new();
+    world.at(0, Input::AlertOpened(Box::new(member("a", Severity::Ticket))));
+    world.at(1, Input::Acknowledge { by: "ann".into() });
+    let around = Surroundings { now: Timestamp(2 * M), route: &|_| vec![], muted: &|_| None, receiver: &|_| None, lead: None, family: &[] };
+    let effects = world.incident.step(set(Some(Severity::Page)), &around);
+    assert_eq!(world.incident.status, Status::Open);
+    let Effect::History { kind, who, text } = &effects[0] else { panic!("{effects:?}") };
+    assert_eq!((*kind, who.as_str()), ("severity", "mira"));
+    assert_eq!(text, "severity set from ticket to page by mira: nobody is hit");
+}
+
+#[test]
+fn a_new_owner_is_told_and_the_old_one_hears_the_close() {
+    let mut incident = incident();
+    incident.owner = "team-web".into();
+    let mut alert = member("a", Severity::Page);
+    alert.labels.insert("owner".into(), "team-web".into());
+    let route = |labels: &Labels| {
+        let boss = Escalation { after: Span::minutes(10), to: vec![format!("{}-boss", labels["owner"])] };
+        vec![Routed {
+            to: vec![labels["owner"].clone()],
+            group_by: None,
+            group_wait: Span::ZERO,
+            group_interval: Span::minutes(5),
+            repeat: Span::hours(4),
+            escalate: vec![boss],
+            muted: None,
+        }]
+    };
+    let mut step = |minute: i64, input: Input| {
+        let around =
+            Surroundings { now: Timestamp(minute * M), route: &route, muted: &|_| None, receiver: &|_| None, lead: None, family: &[] };
+        let effects = incident.step(input, &around);
+        let told = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Notify { receiver, kind, reason, .. } => Some((receiver, kind, reason)),
+            Effect::History { .. } => None,
+        });
+        told.collect::<Vec<_>>()
+    };
+    assert_eq!(step(0, Input::AlertOpened(Box::new(alert)))[0].0, "team-web");
+    let hand_over = || Input::HandOver { by: "mira".into(), owner: "team-db".into(), why: "the disk is full".into() };
+    let told = step(30, hand_over());
+    let reason = "handed over from team-web to team-db by mira: the disk is full".to_owned();
+    assert!(told.contains(&("team-db".into(), Kind::Opened, reason.clone())), "{told:?}");
+    assert!(told.contains(&("team-web".into(), Kind::Resolved, reason)), "{told:?}");
+    assert!(told.iter().all(|(receiver, ..)| receiver != "team-db-boss"), "the new owner has ten minutes, too");
+    assert!(step(31, hand_over()).is_empty(), "it is theirs already");
+    assert_eq!(step(40, Input::Tick)[0].0, "team-db-boss");
+    let closed: Vec<String> = step(50, Input::AlertEnded { alert: "a".into(), reason: "over".into() }).into_iter().map(|it| it.0).collect();
+    assert_eq!(closed, ["team-db", "team-db-boss"]);
 }

@@ -7,9 +7,10 @@
 mod attempt;
 mod queue;
 mod settled;
+mod storm;
 mod verdict;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -187,13 +188,18 @@ impl Deliver {
         for held in held.filter(|held| held.claimed_at.elapsed() >= RENEW_AFTER) {
             outbox::extend(&mut tx, &held.row.id, now, now + LEASE).await?;
         }
+        let folded = self.fold_storms(&mut tx, &mut remembered, now).await?;
         let claimed_at = Instant::now();
-        let claimed = self.claim(&mut tx, now).await?;
+        let claimed = self.claim(&mut tx, &remembered, now).await?;
         tx.commit().await?;
 
         self.remembered = remembered;
         self.settled.drain(..).for_each(|settled| report(&settled));
         self.given_back.clear();
+        if !folded.is_empty() {
+            self.waiting.values_mut().for_each(|rows| rows.retain(|held| !folded.contains(&held.row.id)));
+            self.waiting.retain(|_, rows| !rows.is_empty());
+        }
         for held in self.rows.values_mut().chain(self.waiting.values_mut().flatten()) {
             if held.claimed_at.elapsed() >= RENEW_AFTER {
                 held.claimed_at = claimed_at;
@@ -206,7 +212,7 @@ impl Deliver {
     }
 
     /// Claims what is due, again while there may be more behind a receiver whose queue is full by now.
-    async fn claim(&mut self, tx: &mut Tx, now: Timestamp) -> Result<Vec<OutboxRow>, StoreError> {
+    async fn claim(&mut self, tx: &mut Tx, known: &BTreeMap<String, Remembered>, now: Timestamp) -> Result<Vec<OutboxRow>, StoreError> {
         let mut skip: Vec<String> = self.waiting.keys().cloned().collect();
         for (name, queue) in &mut self.queues {
             if queue.room(now) == 0 && !skip.contains(name) {
@@ -225,12 +231,35 @@ impl Deliver {
                 }
             }
             room -= rows.len();
-            claimed.extend(rows);
+            for row in rows {
+                let digests = known.get(&row.receiver).is_some_and(|known| !known.digests.is_empty());
+                if !digests || !storm::leave_out(tx, &row, now).await? {
+                    claimed.push(row);
+                }
+            }
             if !full {
                 break;
             }
         }
         Ok(claimed)
+    }
+
+    /// Puts what has come in a storm, and waits for a receiver whose bucket is empty, into digests. Gives the ids of
+    /// the rows that are no longer to be sent by themselves.
+    async fn fold_storms(
+        &mut self,
+        tx: &mut Tx,
+        remembered: &mut BTreeMap<String, Remembered>,
+        now: Timestamp,
+    ) -> Result<HashSet<String>, StoreError> {
+        let mut folded = HashSet::new();
+        for (name, rows) in &self.waiting {
+            let Some(most) = self.queues.get_mut(name).and_then(|queue| queue.storm_from(now)) else { continue };
+            let ours: Vec<OutboxRow> = rows.iter().map(|held| held.row.clone()).collect();
+            let known = remembered.entry(name.clone()).or_default();
+            folded.extend(storm::fold(tx, name, ours, most, known, now).await?);
+        }
+        Ok(folded)
     }
 
     /// Starts what has room; gives back what would have to wait for long.
@@ -373,6 +402,9 @@ impl Deliver {
             })
             .collect();
         self.remembered_at = Some(Instant::now());
+        for (receiver, known) in &mut self.remembered {
+            storm::close(tx, receiver, known, self.steady.now(&self.parts.clock)).await?;
+        }
         Ok(())
     }
 

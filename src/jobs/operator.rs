@@ -5,6 +5,7 @@ use crate::domain::desk::{Book, Desk, Findings};
 use crate::domain::evaluate::AlertEvent;
 use crate::domain::incident::Input;
 use crate::domain::notification::Figures;
+use crate::domain::route::canonical;
 use crate::domain::rule::{Labels, Severity};
 use crate::domain::time::Timestamp;
 use crate::store::{Store, StoreError, transition};
@@ -20,6 +21,8 @@ pub enum Trouble {
     RuleFails,
     /// Notifications lie in the dead letters.
     DeadLetters,
+    /// A silence hides nothing, or ends while what it hides fires.
+    Silence,
 }
 
 impl Trouble {
@@ -30,12 +33,52 @@ impl Trouble {
             Trouble::StaleData => "burnwatch-stale-data",
             Trouble::RuleFails => "burnwatch-rule-fails",
             Trouble::DeadLetters => "burnwatch-dead-letters",
+            Trouble::Silence => "burnwatch-silence",
+        }
+    }
+
+    /// What stands still is a page; a word to an author can wait for the morning.
+    const fn severity(self) -> Severity {
+        match self {
+            Trouble::BadRules | Trouble::StaleData | Trouble::RuleFails | Trouble::DeadLetters => Severity::Page,
+            Trouble::Silence => Severity::Ticket,
+        }
+    }
+
+    const fn over(self) -> &'static str {
+        match self {
+            Trouble::BadRules | Trouble::StaleData | Trouble::RuleFails | Trouble::DeadLetters => "it works again",
+            Trouble::Silence => "it is over, or was changed",
         }
     }
 }
 
-fn labels(trouble: Trouble) -> Labels {
-    [("rule", trouble.name()), ("kind", "operator"), ("service", "burnwatch")].map(|(k, v)| (k.into(), v.into())).into()
+/// A trouble, and what it is about where there may be several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Matter {
+    pub trouble: Trouble,
+    /// Tells it apart from others of its kind; empty: there is one.
+    pub group: Labels,
+    /// More for routes to match.
+    pub labels: Labels,
+}
+
+impl Matter {
+    /// Names its alert.
+    pub fn alert(&self) -> String {
+        format!("{}{}", self.trouble.name(), self.group_text())
+    }
+
+    fn group_text(&self) -> String {
+        if self.group.is_empty() { String::new() } else { canonical(&self.group) }
+    }
+}
+
+fn labels(matter: &Matter) -> Labels {
+    let fixed = [("rule", matter.trouble.name()), ("kind", "operator"), ("service", "burnwatch")];
+    let mut labels: Labels = matter.labels.iter().chain(&matter.group).map(|(k, v)| (k.clone(), v.clone())).collect();
+    labels.extend(fixed.map(|(k, v)| (k.to_owned(), v.to_owned())));
+    labels
 }
 
 /// Opens the operator incident of a trouble, or closes it when `summary` is `None`. Doing either
@@ -49,7 +92,21 @@ pub async fn report(
     public_url: &str,
     new_id: fn() -> String,
 ) -> Result<usize, StoreError> {
-    let alert = trouble.name();
+    let matter = Matter { trouble, group: Labels::new(), labels: Labels::new() };
+    report_on(store, desk, &matter, summary, now, public_url, new_id).await
+}
+
+/// The same for one of several matters.
+pub async fn report_on(
+    store: &Store,
+    desk: &Desk,
+    matter: &Matter,
+    summary: Option<String>,
+    now: Timestamp,
+    public_url: &str,
+    new_id: fn() -> String,
+) -> Result<usize, StoreError> {
+    let (trouble, alert) = (matter.trouble, matter.alert());
     let mut tx = store.write_durable().await?;
     let open = transition::load_open(&mut tx).await?;
     let recent = transition::load_recent(&mut tx, now).await?;
@@ -63,21 +120,21 @@ pub async fn report(
         (None, None) => return Ok(0),
         (Some((_, said)), Some(summary)) if said == summary => return Ok(0),
         (Some((id, _)), Some(summary)) => {
-            let refreshed = Input::AlertRefreshed { alert: alert.into(), figures: Figures::default(), summary: summary.clone() };
+            let refreshed = Input::AlertRefreshed { alert: alert.clone(), figures: Figures::default(), summary: summary.clone() };
             let mut outcome = book.input(&id, refreshed);
             if let Some(outcome) = &mut outcome {
                 outcome.incident.title = summary;
             }
             outcome
         }
-        (Some((id, _)), None) => book.input(&id, Input::AlertEnded { alert: alert.into(), reason: "it works again".into() }),
+        (Some((id, _)), None) => book.input(&id, Input::AlertEnded { alert, reason: trouble.over().into() }),
         (None, Some(summary)) => {
             let event = AlertEvent {
                 at: now,
-                rule: alert.into(),
-                group: String::new(),
-                labels: labels(trouble),
-                change: Some(AlertChange::Opened { severity: Severity::Page }),
+                rule: trouble.name().into(),
+                group: matter.group_text(),
+                labels: labels(matter),
+                change: Some(AlertChange::Opened { severity: trouble.severity() }),
                 tiers: Vec::new(),
                 figures: Figures::default(),
                 summary,

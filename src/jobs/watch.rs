@@ -618,9 +618,8 @@ fn orphans(open: &BTreeMap<String, Incident>, desk: &Desk) -> Vec<(String, Strin
     let mut gone = Vec::new();
     for incident in open.values().filter(|incident| incident.status != Status::Resolved) {
         for member in incident.members.iter().filter(|member| member.firing && !has_rule(desk.rules(), &member.rule)) {
-            let operator = member.labels.get("kind").is_some_and(|kind| kind == "operator");
             // What came from outside has no rule here, and ends by itself.
-            if !operator && !member.is_posted() {
+            if !member.is_operator() && !member.is_posted() {
                 gone.push((incident.id.clone(), member.alert.clone()));
             }
         }

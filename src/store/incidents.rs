@@ -128,6 +128,14 @@ pub async fn open(tx: &mut Tx) -> Result<Vec<IncidentRow>, StoreError> {
     on!(tx, conn => sqlx::query_as(sql).fetch_all(conn))
 }
 
+/// Those that are not resolved and have this text in their data, oldest first.
+pub async fn open_with(tx: &mut Tx, said: &str) -> Result<Vec<IncidentRow>, StoreError> {
+    let sql =
+        concat!("select ", columns!(), " from incident where status <> 'resolved' and data like $1 escape '\\' order by opened_at, id");
+    let said = contains(said);
+    on!(tx, conn => sqlx::query_as(sql).bind(&said).fetch_all(conn))
+}
+
 /// What was resolved at `from` or later, newest first.
 pub async fn resolved_since(tx: &mut Tx, from: Timestamp, limit: usize) -> Result<Vec<IncidentRow>, StoreError> {
     let sql = concat!(

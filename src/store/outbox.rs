@@ -51,6 +51,8 @@ macro_rules! columns {
     };
 }
 
+pub mod digest;
+
 /// Which deliveries a list shows; empty means all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::desk::{Book, Desk, Outcome, Silence, parcels};
 use crate::domain::filter::Match;
-use crate::domain::incident::{Effect, Incident, Input, REOPEN_WITHIN};
+use crate::domain::incident::{Effect, Incident, Input, Member, REOPEN_WITHIN};
 use crate::domain::matcher::Matcher;
 use crate::domain::notification::Notification;
 use crate::domain::rule::Receiver;
@@ -17,6 +17,7 @@ use crate::domain::time::Timestamp;
 
 use super::incidents::IncidentRow;
 use super::outbox::OutboxRow;
+use super::silences::SilenceRow;
 use super::tx::Tx;
 use super::{StoreError, events, incidents, outbox, silences};
 
@@ -89,6 +90,17 @@ pub async fn load_open(tx: &mut Tx) -> Result<BTreeMap<String, Incident>, StoreE
     Ok(open)
 }
 
+/// The alerts about burnwatch itself that fire, each with the id of its incident.
+pub async fn operator_alerts(tx: &mut Tx) -> Result<Vec<(String, Member)>, StoreError> {
+    let mut alerts = Vec::new();
+    for row in incidents::open_with(tx, r#""kind":"operator""#).await? {
+        let incident = read(&row)?;
+        let own = incident.members.into_iter().filter(|member| member.firing && member.is_operator());
+        alerts.extend(own.map(|member| (row.id.clone(), member)));
+    }
+    Ok(alerts)
+}
+
 /// The incidents that were closed so lately that an alert of their key brings them back.
 pub async fn load_recent(tx: &mut Tx, now: Timestamp) -> Result<BTreeMap<String, Incident>, StoreError> {
     let mut recent = BTreeMap::new();
@@ -109,10 +121,24 @@ pub fn read(row: &IncidentRow) -> Result<Incident, StoreError> {
 /// The silences that are in force at `now`.
 pub async fn load_silences(tx: &mut Tx, now: Timestamp) -> Result<Vec<Silence>, StoreError> {
     let rows = silences::active(tx, now).await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Silence { id: row.id, when: matchers(&row.matchers), starts: row.starts_at, ends: row.ends_at })
-        .collect())
+    Ok(rows.iter().map(silence).collect())
+}
+
+/// The silence that a row holds.
+pub fn silence(row: &SilenceRow) -> Silence {
+    Silence { id: row.id.clone(), when: matchers(&row.matchers), starts: row.starts_at, ends: row.ends_at }
+}
+
+/// The alerts that fire, and those that ended at `since` or later: what a silence could have hidden.
+pub async fn lately(tx: &mut Tx, since: Timestamp) -> Result<Vec<Member>, StoreError> {
+    let mut rows = incidents::open(tx).await?;
+    rows.extend(incidents::resolved_since(tx, since, RECENT_MAX).await?);
+    let mut members = Vec::new();
+    for row in &rows {
+        members.extend(read(row)?.members);
+    }
+    members.retain(|member| member.firing || member.ended_at.is_some_and(|at| at >= since));
+    Ok(members)
 }
 
 /// Reads stored matchers: `["service=shop", "region=~eu.*", "severity!=page"]`. If one of them cannot be

@@ -250,6 +250,7 @@ pub fn incident() -> Incident {
         known: BTreeSet::new(),
         held_until: None,
         closed_because: None,
+        by_hand: Default::default(),
     }
 }
 

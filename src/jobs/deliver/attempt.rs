@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use crate::clock::SharedClock;
+use crate::domain::digest;
 use crate::domain::notification::Notification;
 use crate::domain::rule::{Receiver, ReceiverKind};
 use crate::domain::time::Timestamp;
@@ -56,7 +57,8 @@ pub async fn run(store: &Store, sender: &Sender, clock: &SharedClock, held: Held
             let delivery = Delivery {
                 id: held.row.id.clone(),
                 correlation: held.row.correlation.clone(),
-                generation: Some(held.row.generation),
+                // A digest is no incident: there is nothing that a link could acknowledge.
+                generation: (!digest::is_id(&held.row.incident)).then_some(held.row.generation),
                 sequence: held.row.sequence,
                 notification: job.notification,
                 template: job.template,

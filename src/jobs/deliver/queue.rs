@@ -10,6 +10,11 @@ const FAILURES_MAX: u32 = 5;
 /// Longest time for which the breaker leaves a receiver alone; pages are waiting.
 const BREAK_MAX: Span = Span::MINUTE;
 
+/// So few are never a storm.
+const WAITING_MIN: usize = 3;
+/// How often a storm is looked for.
+const LOOK_EVERY: Span = Span::SECOND;
+
 /// What a kind of receiver is asked to take.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pace {
@@ -18,12 +23,14 @@ pub struct Pace {
     pub burst: f64,
     /// So many under way at the same time.
     pub at_once: usize,
+    /// Whether people read what it is sent, who are better served by one digest than by a thousand pages.
+    pub digests: bool,
 }
 
 impl Pace {
     /// Below the vendors' limits (WIRE), so that we rarely hear of them.
     pub fn of(kind: &ReceiverKind) -> Pace {
-        let pace = |per_minute: f64, burst: f64, at_once: usize| Pace { per_minute, burst, at_once };
+        let pace = |per_minute: f64, burst: f64, at_once: usize| Pace { per_minute, burst, at_once, digests: true };
         match kind {
             ReceiverKind::Webhook { .. } | ReceiverKind::AlertmanagerWebhook { .. } => pace(600_000.0, 10_000.0, 64),
             ReceiverKind::Pagerduty { .. } => pace(110.0, 60.0, 8),
@@ -34,8 +41,16 @@ impl Pace {
             // Each delivery is up to four calls.
             ReceiverKind::Jira { .. } | ReceiverKind::Servicenow { .. } => pace(60.0, 20.0, 4),
             ReceiverKind::Github { .. } => pace(30.0, 10.0, 1),
-            ReceiverKind::Action { .. } => pace(10.0, 5.0, 4),
+            // Each incident has its own: a roll back that stands in a digest is none.
+            ReceiverKind::Action { .. } => Pace { digests: false, ..pace(10.0, 5.0, 4) },
         }
+    }
+}
+
+impl Pace {
+    /// So many may wait on an empty bucket. More would wait for over half a minute at this pace: a storm.
+    pub fn waiting_max(&self) -> Option<usize> {
+        self.digests.then_some(((self.per_minute / 2.0) as usize).max(WAITING_MIN))
     }
 }
 
@@ -66,12 +81,13 @@ pub struct Queue {
     under_way: usize,
     failures: u32,
     pause: Option<Pause>,
+    looked_at: Option<Timestamp>,
 }
 
 impl Queue {
     /// A rested queue.
     pub fn new(pace: Pace, now: Timestamp) -> Queue {
-        Queue { pace, tokens: pace.burst, filled_at: now, under_way: 0, failures: 0, pause: None }
+        Queue { pace, tokens: pace.burst, filled_at: now, under_way: 0, failures: 0, pause: None, looked_at: None }
     }
 
     /// Takes over the pace of a changed definition.
@@ -107,6 +123,18 @@ impl Queue {
     /// The gap between two attempts at its pace.
     pub fn gap(&self) -> Span {
         Span((60_000.0 / self.pace.per_minute).ceil() as i64)
+    }
+
+    /// How many may wait, when it is time to look whether more do: its bucket is empty and it is not left alone.
+    pub fn storm_from(&mut self, now: Timestamp) -> Option<usize> {
+        self.fill(now);
+        let lately = self.looked_at.is_some_and(|at| at <= now && now < at + LOOK_EVERY);
+        if self.tokens >= 1.0 || self.is_paused(now) || lately {
+            return None;
+        }
+        let most = self.pace.waiting_max()?;
+        self.looked_at = Some(now);
+        Some(most)
     }
 
     /// An attempt begins.
@@ -170,7 +198,7 @@ mod tests {
     const T: Timestamp = Timestamp(1_000_000);
 
     fn queue() -> Queue {
-        Queue::new(Pace { per_minute: 60.0, burst: 3.0, at_once: 2 }, T)
+        Queue::new(Pace { per_minute: 60.0, burst: 3.0, at_once: 2, digests: true }, T)
     }
 
     #[test]
@@ -188,6 +216,25 @@ mod tests {
     }
 
     #[test]
+    fn a_storm_is_looked_for_on_an_empty_bucket_once_a_second() {
+        let mut queue = queue();
+        assert_eq!(queue.storm_from(T), None);
+        for _ in 0..3 {
+            queue.started();
+            queue.finished(Health::Answers, T, 0.5);
+        }
+        assert_eq!((queue.storm_from(T), queue.storm_from(T)), (Some(30), None));
+        queue.started();
+        assert_eq!(queue.storm_from(T + Span::SECOND), Some(30));
+        queue.hold(T, T + Span::HOUR);
+        assert_eq!(queue.storm_from(T + Span::seconds(2)), None, "it asked to be left alone");
+        let pace = Pace::of(&ReceiverKind::Teams { url: crate::domain::rule::Field::Plain(String::new()) });
+        assert_eq!(pace.waiting_max(), Some(60));
+        assert_eq!(Pace { per_minute: 1.0, ..pace }.waiting_max(), Some(WAITING_MIN));
+        assert_eq!(Pace { digests: false, ..pace }.waiting_max(), None);
+    }
+
+    #[test]
     fn attempts_under_way_are_bounded() {
         let mut queue = queue();
         queue.started();
@@ -199,7 +246,7 @@ mod tests {
 
     #[test]
     fn failures_in_a_row_open_the_breaker_and_one_attempt_closes_it() {
-        let mut queue = Queue::new(Pace { per_minute: 6000.0, burst: 100.0, at_once: 10 }, T);
+        let mut queue = Queue::new(Pace { per_minute: 6000.0, burst: 100.0, at_once: 10, digests: true }, T);
         for _ in 0..FAILURES_MAX {
             assert!(!queue.is_paused(T));
             queue.started();

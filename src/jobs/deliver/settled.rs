@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{debug, error, warn};
 
 use crate::domain::desk::{correlation_key, delivery_id};
+use crate::domain::digest;
 use crate::domain::notification::Kind;
 use crate::domain::time::Timestamp;
 use crate::notify::{Queued, escape};
@@ -39,6 +40,9 @@ pub struct Remembered {
     pub paused_until: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled: Option<Disabled>,
+    /// What it was told of in digests that are not closed yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub digests: Vec<digest::Open>,
 }
 
 /// It answered 410 Gone.

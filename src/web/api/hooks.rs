@@ -16,9 +16,10 @@ use tracing::{error, info, warn};
 
 use super::Answer;
 use crate::domain::desk::correlation_key;
+use crate::domain::digest;
 use crate::domain::rule::Field;
 use crate::domain::time::Span;
-use crate::store::transition;
+use crate::store::{outbox, receivers, transition};
 use crate::web::answer::{Answered, Answerer, Subject, acknowledge};
 use crate::web::callback::{self, Did, Heeded, Key, Provider, Said, Unheard};
 use crate::web::problem::Problem;
@@ -74,9 +75,7 @@ pub async fn take(
     if state.heeded.has(&call) {
         return Ok(ignored("it was heeded before"));
     }
-    let Some((incident, generation)) = find(&state, &receiver.name, &said).await? else {
-        return Ok(ignored("no open incident belongs to it"));
-    };
+    let found = find(&state, &receiver.name, &said).await?;
     let who = match said.person.as_str() {
         "" => format!("{} {}", provider.name(), receiver.name),
         person => format!("{person} via {} {}", provider.name(), receiver.name),
@@ -86,14 +85,19 @@ pub async fn take(
         Did::Acknowledge => None,
         Did::Close => Some(format!("closed in {}; here it stays open while its alerts fire", provider.name())),
     };
-    let answered = acknowledge(&state, &by, &Subject { incident: &incident, generation }, remark, now).await?;
+    let mut result = None;
+    for (incident, generation) in found {
+        let answered = acknowledge(&state, &by, &Subject { incident: &incident, generation }, remark.clone(), now).await?;
+        let word = match answered {
+            Answered::Done(_) => "acknowledged",
+            Answered::Before(_) => "acknowledged before",
+            Answered::Over(_) | Answered::Earlier(_) | Answered::Unknown => continue,
+        };
+        info!(receiver = receiver.name, incident.id = incident, "incident {word} from {}", provider.name());
+        result.get_or_insert((word, incident));
+    }
+    let Some((result, incident)) = result else { return Ok(ignored("no open incident belongs to it")) };
     state.heeded.add(call);
-    let result = match answered {
-        Answered::Done(_) => "acknowledged",
-        Answered::Before(_) => "acknowledged before",
-        Answered::Over(_) | Answered::Earlier(_) | Answered::Unknown => return Ok(ignored("no open incident belongs to it")),
-    };
-    info!(receiver = receiver.name, incident.id = incident, "incident {result} from {}", provider.name());
     Ok(Json(json!({ "result": result, "incident": incident })))
 }
 
@@ -102,19 +106,36 @@ fn ignored(why: &str) -> Json<serde_json::Value> {
     Json(json!({ "result": "ignored", "reason": why }))
 }
 
-/// The open incident that is meant, by its correlation key at this receiver or by a sealed claim.
-async fn find(state: &State, receiver: &str, said: &Said) -> Result<Option<(String, i64)>, Problem> {
+/// The incidents that are meant, by their correlation key at this receiver or by a sealed claim: one, or all that a
+/// digest stands for.
+async fn find(state: &State, receiver: &str, said: &Said) -> Result<Vec<(String, i64)>, Problem> {
     match &said.key {
         Key::Sealed(sealed) => {
             let claim = state.answer_key.open(sealed, state.clock.now()).ok();
-            Ok(claim.filter(|claim| claim.receiver == receiver).map(|claim| (claim.incident, claim.generation)))
+            Ok(claim.filter(|claim| claim.receiver == receiver).map(|claim| (claim.incident, claim.generation)).into_iter().collect())
         }
         Key::Correlation(keys) => {
-            let open = transition::load_open(&mut state.store.read().await?).await?;
-            let meant = open.values().find(|incident| keys.contains(&correlation_key(&incident.id, incident.generation, receiver)));
-            Ok(meant.map(|incident| (incident.id.clone(), incident.generation)))
+            let mut tx = state.store.read().await?;
+            let open = transition::load_open(&mut tx).await?;
+            let is_meant = |id: &str, generation: i64| keys.contains(&correlation_key(id, generation, receiver));
+            if let Some(incident) = open.values().find(|incident| is_meant(&incident.id, incident.generation)) {
+                return Ok(vec![(incident.id.clone(), incident.generation)]);
+            }
+            let known = receivers::load(&mut tx).await?.into_iter().find(|row| row.receiver == receiver);
+            let known: Known = known.and_then(|row| serde_json::from_str(&row.data).ok()).unwrap_or_default();
+            match known.digests.iter().find(|digest| is_meant(&digest.id, digest.generation)) {
+                Some(digest) => Ok(outbox::digest::members(&mut tx, &digest.id).await?),
+                None => Ok(Vec::new()),
+            }
         }
     }
+}
+
+/// What is remembered of a receiver, as far as an answer needs it.
+#[derive(Default, serde::Deserialize)]
+struct Known {
+    #[serde(default)]
+    digests: Vec<digest::Open>,
 }
 
 #[cfg(test)]

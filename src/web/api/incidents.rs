@@ -11,6 +11,8 @@ use super::slos::merge;
 use super::{Answer, Body, Params, items, note};
 use crate::domain::desk::Desk;
 use crate::domain::incident::{Incident, Input};
+use crate::domain::notification::Status;
+use crate::domain::rule::Severity;
 use crate::domain::time::{Span, Timestamp};
 use crate::store::{events, incidents, transition};
 use crate::web::guard::visitor::Visitor;
@@ -19,6 +21,9 @@ use crate::web::state::State;
 
 /// Longest note.
 pub const NOTE_CHARS_MAX: usize = 4_000;
+/// Longest name of an owner, and longest reason for a change by hand.
+pub const OWNER_CHARS_MAX: usize = 100;
+pub const WHY_CHARS_MAX: usize = 500;
 /// Longest snooze.
 const SNOOZE_MAX: Span = Span::days(30);
 
@@ -40,8 +45,10 @@ pub async fn list(Take(state): Take<Arc<State>>, params: Params) -> Answer {
 /// The incident as its payload shows it, and what belongs to no payload.
 pub fn json_of(state: &State, incident: &Incident) -> Value {
     let mut json = json!(incident.view(state.public_url()));
-    let Incident { acknowledged_by, snoozed_until, parent, children, .. } = incident;
+    let Incident { acknowledged_by, snoozed_until, parent, children, by_hand, .. } = incident;
     merge(&mut json, json!({ "acknowledged_by": acknowledged_by, "snoozed_until": snoozed_until, "parent": parent, "children": children }));
+    let severity = by_hand.severity.as_ref().map(|chosen| json!({ "severity": chosen.severity, "by": chosen.by }));
+    merge(&mut json, json!({ "by_hand": { "owner": by_hand.owner, "severity": severity } }));
     json
 }
 
@@ -63,7 +70,7 @@ pub async fn one(Take(state): Take<Arc<State>>, Path(id): Path<String>) -> Answe
     Ok(Json(with_history(&state, &id).await?))
 }
 
-/// `POST /v1/incidents/{id}/{ack|unack|resolve|snooze|note}`.
+/// `POST /v1/incidents/{id}/{ack|unack|resolve|snooze|note|owner|severity}`.
 pub async fn act(Take(state): Take<Arc<State>>, visitor: Visitor, Path((id, action)): Path<(String, String)>, body: Body) -> Answer {
     let now = state.clock.now();
     let text = body.text("text", NOTE_CHARS_MAX)?;
@@ -97,11 +104,42 @@ pub async fn act(Take(state): Take<Arc<State>>, visitor: Visitor, Path((id, acti
             body.only(&["text"])?;
             Input::Note { by: by.clone(), text: text.clone().ok_or_else(|| Problem::bad("`text` is missing: what is to be noted?"))? }
         }
+        "owner" => {
+            body.only(&["owner", "why"])?;
+            let owner = body.text("owner", OWNER_CHARS_MAX)?.unwrap_or_default();
+            Input::HandOver { by: by.clone(), owner: checked_owner(&owner)?, why: body.text("why", WHY_CHARS_MAX)?.unwrap_or_default() }
+        }
+        "severity" => {
+            body.only(&["severity", "why"])?;
+            let severity = body.text("severity", 10)?.unwrap_or_default();
+            let why = body.text("why", WHY_CHARS_MAX)?.unwrap_or_default();
+            Input::SetSeverity { by: by.clone(), severity: checked_severity(&severity)?, why }
+        }
         _ => return Err(Problem::unknown("action", &action)),
     };
     let comment = text.filter(|_| matches!(input, Input::Acknowledge { .. } | Input::Snooze { .. }));
     let incident = apply(&state, &visitor, &id, input, comment, now).await?;
     Ok(Json(json_of(&state, &incident)))
+}
+
+/// An owner, if it can be one.
+pub fn checked_owner(owner: &str) -> Result<String, Problem> {
+    let owner = owner.trim();
+    if owner.is_empty() || owner.chars().count() > OWNER_CHARS_MAX || owner.chars().any(char::is_control) {
+        return Err(Problem::bad(format!("say who the `owner` is: 1 to {OWNER_CHARS_MAX} characters in one line")));
+    }
+    Ok(owner.to_owned())
+}
+
+/// A severity; `auto` is the alerts' own.
+pub fn checked_severity(severity: &str) -> Result<Option<Severity>, Problem> {
+    match severity {
+        "page" => Ok(Some(Severity::Page)),
+        "ticket" => Ok(Some(Severity::Ticket)),
+        "info" => Ok(Some(Severity::Info)),
+        "auto" => Ok(None),
+        _ => Err(Problem::bad("`severity` is page, ticket, info, or auto (what its alerts say)")),
+    }
 }
 
 /// The end of a snooze, if it is one.
@@ -130,6 +168,8 @@ pub async fn apply(
         Input::Snooze { until, .. } => ("snooze", json!({ "until": until })),
         Input::Resolve { why, .. } => ("resolve", json!({ "why": why })),
         Input::Note { .. } => ("note", json!({})),
+        Input::HandOver { owner, why, .. } => ("hand over", json!({ "owner": owner, "why": why })),
+        Input::SetSeverity { severity, why, .. } => ("set severity", json!({ "severity": severity, "why": why })),
         Input::AlertOpened(_)
         | Input::AlertMoved { .. }
         | Input::AlertUnconfirmed { .. }
@@ -140,7 +180,11 @@ pub async fn apply(
         | Input::Tick => return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "this is no action of a person")),
     };
     let desk = Desk::new(state.snapshot.load().rules.clone());
+    let decides = matches!(input, Input::HandOver { .. } | Input::SetSeverity { .. });
     let mut tx = state.store.write_durable().await?;
+    if decides && incidents::get_for_update(&mut tx, id).await?.is_some_and(|row| row.status == Status::Resolved.name()) {
+        return Err(Problem::new(StatusCode::CONFLICT, "it is resolved: neither owner nor severity matter to anybody now"));
+    }
     let (incident, _) =
         transition::apply(&mut tx, &desk, id, input, now, state.public_url()).await?.ok_or_else(|| Problem::unknown("incident", id))?;
     if let Some(text) = comment {
@@ -150,4 +194,54 @@ pub async fn apply(
     tx.commit().await?;
     state.changed();
     Ok(incident)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Method;
+
+    use super::*;
+    use crate::web::fixture::house::{House, MIRA, read, request};
+
+    async fn call(house: &House, action: &str, body: Value) -> (StatusCode, Value) {
+        let token = format!("Bearer {MIRA}");
+        let headers = [("authorization", token.as_str()), ("content-type", "application/json")];
+        let request = request(Method::POST, &format!("/v1/incidents/4127/{action}"), &headers, &body.to_string());
+        let (status, _, body) = read(house.send(request).await).await;
+        (status, serde_json::from_str(&body).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_person_sets_owner_and_severity_and_the_history_says_so() {
+        let house = House::new(true, false).await;
+        let (status, json) = call(&house, "owner", json!({ "owner": "team-db", "why": "disk full" })).await;
+        assert_eq!((status, json["owner"].as_str(), json["by_hand"]["owner"].as_str()), (StatusCode::OK, Some("team-db"), Some("team-db")));
+        let (_, json) = call(&house, "severity", json!({ "severity": "info", "why": "nobody is hit" })).await;
+        assert_eq!((json["severity"].as_str(), json["by_hand"]["severity"]["by"].as_str()), (Some("info"), Some("mira")));
+        let (_, json) = call(&house, "severity", json!({ "severity": "auto" })).await;
+        assert_eq!((json["severity"].as_str(), &json["by_hand"]["severity"]), (Some("page"), &Value::Null));
+        for (action, body) in [
+            ("owner", json!({})),
+            ("owner", json!({ "owner": " " })),
+            ("owner", json!({ "owner": "a\nb" })),
+            ("severity", json!({})),
+            ("severity", json!({ "severity": "loud" })),
+            ("severity", json!({ "level": "page" })),
+        ] {
+            assert_eq!(call(&house, action, body.clone()).await.0, StatusCode::BAD_REQUEST, "{action} {body}");
+        }
+        let token = format!("Bearer {MIRA}");
+        let asked = request(Method::GET, "/v1/incidents/4127", &[("authorization", &token)], "");
+        let (_, _, page) = read(house.send(asked).await).await;
+        let history = serde_json::from_str::<Value>(&page).unwrap()["history"].to_string();
+        assert!(
+            history.contains("to team-db by mira: disk full") && history.contains("severity left to its alerts again by mira"),
+            "{history}"
+        );
+        let (_, _, form) = House::new(false, false).await.get("/incidents/4127/assign").await;
+        assert!(form.contains("/incidents/4127/severity") && form.contains("/incidents/4127/owner"), "{form}");
+        call(&house, "resolve", json!({})).await;
+        assert_eq!(call(&house, "severity", json!({ "severity": "page" })).await.0, StatusCode::CONFLICT);
+        assert_eq!(call(&house, "owner", json!({ "owner": "x" })).await.0, StatusCode::CONFLICT);
+    }
 }

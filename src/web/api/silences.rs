@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use super::slos::merge;
 use super::{Answer, Body, Params, note, slice};
 use crate::chance;
-use crate::domain::desk::Silence;
 use crate::domain::incident::Member;
+use crate::domain::reminder::FORGOTTEN_AFTER;
 use crate::domain::time::{Span, Timestamp};
 use crate::store::silences::{self, SilenceRow};
-use crate::store::{Tx, incidents, transition};
+use crate::store::transition;
 use crate::web::guard::visitor::Visitor;
 use crate::web::problem::Problem;
 use crate::web::state::State;
@@ -23,13 +23,6 @@ use crate::web::state::State;
 const MATCHERS_MAX: usize = 20;
 const MATCHER_CHARS_MAX: usize = 500;
 const LASTS_MAX: Span = Span::days(366);
-/// A silence that has hidden nothing for this long may be forgotten.
-const FORGOTTEN_AFTER: Span = Span::DAY;
-/// A silence that ends this soon while something fires behind it is worth a word.
-const ENDS_SOON: Span = Span::HOUR;
-/// Most closed incidents that are looked through for what silences hid.
-const INCIDENTS_MAX: usize = 1_000;
-
 /// `active`, `pending` or `expired`.
 pub fn state_of(row: &SilenceRow, now: Timestamp) -> &'static str {
     if row.expired_at.is_some_and(|at| at <= now) || row.ends_at <= now {
@@ -47,32 +40,7 @@ pub fn reminder(row: &SilenceRow, alerts: &[Member], now: Timestamp) -> Option<S
     if state_of(row, now) != "active" {
         return None;
     }
-    let silence = Silence { id: row.id.clone(), when: transition::matchers(&row.matchers), starts: row.starts_at, ends: row.ends_at };
-    let hidden: Vec<&Member> = alerts.iter().filter(|member| silence.mutes(&member.full_labels(), now)).collect();
-    let author = if row.author.is_empty() { "its author" } else { &row.author };
-    match hidden.iter().filter(|member| member.firing).count() {
-        0 if hidden.is_empty() && now - row.starts_at >= FORGOTTEN_AFTER => {
-            Some(format!("it has hidden nothing for {FORGOTTEN_AFTER}: {author} may have forgotten it"))
-        }
-        0 => None,
-        firing if row.ends_at - now <= ENDS_SOON => {
-            let (noun, verb) = if firing == 1 { ("alert", "fires") } else { ("alerts", "fire") };
-            Some(format!("it ends at {} while {firing} {noun} that it hides still {verb}: {author} may prolong it", row.ends_at))
-        }
-        _ => None,
-    }
-}
-
-/// The alerts that a silence could have hidden lately.
-async fn lately(tx: &mut Tx, now: Timestamp) -> Result<Vec<Member>, Problem> {
-    let mut rows = incidents::open(tx).await?;
-    rows.extend(incidents::resolved_since(tx, now - FORGOTTEN_AFTER, INCIDENTS_MAX).await?);
-    let mut members = Vec::new();
-    for row in &rows {
-        members.extend(transition::read(row)?.members);
-    }
-    members.retain(|member| member.firing || member.ended_at.is_some_and(|at| at >= now - FORGOTTEN_AFTER));
-    Ok(members)
+    crate::domain::reminder::reminder(&transition::silence(row), &row.author, alerts, now)
 }
 
 fn json_with(row: &SilenceRow, alerts: &[Member], now: Timestamp) -> Value {
@@ -93,7 +61,7 @@ pub async fn list(Take(state): Take<Arc<State>>, params: Params) -> Answer {
     let now = state.clock.now();
     let mut tx = state.store.read().await?;
     let wanted = params.one_of("state", &["pending", "active", "expired"])?;
-    let alerts = lately(&mut tx, now).await?;
+    let alerts = transition::lately(&mut tx, now - FORGOTTEN_AFTER).await?;
     let rows: Vec<Value> = silences::list(&mut tx)
         .await?
         .iter()
@@ -107,7 +75,7 @@ pub async fn one(Take(state): Take<Arc<State>>, Path(id): Path<String>) -> Answe
     let mut tx = state.store.read().await?;
     let row = silences::get(&mut tx, &id).await?.ok_or_else(|| Problem::unknown("silence", &id))?;
     let now = state.clock.now();
-    let alerts = lately(&mut tx, now).await?;
+    let alerts = transition::lately(&mut tx, now - FORGOTTEN_AFTER).await?;
     Ok(Json(json_with(&row, &alerts, now)))
 }
 

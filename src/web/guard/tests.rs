@@ -79,6 +79,8 @@ const POSTS: &[&str] = &[
     "/incidents/4127/unack",
     "/incidents/4127/act/rollback",
     "/incidents/4127/note",
+    "/incidents/4127/owner",
+    "/incidents/4127/severity",
     "/incidents/4127/snooze",
     "/incidents/4127/resolve",
     "/silences/new",

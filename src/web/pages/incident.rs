@@ -19,7 +19,7 @@ use crate::web::chart::BurnChart;
 use crate::web::frame::{Page, Place, Reader};
 use crate::web::icon::{Icon, Tone, flag, severity};
 use crate::web::number;
-use crate::web::text::{Plain, clip, segment};
+use crate::web::text::{Plain, clip, plain, segment};
 
 /// How much time the chart shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -273,6 +273,7 @@ fn actions(model: &Model<'_>, path: &str) -> Markup {
                 }
                 a.btn href={ (path) "/snooze" } { "Snooze…" }
                 a.btn href={ "/silences/new?incident=" (segment(&incident.id)) } data-key="s" { "Silence…" }
+                a.btn href={ (path) "/assign" } { "Owner, severity…" }
                 a.btn href={ (path) "/resolve" } { "Resolve…" }
                 @for (name, label) in model.actions.iter().take(5) { a.btn href={ (path) "/act/" (segment(name)) } { (Plain(&clip(label, 40))) "…" } }
             }
@@ -345,6 +346,62 @@ pub fn snooze(incident: &Incident, reader: &Reader) -> Page {
                     }
                 } @else { (reader.hint()) }
             }
+        },
+    )
+}
+
+/// Whose it is and how loud, to be decided by a person.
+pub fn assign(incident: &Incident, owners: &[String], reader: &Reader) -> Page {
+    let path = path(&incident.id);
+    let chosen = incident.by_hand.severity.as_ref();
+    let grades = [("page", "page: wakes a person"), ("ticket", "ticket: waits for working hours"), ("info", "info: for the record")];
+    Page::new(
+        format!("Owner and severity: {}", clip(&incident.title, 120)),
+        Place::OnCall,
+        html! {
+            div.head {
+                p.small { a href=(path) { "← incident #" (short_id(&incident.id)) } }
+                h1 { "Owner and severity" }
+                p.lede { (Plain(&clip(&incident.title, 200))) }
+            }
+            section.card aria-labelledby="h-ow" {
+                header { h2 id="h-ow" { "Hand over" } }
+                p {
+                    @if incident.owner.is_empty() { "Nobody owns it." } @else { "It is owned by " b { (Plain(&clip(&incident.owner, 100))) } "." }
+                    " The routes of the new owner are told, with their escalation from the beginning; whom they no longer name is told that it is closed for them."
+                }
+                @if reader.operate && !incident.is_over() {
+                    form.row.grow method="post" action={ (path) "/owner" } {
+                        (reader.token())
+                        label { "To whom" input name="owner" required maxlength="100" autocomplete="off" list="owners"; }
+                        datalist id="owners" { @for owner in owners.iter().take(100) { option value=(plain(owner)) {} } }
+                        label { "Why (optional)" input name="why" maxlength="500" autocomplete="off"; }
+                        button.btn.primary { "Hand over" }
+                    }
+                }
+            }
+            section.card aria-labelledby="h-se" {
+                header { h2 id="h-se" { "Severity" } }
+                p {
+                    "It is " b { (incident.severity.name()) }
+                    @match chosen { Some(chosen) => { ", as " (Plain(&clip(&chosen.by, 60))) " chose" }, None => { ", as its alerts say" } }
+                    ". A choice stands until the alerts rise above it, or until it is closed; the routes of that severity are told."
+                }
+                @if reader.operate && !incident.is_over() {
+                    form.row.grow method="post" action={ (path) "/severity" } {
+                        (reader.token())
+                        label { "How loud"
+                            select name="severity" {
+                                @for (value, label) in grades { option value=(value) selected[value == incident.severity.name()] { (label) } }
+                                @if chosen.is_some() { option value="auto" { "what its alerts say" } }
+                            }
+                        }
+                        label { "Why (optional)" input name="why" maxlength="500" autocomplete="off"; }
+                        button.btn.primary { "Set severity" }
+                    }
+                }
+            }
+            @if incident.is_over() { p.empty { "It is resolved: neither matters to anybody now." } } @else { (reader.hint()) }
         },
     )
 }

@@ -54,7 +54,7 @@ pub fn silences(rows: &[Silence], tab: &str, now: Timestamp, reader: &Reader) ->
                     td { (Plain(&clip(&row.author, 80))) br; span."small"."muted" { (Plain(&clip(&row.comment, 200))) @if row.in_rules { " (in rules)" } } }
                     td data-th="ends" {
                         (number::time(row.ends, now))
-                        @if row.state == "active" { br; span."small"."muted" { "in " (number::duration(row.ends - now)) } @if row.ends - now < Span::HOUR { " " (flag(Tone::Ticket, "soon")) } }
+                        @if row.state == "active" { br; span."small"."muted" { "in " (number::duration(row.ends - now)) } @if row.ends - now < Span::HOUR { " " (flag(Tone::Ticket, if row.holds > 0 { "soon, and what it hides fires" } else { "soon" })) } }
                         @if row.state == "pending" { br; span."small"."muted" { "begins " (number::time(row.starts, now)) } }
                     }
                     td data-th="holds back" { (row.holds) " " (if row.holds == 1 { "alert" } else { "alerts" }) }

@@ -115,6 +115,28 @@ pub async fn resolve(Take(state): Shared, Path(id): Path<String>, posted: Posted
     said(&path(&id), done.map(|_| "Resolved. Everybody who was told that it opened is told that it is closed.".into()))
 }
 
+pub async fn hand_over(Take(state): Shared, Path(id): Path<String>, posted: Posted) -> Response {
+    let result = async {
+        let owner = incidents::checked_owner(posted.field("owner"))?;
+        let by = posted.visitor.reader.name.clone();
+        let input = Input::HandOver { by, owner, why: clip(posted.field("why"), incidents::WHY_CHARS_MAX) };
+        let incident = incidents::apply(&state, &posted.visitor, &id, input, None, state.clock.now()).await?;
+        Ok(format!("It is owned by {} now; whom the routes name for that is told.", clip(&incident.owner, 100)))
+    };
+    said(&path(&id), result.await)
+}
+
+pub async fn set_severity(Take(state): Shared, Path(id): Path<String>, posted: Posted) -> Response {
+    let result = async {
+        let severity = incidents::checked_severity(posted.field("severity"))?;
+        let by = posted.visitor.reader.name.clone();
+        let input = Input::SetSeverity { by, severity, why: clip(posted.field("why"), incidents::WHY_CHARS_MAX) };
+        let incident = incidents::apply(&state, &posted.visitor, &id, input, None, state.clock.now()).await?;
+        Ok(format!("Its severity is {} now; whom the routes name for that is told.", incident.severity))
+    };
+    said(&path(&id), result.await)
+}
+
 pub async fn silence(Take(state): Shared, posted: Posted) -> Response {
     let now = state.clock.now();
     let matchers: Vec<String> =

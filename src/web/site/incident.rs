@@ -1,6 +1,6 @@
 //! One incident: everything that its page shows, from the store, the snapshot and stored history.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use axum::extract::Path;
@@ -91,6 +91,16 @@ pub async fn time_line(site: Site, Path(id): Path<String>) -> Response {
 
 pub async fn snooze(site: Site, Path(id): Path<String>) -> Response {
     let page = just(&site, &id).await.map(|incident| pages::snooze(&incident, &site.visitor.reader));
+    site.show(page).await
+}
+
+pub async fn assign(site: Site, Path(id): Path<String>) -> Response {
+    let rules = site.state.snapshot.load().rules.clone();
+    let slos = rules.slos.iter().map(|slo| slo.owner.clone());
+    let owners: BTreeSet<String> =
+        slos.chain(rules.alerts.iter().map(|rule| rule.owner.clone())).filter(|owner| !owner.is_empty()).collect();
+    let owners: Vec<String> = owners.into_iter().collect();
+    let page = just(&site, &id).await.map(|incident| pages::assign(&incident, &owners, &site.visitor.reader));
     site.show(page).await
 }
 
@@ -210,6 +220,7 @@ pub fn entries(incident: &Incident, events: &[EventRow], deliveries: &[OutboxRow
             "severity" => (Icon::Rising, Some(Tone::Ticket), "Severity"),
             "acknowledged" => (Icon::Fine, Some(Tone::Info), "Acknowledged"),
             "unacknowledged" => (Icon::Rising, Some(Tone::Ticket), ""),
+            "owner" => (Icon::Change, Some(Tone::Info), ""),
             "action" => (Icon::Change, Some(Tone::Info), "Action"),
             "acknowledgement_voided" => (Icon::Rising, Some(Tone::Page), "Not acknowledged any more"),
             "snoozed" => (Icon::Dot, None, "Snoozed"),
@@ -219,7 +230,7 @@ pub fn entries(incident: &Incident, events: &[EventRow], deliveries: &[OutboxRow
             "held_back" => (Icon::Unknown, Some(Tone::Unknown), "Held back"),
             "explained" => (Icon::Dot, None, "Explained"),
             // The deliveries below say this with how it went.
-            "notified" => continue,
+            "notified" | "digested" => continue,
             _ => (Icon::Dot, None, ""),
         };
         // `acknowledged by mira` after `Acknowledged` would say it twice.

@@ -1,26 +1,40 @@
 //! `GET /api/v2/alerts` and `/api/v2/alerts/groups`: alerts of others and our own, with who is told and
 //! what mutes them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::State as Take;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use tokio::io::{AsyncWriteExt, DuplexStream};
+use tokio_util::io::ReaderStream;
+use tracing::debug;
 
 use super::super::Params;
 use super::filter::Filter;
 use super::{Refusal, time};
 use crate::domain::desk::{Desk, Holder, Silence};
+use crate::domain::incident::Member;
 use crate::domain::matcher::Matcher;
-use crate::domain::posted::{Packed, Posted, RESOLVE_TIMEOUT};
+use crate::domain::posted::{Key, Packed, Posted, RESOLVE_TIMEOUT};
 use crate::domain::route::{grouping, matches};
 use crate::domain::rule::Labels;
 use crate::domain::snapshot::AlertPhase;
 use crate::domain::time::Timestamp;
 use crate::store::transition;
 use crate::web::state::State;
+
+/// So many alerts are written at once.
+const PIECE: usize = 256;
+const PIPE_BYTES: usize = 64 * 1024;
+/// A reader that takes nothing for so long is let go.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// An alert as it is shown. The order of the fields is Alertmanager's.
 #[derive(Clone, Debug, Serialize)]
@@ -58,13 +72,80 @@ pub struct Group {
     receiver: Name,
 }
 
-/// `GET /api/v2/alerts`.
-pub async fn list(Take(state): Take<Arc<State>>, params: Params) -> Result<Json<Vec<Shown>>, Refusal> {
+/// Where an alert is while a list is made.
+#[derive(Clone, Copy)]
+enum Place {
+    Own(usize),
+    Board(Key),
+}
+
+/// `GET /api/v2/alerts`, in the order of fingerprints. A long list is written piece by piece while it is read: what
+/// is held of it in memory is a key for each alert.
+pub async fn list(Take(state): Take<Arc<State>>, params: Params) -> Result<Response, Refusal> {
     let filter = Filter::read(&params)?;
     let view = View::new(&state).await?;
-    let mut shown: Vec<Shown> = view.found(&state, &filter).iter().filter_map(|alert| view.show(alert, &filter)).collect();
-    shown.sort_by(|a, b| a.fingerprint.cmp(&b.fingerprint));
-    Ok(Json(shown))
+    let own = view.own(&state, &filter.matchers);
+    let mut found: Vec<(u64, Place)> = own.iter().enumerate().map(|(at, alert)| (alert.labels.fingerprint(), Place::Own(at))).collect();
+    state.alerts.look(&mut |board| {
+        let on = board.entries().filter(|(_, entry)| !entry.alert.is_over(view.now));
+        let on = on.filter(|(_, entry)| entry.alert.labels.matches(&filter.matchers));
+        found.extend(on.map(|(key, entry)| (entry.alert.labels.fingerprint(), Place::Board(*key))));
+    });
+    found.sort_unstable_by_key(|(fingerprint, _)| *fingerprint);
+    let writer = Writer { state, view, filter, own };
+    if found.len() <= PIECE {
+        return Ok(Json(writer.shown(&found)).into_response());
+    }
+    let (mut ours, theirs) = tokio::io::duplex(PIPE_BYTES);
+    tokio::spawn(async move {
+        // A reader that is gone, or that takes nothing, gets a list without its end: no JSON.
+        if let Err(error) = writer.write(&found, &mut ours).await {
+            debug!(%error, "a list of alerts was not read to its end");
+        }
+    });
+    let kind = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(([kind], Body::from_stream(ReaderStream::new(theirs))).into_response())
+}
+
+/// Writes a list.
+struct Writer {
+    state: Arc<State>,
+    view: View,
+    filter: Filter,
+    own: Vec<Posted>,
+}
+
+impl Writer {
+    fn shown(&self, places: &[(u64, Place)]) -> Vec<Shown> {
+        let mut alerts: Vec<Posted> = Vec::with_capacity(places.len());
+        self.state.alerts.look(&mut |board| {
+            let alert = |place: &Place| match place {
+                Place::Own(at) => self.own.get(*at),
+                Place::Board(key) => board.get(key).map(|entry| &entry.alert),
+            };
+            alerts.extend(places.iter().filter_map(|(_, place)| alert(place)).cloned());
+        });
+        alerts.iter().filter_map(|alert| self.view.show(alert, &self.filter)).collect()
+    }
+
+    async fn write(&self, places: &[(u64, Place)], to: &mut DuplexStream) -> std::io::Result<()> {
+        let mut text: Vec<u8> = b"[".to_vec();
+        let mut first = true;
+        for piece in places.chunks(PIECE) {
+            for shown in self.shown(piece) {
+                if !std::mem::replace(&mut first, false) {
+                    text.push(b',');
+                }
+                serde_json::to_writer(&mut text, &shown)?;
+            }
+            tokio::time::timeout(WRITE_TIMEOUT, to.write_all(&text)).await??;
+            text.clear();
+            // Pages and deliveries share this thread.
+            tokio::task::yield_now().await;
+        }
+        tokio::time::timeout(WRITE_TIMEOUT, to.write_all(b"]")).await??;
+        Ok(())
+    }
 }
 
 /// `GET /api/v2/alerts/groups`.
@@ -95,6 +176,8 @@ struct View {
     desk: Desk,
     now: Timestamp,
     silences: Vec<Silence>,
+    /// What is wrong with burnwatch itself, each with the id of its incident.
+    operators: Vec<(String, Member)>,
     /// For each inhibition the firing sources: the values that have to agree, and whether the target's side matches, too.
     sources: Vec<BTreeMap<Vec<String>, Sources>>,
 }
@@ -112,8 +195,10 @@ impl View {
         let now = state.clock.now();
         let mut tx = state.store.read().await?;
         let silences = transition::load_silences(&mut tx, now).await?;
+        let operators = transition::operator_alerts(&mut tx).await?;
+        drop(tx);
         let desk = Desk::new(state.snapshot.load().rules.clone());
-        let mut view = View { desk, now, silences, sources: Vec::new() };
+        let mut view = View { desk, now, silences, operators, sources: Vec::new() };
         view.find_sources(state);
         Ok(view)
     }
@@ -124,6 +209,7 @@ impl View {
         if inhibits.is_empty() {
             return;
         }
+        let own = self.own(state, &[]);
         let mut add = |labels: &Labels, fingerprint: &dyn Fn() -> String| {
             for (inhibit, sources) in inhibits.iter().zip(&mut self.sources) {
                 if matches(&inhibit.source, labels) {
@@ -135,7 +221,7 @@ impl View {
                 }
             }
         };
-        for alert in own(state, self.now, &[]) {
+        for alert in own {
             add(&alert.labels.labels(), &|| format!("{:016x}", alert.labels.fingerprint()));
         }
         // Only the labels that inhibitions look at decide, and most alerts agree in those.
@@ -145,13 +231,19 @@ impl View {
         names.sort();
         names.dedup();
         let now = self.now;
-        let mut seen: std::collections::HashSet<Vec<Box<str>>> = std::collections::HashSet::new();
+        let mut seen: HashSet<Vec<u8>> = HashSet::new();
+        let mut values: Vec<u8> = Vec::new();
         state.alerts.look(&mut |board| {
             for (_, entry) in board.entries().filter(|(_, entry)| !entry.alert.is_over(now)) {
                 let packed = &entry.alert.labels;
-                let values: Vec<Box<str>> = names.iter().map(|name| packed.get(name).into()).collect();
-                if seen.insert(values.clone()) {
-                    let labels: Labels = names.iter().cloned().zip(values.iter().map(|value| value.to_string())).collect();
+                values.clear();
+                for name in &names {
+                    values.extend_from_slice(packed.get(name).as_bytes());
+                    values.push(0xFF);
+                }
+                if !seen.contains(&values) {
+                    seen.insert(values.clone());
+                    let labels: Labels = names.iter().map(|name| (name.clone(), packed.get(name).to_owned())).collect();
                     add(&labels, &|| format!("{:016x}", packed.fingerprint()));
                 }
             }
@@ -160,7 +252,7 @@ impl View {
 
     /// The alerts that meet the matchers, others' and our own.
     fn found(&self, state: &State, filter: &Filter) -> Vec<Posted> {
-        let mut found = own(state, self.now, &filter.matchers);
+        let mut found = self.own(state, &filter.matchers);
         state.alerts.look(&mut |board| {
             let on = board.entries().map(|(_, entry)| &entry.alert).filter(|alert| !alert.is_over(self.now));
             found.extend(on.filter(|alert| alert.labels.matches(&filter.matchers)).cloned());
@@ -225,33 +317,38 @@ impl View {
         found.dedup();
         found
     }
-}
 
-/// Our own alerts that fire, as others would have sent them.
-fn own(state: &State, now: Timestamp, matchers: &[Matcher]) -> Vec<Posted> {
-    let snapshot = state.snapshot.load_full();
-    let timeout = snapshot.rules.resolve_timeout.unwrap_or(RESOLVE_TIMEOUT);
-    let mut found = Vec::new();
-    for alert in snapshot.alerts.iter().filter(|alert| alert.phase == AlertPhase::Firing) {
-        let mut labels = alert.labels.clone();
-        labels.entry("alertname".into()).or_insert_with(|| alert.rule.clone());
-        let packed = Packed::new(&labels);
-        if !packed.matches(matchers) {
-            continue;
+    /// Our own alerts that fire, as others would have sent them.
+    fn own(&self, state: &State, matchers: &[Matcher]) -> Vec<Posted> {
+        let snapshot = state.snapshot.load_full();
+        let timeout = snapshot.rules.resolve_timeout.unwrap_or(RESOLVE_TIMEOUT);
+        let mut found = Vec::new();
+        let mut add = |mut labels: Labels, name: &str, summary: String, incident: Option<&String>, starts: Timestamp| {
+            labels.entry("alertname".into()).or_insert_with(|| name.to_owned());
+            let packed = Packed::new(&labels);
+            if !packed.matches(matchers) {
+                return;
+            }
+            let link = incident.map_or_else(String::new, |id| format!("{}/incidents/{id}", state.public_url()));
+            found.push(Posted {
+                labels: packed,
+                annotations: serde_json::json!({ "summary": summary }).to_string().into(),
+                generator: link.into(),
+                starts,
+                ends: self.now + timeout,
+                timed: true,
+                updated: snapshot.evaluated_at.unwrap_or(self.now),
+            });
+        };
+        for alert in snapshot.alerts.iter().filter(|alert| alert.phase == AlertPhase::Firing) {
+            let slo = snapshot.rules.slo(&alert.rule).map(|slo| slo.description.clone());
+            let rule = || snapshot.rules.alerts.iter().find(|rule| rule.name == alert.rule).map(|rule| rule.summary.clone());
+            let summary = slo.or_else(rule).filter(|text| !text.is_empty()).unwrap_or_else(|| alert.rule.clone());
+            add(alert.labels.clone(), &alert.rule, summary, alert.incident.as_ref(), alert.since.unwrap_or(self.now));
         }
-        let slo = snapshot.rules.slo(&alert.rule).map(|slo| slo.description.clone());
-        let rule = || snapshot.rules.alerts.iter().find(|rule| rule.name == alert.rule).map(|rule| rule.summary.clone());
-        let summary = slo.or_else(rule).filter(|text| !text.is_empty()).unwrap_or_else(|| alert.rule.clone());
-        let link = alert.incident.as_ref().map_or_else(String::new, |id| format!("{}/incidents/{id}", state.public_url()));
-        found.push(Posted {
-            labels: packed,
-            annotations: serde_json::json!({ "summary": summary }).to_string().into(),
-            generator: link.into(),
-            starts: alert.since.unwrap_or(now),
-            ends: now + timeout,
-            timed: true,
-            updated: snapshot.evaluated_at.unwrap_or(now),
-        });
+        for (incident, member) in &self.operators {
+            add(member.full_labels(), &member.rule, member.summary.clone(), Some(incident), member.started_at);
+        }
+        found
     }
-    found
 }
