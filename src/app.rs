@@ -32,6 +32,7 @@ use crate::domain::keyed::KeyedHash;
 use crate::domain::posted::RESOLVE_TIMEOUT;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
+use crate::domain::user_keys::UserKeys;
 use crate::intake::{self, Intake};
 use crate::jobs::changes::Changes;
 use crate::jobs::deliver::{Deliver, Parts};
@@ -42,7 +43,7 @@ use crate::jobs::operator::{self, Trouble};
 use crate::jobs::reload::{Live, Looked, Reload, Source, Surroundings};
 use crate::jobs::stale::Stale;
 use crate::jobs::watch::{Setup, Watch};
-use crate::jobs::{compact, heartbeat, posted};
+use crate::jobs::{compact, heartbeat, posted, rotate};
 use crate::notify::{self, Sender};
 use crate::rules;
 use crate::sink::Sink;
@@ -248,7 +249,7 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> Resu
         new_id: chance::id,
     };
     tasks.spawn(stale.run(clock.clone(), deliver_nudge.clone(), stop.clone()));
-    tasks.spawn(compact_job(store.clone(), config.clone(), clock.clone(), stop.clone()));
+    tasks.spawn(compact_job(store.clone(), config.clone(), sink.clone(), clock.clone(), stop.clone()));
     if let Some(beat) = &config.delivery.heartbeat {
         let health = heartbeat::Health {
             snapshot: snapshot.clone(),
@@ -337,6 +338,11 @@ pub async fn hash_key(config: &Config, store: &Store) -> Result<[u8; 16], StoreE
     Ok(Sha256::digest(text.as_bytes())[..16].try_into().expect("a digest has 32 bytes"))
 }
 
+/// The keys under which users are counted, brought up to date.
+async fn user_keys(config: &Config, store: &Store, now: Timestamp) -> Result<UserKeys, StoreError> {
+    rotate::rotate(store, config.privacy.hash_rotation, config.retention.bucket, now, chance::bytes).await
+}
+
 /// An aggregator that knows what was known before: series, and what was seen.
 pub async fn aggregator(config: &Config, store: &Store, now: Timestamp) -> Result<Aggregator, StoreError> {
     let aggregation = &config.aggregation;
@@ -347,6 +353,7 @@ pub async fn aggregator(config: &Config, store: &Store, now: Timestamp) -> Resul
         series_max: aggregation.series_max,
         remember: config.retention.bucket,
     });
+    aggregator.set_user_keys(user_keys(config, store, now).await?);
     let mut tx = store.read().await?;
     let series = store::series::all(&mut tx).await?;
     let numbers = aggregator.recall_series(series.iter().map(|(_, series)| series), now);
@@ -444,9 +451,13 @@ async fn watch_job(mut watch: Watch, clock: SharedClock, nudge: Arc<Notify>, pul
     }
 }
 
-async fn compact_job(store: Store, config: Arc<Config>, clock: SharedClock, stop: CancellationToken) {
+async fn compact_job(store: Store, config: Arc<Config>, sink: Arc<Sink>, clock: SharedClock, stop: CancellationToken) {
     let mut pruned: Option<tokio::time::Instant> = None;
     loop {
+        match user_keys(&config, &store, clock.now()).await {
+            Ok(keys) => sink.with(|aggregator| aggregator.set_user_keys(keys)),
+            Err(error) => error!(error = %chain(&error), "the keys of user hashes could not be brought up to date and are tried again"),
+        }
         if let Err(error) = compact::compact(&store, config.aggregation.bucket, clock.now()).await {
             error!(error = %chain(&error), "compaction failed and is tried again");
         }

@@ -43,6 +43,7 @@ pub mod telemetry;
 pub mod template;
 pub mod time;
 pub mod traffic;
+pub mod user_keys;
 pub mod users;
 pub mod varint;
 pub mod window;

@@ -10,6 +10,7 @@ pub mod heartbeat;
 pub mod operator;
 pub mod posted;
 pub mod reload;
+pub mod rotate;
 pub mod stale;
 pub mod uptime;
 pub mod watch;

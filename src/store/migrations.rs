@@ -16,10 +16,11 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 3] = [
+const MIGRATIONS: [Migration; 4] = [
     Migration { version: 1, works_with: 1, sql: include_str!("../../migrations/0001_init.sql") },
     Migration { version: 2, works_with: 1, sql: include_str!("../../migrations/0002_posted_alerts.sql") },
     Migration { version: 3, works_with: 1, sql: include_str!("../../migrations/0003_repeated_and_traces.sql") },
+    Migration { version: 34, works_with: 1, sql: include_str!("../../migrations/0034_user_keys.sql") },
 ];
 
 /// The newest schema that this program knows.
