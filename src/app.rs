@@ -97,6 +97,8 @@ pub enum StartError {
     },
     #[error("cannot set up delivery")]
     Setup(#[source] notify::SetupError),
+    #[error(transparent)]
+    Geo(#[from] intake::geo::GeoError),
     #[error("the rules repository cannot be read, and there is no earlier good rule set: {0}")]
     Unreachable(String),
 }
@@ -261,7 +263,9 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> Resu
         tasks.spawn(heartbeat::run(beat.clone(), health, clock.clone(), stop.clone()));
     }
 
-    let intake = Arc::new(Intake::new(intake::Settings::new(&config, hash.clone()), sink.clone(), clock.clone()));
+    let geo = config.intake.geo_file.as_deref().map(intake::geo::Geo::open).transpose()?;
+    let settings = intake::Settings { geo, ..intake::Settings::new(&config, hash.clone()) };
+    let intake = Arc::new(Intake::new(settings, sink.clone(), clock.clone()));
     let stopped = stop.clone();
     tasks.spawn(async move { intake::serve(intake_listener, intake, async move { stopped.cancelled().await }).await });
 

@@ -20,6 +20,7 @@ pub mod fingerprint;
 pub mod fraction;
 pub mod history;
 pub mod incident;
+pub mod influence;
 pub mod inputs;
 pub mod json;
 pub mod keyed;
