@@ -38,6 +38,7 @@ use crate::jobs::changes::Changes;
 use crate::jobs::deliver::{Deliver, Parts};
 use crate::jobs::explain::Explainer;
 use crate::jobs::flush::Flush;
+use crate::jobs::follow::Follow as Others;
 use crate::jobs::git::Remote;
 use crate::jobs::operator::{self, Trouble};
 use crate::jobs::reload::{Live, Looked, Reload, Source, Surroundings};
@@ -207,9 +208,10 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> Resu
     let told = Changes { store: store_of, sender: sender.clone(), rules: rules_of, holder: chance::id(), waiting: BTreeMap::new() };
     tasks.spawn(told.run(clock.clone(), stop.clone()));
 
-    let flush = Flush::new(store.clone(), sink.clone(), "intake", chance::id);
+    let flush = Flush::new(store.clone(), sink.clone(), "intake", chance::id).forgetting(config.retention.bucket);
     let flushed = flush.flushed.clone();
-    tasks.spawn(flush_job(flush, clock.clone(), watch_nudge.clone(), stop.clone()));
+    let others = Others::new(store.clone(), sink.clone());
+    tasks.spawn(flush_job(flush, others, clock.clone(), watch_nudge.clone(), stop.clone()));
 
     let alerts = posted::Shared::default();
     alerts.load(&store, now, live.rules.load().resolve_timeout.unwrap_or(RESOLVE_TIMEOUT)).await?;
@@ -414,7 +416,7 @@ fn check_secrets(config: &Config, live: &Live) -> Result<(), StartError> {
     if missing.is_empty() { Ok(()) } else { Err(StartError::Secrets(missing.into_iter().collect::<Vec<_>>().join(", "))) }
 }
 
-async fn flush_job(mut flush: Flush, clock: SharedClock, nudge: Arc<Notify>, stop: CancellationToken) {
+async fn flush_job(mut flush: Flush, mut others: Others, clock: SharedClock, nudge: Arc<Notify>, stop: CancellationToken) {
     let mut timer = tokio::time::interval(FLUSH);
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -425,6 +427,9 @@ async fn flush_job(mut flush: Flush, clock: SharedClock, nudge: Arc<Notify>, sto
         match flush.run(clock.now()).await {
             Ok(()) => nudge.notify_one(),
             Err(error) => error!(error = %chain(&error), "a flush failed and is tried again"),
+        }
+        if let Err(error) = others.run(flush.writer(), clock.now()).await {
+            warn!(error = %chain(&error), "what other processes have seen could not be read and is read again");
         }
     }
     // Connections may still be finishing: what they bring in the next moment is stored as well.

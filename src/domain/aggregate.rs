@@ -210,11 +210,16 @@ impl Aggregator {
         numbers
     }
 
-    /// Remembers what was counted before a restart of things that may be reported again; the oldest first.
+    /// Remembers what was counted before a restart, or by another process, of things that may be reported again; the
+    /// oldest first. What is known here with a later report stays.
     pub fn recall_repeated(&mut self, repeated: Repeated<LocalSeries>) {
         let sets: Vec<u16> = repeated.limits.into_iter().map(|set| self.limit_set(set)).collect();
         for state in repeated.states {
             let RepeatState { key, series, slice, weight, value, bad, ts, limits } = state;
+            let is_newer = |known: &Counted| matches!((known.ts, ts), (Some(known), Some(ts)) if known > ts);
+            if self.repeats.peek(key).is_some_and(is_newer) {
+                continue;
+            }
             if let Some(limits) = sets.get(usize::from(limits)).copied() {
                 self.repeats.insert(key, Counted { series: series.0, slice, weight, value, bad, ts, limits });
             }

@@ -5,6 +5,7 @@ pub mod compact;
 pub mod deliver;
 pub mod explain;
 pub mod flush;
+pub mod follow;
 pub mod git;
 pub mod heartbeat;
 pub mod operator;

@@ -7,6 +7,7 @@ mod browser;
 mod canary;
 mod chromium;
 mod daemon;
+mod flood;
 mod git;
 mod killed;
 mod neighbour;
