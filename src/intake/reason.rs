@@ -62,7 +62,7 @@ impl Reason {
 pub enum Refusal {
     #[error(
         "there is nothing here; \
-         beacons go to /v1/rum, /collect, /v1/logs, /v1/traces, /v1/metrics, /api/{{project}}/envelope/, /api/{{project}}/store/ or /v1/reports"
+         beacons go to /v1/rum, /collect, /v1/logs, /v1/traces, /v1/metrics, /api/{{project}}/envelope/ or /v1/reports"
     )]
     NotFound,
     #[error("only {0} is answered here")]

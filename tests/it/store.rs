@@ -402,7 +402,7 @@ on_both! {
         let dimensions = ["app".to_owned()].to_vec();
         let settings = Settings { bucket, settle, dimensions, series_max: 1_000, remember: Span::days(8) };
         let sink = Arc::new(Sink::new(Aggregator::new(settings)));
-        let mut flush = Flush::new(store.clone(), sink.clone(), "intake", || "w".into()).forgetting(Span::days(8));
+        let mut flush = Flush::new(store.clone(), sink.clone(), "intake", burnwatch::chance::id).forgetting(Span::days(8));
         let come = |apps: &[&'static str], at: Timestamp| {
             let event = |at| Event {
                 index: 0,
