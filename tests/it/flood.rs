@@ -15,7 +15,7 @@ const RULES: &str = r#"
     slo("api", #{ objective: 99.0, window: "1d", sli: good("request", #{ app: "good" }),
         alert: [ page(#{ long: "4s", short: "2s", factor: 10.0 }) ] });
     slo("calm", #{ objective: 99.0, window: "1d", sli: good("page_view", #{ app: "calm" }),
-        alert: [ page(#{ long: "4s", short: "2s", factor: 10.0 }) ] });
+        alert: [ page(#{ long: "4s", short: "2s", factor: 30.0 }) ] });
     receiver("hook", webhook(#{ url: "http://RECEIVER/" }));
     route(#{ to: ["hook"], group_wait: "0s", group_by: ["slo"] });
 "#;
@@ -144,7 +144,7 @@ fn total(daemon: &Daemon, metric: &str, app: &str) -> f64 {
 #[test]
 fn a_flood_reaches_nobody_who_means_it() {
     let receiver = Receiver::start();
-    let more = format!("influence_per_source = 40\n[aggregation]\nbucket = \"1s\"\nsettle = \"200ms\"\nseries_max = {SERIES_MAX}\n");
+    let more = format!("influence_per_source = 20\n[aggregation]\nbucket = \"1s\"\nsettle = \"200ms\"\nseries_max = {SERIES_MAX}\n");
     let mut daemon = Daemon::new(&more, &RULES.replace("RECEIVER", &receiver.address.to_string()));
     daemon.start();
     // What it takes for its work anyway is not growth.
@@ -162,12 +162,14 @@ fn a_flood_reaches_nobody_who_means_it() {
             }
         }
         let end = End(over);
+        let good = scope.spawn(|| good_client(to, over, &sent));
+        // Bad news is held against what there is: before anybody came, one event is all.
+        std::thread::sleep(Duration::from_secs(5));
         let pages = scope.spawn(move || made_up_pages(to));
         scope.spawn(move || bombs(to, over));
         scope.spawn(move || slow_ones(to, over));
         scope.spawn(move || one_source(to, over));
         scope.spawn(move || many_sources(to, over));
-        let good = scope.spawn(|| good_client(to, over, &sent));
         let began = Instant::now();
         let opened = || receiver.got().iter().any(|got| got.kind() == "incident.opened");
         while began.elapsed() < FLOOD || !pages.is_finished() || !opened() {
@@ -185,7 +187,7 @@ fn a_flood_reaches_nobody_who_means_it() {
     assert_eq!(total(&daemon, "page_view", "urls"), URLS as f64);
     assert_eq!(total(&daemon, "request", "good"), sent);
     let calm = total(&daemon, "page_view", "calm");
-    assert!(calm >= sent * 20.0 && calm < sent * 20.0 + 40.0 * 15.0, "{calm} of {sent} times 20");
+    assert!(calm >= sent * 20.0 && calm < sent * 20.0 + 20.0 * 15.0, "{calm} of {sent} times 20");
     let (_, metrics) = get(daemon.admin, "/metrics").expect("an answer");
     let value = |name: &str| metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
     // An app is never folded: each that is taken in may have a folded series of its own beyond the limit.
