@@ -53,6 +53,8 @@ fn main() {
         sample_rates: Default::default(),
         sample_rate_min: 0.001,
         rate_per_source: 1000,
+        influence_per_source: 0,
+        geo: None,
         consent: OptOut::Anonymous,
         browser_signal: OptOut::Anonymous,
         remember: Span::days(8),

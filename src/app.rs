@@ -32,17 +32,19 @@ use crate::domain::keyed::KeyedHash;
 use crate::domain::posted::RESOLVE_TIMEOUT;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
+use crate::domain::user_keys::UserKeys;
 use crate::intake::{self, Intake};
 use crate::jobs::changes::Changes;
 use crate::jobs::deliver::{Deliver, Parts};
 use crate::jobs::explain::Explainer;
 use crate::jobs::flush::Flush;
+use crate::jobs::follow::Follow as Others;
 use crate::jobs::git::Remote;
 use crate::jobs::operator::{self, Trouble};
 use crate::jobs::reload::{Live, Looked, Reload, Source, Surroundings};
 use crate::jobs::stale::Stale;
 use crate::jobs::watch::{Setup, Watch};
-use crate::jobs::{compact, heartbeat, posted};
+use crate::jobs::{compact, heartbeat, posted, rotate};
 use crate::notify::{self, Sender};
 use crate::rules;
 use crate::sink::Sink;
@@ -96,6 +98,8 @@ pub enum StartError {
     },
     #[error("cannot set up delivery")]
     Setup(#[source] notify::SetupError),
+    #[error(transparent)]
+    Geo(#[from] intake::geo::GeoError),
     #[error("the rules repository cannot be read, and there is no earlier good rule set: {0}")]
     Unreachable(String),
 }
@@ -205,9 +209,10 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> Resu
     let told = Changes { store: store_of, sender: sender.clone(), rules: rules_of, holder: chance::id(), waiting: BTreeMap::new() };
     tasks.spawn(told.run(clock.clone(), stop.clone()));
 
-    let flush = Flush::new(store.clone(), sink.clone(), "intake", chance::id);
+    let flush = Flush::new(store.clone(), sink.clone(), "intake", chance::id).forgetting(config.retention.bucket);
     let flushed = flush.flushed.clone();
-    tasks.spawn(flush_job(flush, clock.clone(), watch_nudge.clone(), stop.clone()));
+    let others = Others::new(store.clone(), sink.clone());
+    tasks.spawn(flush_job(flush, others, clock.clone(), watch_nudge.clone(), stop.clone()));
 
     let alerts = posted::Shared::default();
     alerts.load(&store, now, live.rules.load().resolve_timeout.unwrap_or(RESOLVE_TIMEOUT)).await?;
@@ -249,7 +254,7 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> Resu
         new_id: chance::id,
     };
     tasks.spawn(stale.run(clock.clone(), deliver_nudge.clone(), stop.clone()));
-    tasks.spawn(compact_job(store.clone(), config.clone(), clock.clone(), stop.clone()));
+    tasks.spawn(compact_job(store.clone(), config.clone(), sink.clone(), clock.clone(), stop.clone()));
     if let Some(beat) = &config.delivery.heartbeat {
         let health = heartbeat::Health {
             snapshot: snapshot.clone(),
@@ -261,7 +266,9 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> Resu
         tasks.spawn(heartbeat::run(beat.clone(), health, clock.clone(), stop.clone()));
     }
 
-    let intake = Arc::new(Intake::new(intake::Settings::new(&config, hash.clone()), sink.clone(), clock.clone()));
+    let geo = config.intake.geo_file.as_deref().map(intake::geo::Geo::open).transpose()?;
+    let settings = intake::Settings { geo, ..intake::Settings::new(&config, hash.clone()) };
+    let intake = Arc::new(Intake::new(settings, sink.clone(), clock.clone()));
     let stopped = stop.clone();
     tasks.spawn(async move { intake::serve(intake_listener, intake, async move { stopped.cancelled().await }).await });
 
@@ -360,6 +367,11 @@ pub async fn hash_key(config: &Config, store: &Store) -> Result<[u8; 16], StoreE
     Ok(Sha256::digest(text.as_bytes())[..16].try_into().expect("a digest has 32 bytes"))
 }
 
+/// The keys under which users are counted, brought up to date.
+async fn user_keys(config: &Config, store: &Store, now: Timestamp) -> Result<UserKeys, StoreError> {
+    rotate::rotate(store, config.privacy.hash_rotation, config.retention.bucket, now, chance::bytes).await
+}
+
 /// An aggregator that knows what was known before: series, and what was seen.
 pub async fn aggregator(config: &Config, store: &Store, now: Timestamp) -> Result<Aggregator, StoreError> {
     let aggregation = &config.aggregation;
@@ -370,6 +382,7 @@ pub async fn aggregator(config: &Config, store: &Store, now: Timestamp) -> Resul
         series_max: aggregation.series_max,
         remember: config.retention.bucket,
     });
+    aggregator.set_user_keys(user_keys(config, store, now).await?);
     let mut tx = store.read().await?;
     let series = store::series::all(&mut tx).await?;
     let numbers = aggregator.recall_series(series.iter().map(|(_, series)| series), now);
@@ -426,7 +439,7 @@ fn check_secrets(config: &Config, live: &Live) -> Result<(), StartError> {
     if missing.is_empty() { Ok(()) } else { Err(StartError::Secrets(missing.into_iter().collect::<Vec<_>>().join(", "))) }
 }
 
-async fn flush_job(mut flush: Flush, clock: SharedClock, nudge: Arc<Notify>, stop: CancellationToken) {
+async fn flush_job(mut flush: Flush, mut others: Others, clock: SharedClock, nudge: Arc<Notify>, stop: CancellationToken) {
     let mut timer = tokio::time::interval(FLUSH);
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -437,6 +450,9 @@ async fn flush_job(mut flush: Flush, clock: SharedClock, nudge: Arc<Notify>, sto
         match flush.run(clock.now()).await {
             Ok(()) => nudge.notify_one(),
             Err(error) => error!(error = %chain(&error), "a flush failed and is tried again"),
+        }
+        if let Err(error) = others.run(flush.writer(), clock.now()).await {
+            warn!(error = %chain(&error), "what other processes have seen could not be read and is read again");
         }
     }
     // Connections may still be finishing: what they bring in the next moment is stored as well.
@@ -467,9 +483,13 @@ async fn watch_job(mut watch: Watch, clock: SharedClock, nudge: Arc<Notify>, pul
     }
 }
 
-async fn compact_job(store: Store, config: Arc<Config>, clock: SharedClock, stop: CancellationToken) {
+async fn compact_job(store: Store, config: Arc<Config>, sink: Arc<Sink>, clock: SharedClock, stop: CancellationToken) {
     let mut pruned: Option<tokio::time::Instant> = None;
     loop {
+        match user_keys(&config, &store, clock.now()).await {
+            Ok(keys) => sink.with(|aggregator| aggregator.set_user_keys(keys)),
+            Err(error) => error!(error = %chain(&error), "the keys of user hashes could not be brought up to date and are tried again"),
+        }
         if let Err(error) = compact::compact(&store, config.aggregation.bucket, clock.now()).await {
             error!(error = %chain(&error), "compaction failed and is tried again");
         }

@@ -47,7 +47,7 @@ pub fn failure(error: StartError) -> Failure {
             output::complain("error: the rules have errors, and there is no earlier good rule set; mend them and start again");
             Failure::said(Code::Usage)
         }
-        StartError::Secrets(_) => Failure::usage(anyhow::Error::new(error)),
+        StartError::Secrets(_) | StartError::Geo(_) => Failure::usage(anyhow::Error::new(error)),
         StartError::Store(ref store) if store.is_configuration() => Failure::usage(anyhow::Error::new(error)),
         StartError::Store(_)
         | StartError::Listen { .. }

@@ -170,6 +170,8 @@ pub(super) fn intake(section: &mut Section<'_>, purpose: Purpose) -> Intake {
         sample_rates.insert(app, rate);
     }
     let rate_per_source = section.integer("rate_per_source", 1000, 0..=i64::from(u32::MAX));
+    let influence_per_source = section.integer("influence_per_source", 60_000, 0..=i64::from(u32::MAX));
+    let geo_file = section.text("geo_file").filter(|file| !file.is_empty()).map(|file| section.report.resolve(file));
     let cohort_flags = cohort_flags(section);
     let route_templates = route_templates(section);
     Intake {
@@ -181,6 +183,8 @@ pub(super) fn intake(section: &mut Section<'_>, purpose: Purpose) -> Intake {
         sample_rates,
         sample_rate_min,
         rate_per_source,
+        influence_per_source,
+        geo_file,
         cohort_flags,
         route_templates,
     }

@@ -124,6 +124,10 @@ pub struct Intake {
     pub sample_rate_min: f64,
     /// Events per second and source address; 0 = no limit.
     pub rate_per_source: u32,
+    /// Events a minute that one network or person may add to one metric of an app; 0 = no bound.
+    pub influence_per_source: u32,
+    /// A file in MaxMind's format that tells the country of an address.
+    pub geo_file: Option<PathBuf>,
     /// Flags whose variants become the dimension `cohort`.
     pub cohort_flags: Vec<String>,
     /// Routes that are tried in this order before the general rule: `/product/:sku`, `/docs/*`.
@@ -142,6 +146,8 @@ impl fmt::Debug for Intake {
             .field("sample_rates", &self.sample_rates)
             .field("sample_rate_min", &self.sample_rate_min)
             .field("rate_per_source", &self.rate_per_source)
+            .field("influence_per_source", &self.influence_per_source)
+            .field("geo_file", &self.geo_file)
             .field("cohort_flags", &self.cohort_flags)
             .field("route_templates", &self.route_templates)
             .finish()

@@ -22,6 +22,7 @@ use super::segment::Slice;
 use super::series::Series;
 use super::sketch::Sketch;
 use super::time::{Span, Timestamp};
+use super::user_keys::UserKeys;
 use repeats::{Counted, Repeats};
 use seen::Seen;
 use table::Table;
@@ -126,6 +127,8 @@ pub struct Aggregator {
     /// Every set of limits that was ever in force: an update is taken back from the set it was held
     /// against. The first one is empty.
     limit_sets: Vec<Vec<Limit>>,
+    /// Under which users are counted.
+    user_keys: UserKeys,
     repeats: Repeats,
     /// Keys of what changed in there since the last flush.
     repeated: AHashSet<u64>,
@@ -147,6 +150,7 @@ impl Aggregator {
             new: Vec::new(),
             limits: BTreeMap::new(),
             limit_sets: vec![Vec::new()],
+            user_keys: UserKeys::default(),
             repeats: Repeats::new(REPEATS_MAX),
             repeated: AHashSet::new(),
             bodies: Seen::new(BODY_WINDOW, 20, BODIES_MAX),
@@ -157,6 +161,11 @@ impl Aggregator {
             arrival: Arrival::default(),
             settings,
         }
+    }
+
+    /// Takes over the keys under which users are counted from now on.
+    pub fn set_user_keys(&mut self, keys: UserKeys) {
+        self.user_keys = keys;
     }
 
     /// Takes over what rules name: the limits to count exactly, and what is never folded.
@@ -201,11 +210,16 @@ impl Aggregator {
         numbers
     }
 
-    /// Remembers what was counted before a restart of things that may be reported again; the oldest first.
+    /// Remembers what was counted before a restart, or by another process, of things that may be reported again; the
+    /// oldest first. What is known here with a later report stays.
     pub fn recall_repeated(&mut self, repeated: Repeated<LocalSeries>) {
         let sets: Vec<u16> = repeated.limits.into_iter().map(|set| self.limit_set(set)).collect();
         for state in repeated.states {
             let RepeatState { key, series, slice, weight, value, bad, ts, limits } = state;
+            let is_newer = |known: &Counted| matches!((known.ts, ts), (Some(known), Some(ts)) if known > ts);
+            if self.repeats.peek(key).is_some_and(is_newer) {
+                continue;
+            }
             if let Some(limits) = sets.get(usize::from(limits)).copied() {
                 self.repeats.insert(key, Counted { series: series.0, slice, weight, value, bad, ts, limits });
             }
@@ -309,9 +323,10 @@ impl Aggregator {
             weigh_value(cell, value, event.weight, limits);
         }
         if let Some(user) = event.user {
-            cell.users.add(user);
+            let (key, user) = self.user_keys.of(event.at, user);
+            cell.users.add_under(key, user);
             if event.bad {
-                cell.bad_users.add(user);
+                cell.bad_users.add_under(key, user);
             }
         }
     }
@@ -341,13 +356,16 @@ impl Aggregator {
             cell.counts.raw_bad += 1;
             cell.bad_sq += square(counted.weight);
             if let Some(user) = event.user {
-                cell.bad_users.add(user);
+                // Under the key of the slice that the first report was counted in.
+                let at = Timestamp(counted.slice.saturating_mul(self.settings.bucket.millis()));
+                let (key, user) = self.user_keys.of(at, user);
+                cell.bad_users.add_under(key, user);
             }
         }
     }
 
     /// Counts a ready-made row.
-    pub fn add_row(&mut self, row: Row<'_>, now: Timestamp) -> Result<RowOutcome, TooManyApps> {
+    pub fn add_row(&mut self, mut row: Row<'_>, now: Timestamp) -> Result<RowOutcome, TooManyApps> {
         let (series, folded) = self.table.find_row(&row.metric, row.dims())?;
         if let Some(id) = row.id
             && !self.first_time(SeenKind::Row, id, now)
@@ -355,6 +373,7 @@ impl Aggregator {
             return Ok(RowOutcome::Duplicate);
         }
         self.arrival.folded += u64::from(folded);
+        row.count_users(&self.user_keys);
         let slice = self.slice(row.at);
         let number = self.entry(series, slice);
         let cell = cell_of(&mut self.entries[number].cells, slice, series, &mut self.dirty);

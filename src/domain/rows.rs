@@ -19,6 +19,7 @@ use super::redact::{Redactor, VALUE_MAX};
 use super::series::Series;
 use super::sketch::Sketch;
 use super::time::{Span, Timestamp};
+use super::user_keys::UserKeys;
 
 /// The most events that one row may stand for; sums of very many rows still fit.
 const EVENTS_MAX: i64 = 1_000_000_000;
@@ -36,7 +37,11 @@ pub struct Row<'a> {
     pub at: Timestamp,
     pub metric: Metric,
     dims: Texts<'a>,
+    /// Without its users.
     pub cell: Cell,
+    /// Hashes of its users, before the key that rotates (`user_keys`).
+    pub users: Vec<u64>,
+    pub bad_users: Vec<u64>,
     /// Keyed hash of its `id`.
     pub id: Option<u64>,
 }
@@ -45,11 +50,23 @@ impl<'a> Row<'a> {
     /// A row of parts that were checked and cleaned where they came in; dimensions without a value are left out.
     pub fn of(at: Timestamp, metric: Metric, mut dims: Vec<(Cow<'a, str>, Cow<'a, str>)>, cell: Cell) -> Row<'a> {
         dims.retain(|(_, value)| !value.is_empty());
-        Row { at, metric, dims: Texts(dims), cell, id: None }
+        Row { at, metric, dims: Texts(dims), cell, users: Vec::new(), bad_users: Vec::new(), id: None }
     }
 }
 
 impl Row<'_> {
+    /// Counts its users, under the key of its time.
+    pub fn count_users(&mut self, keys: &UserKeys) {
+        for user in self.users.iter().chain(&self.bad_users) {
+            let (key, hash) = keys.of(self.at, *user);
+            self.cell.users.add_under(key, hash);
+        }
+        for user in &self.bad_users {
+            let (key, hash) = keys.of(self.at, *user);
+            self.cell.bad_users.add_under(key, hash);
+        }
+    }
+
     /// Dimension names and values, in the order in which they were written; no value is empty.
     pub fn dims(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
         self.dims.0.iter().map(|(name, value)| (&**name, &**value))
@@ -146,7 +163,9 @@ impl Reader {
         let dims = self.dims(&metric, written.dims.take().unwrap_or_default())?;
         let cell = self.cell(&metric, &written)?;
         let id = written.id.map(|id| self.hash.of(Purpose::RowId, &[id.0.as_bytes()]));
-        Ok(Row { at, metric, dims, cell, id })
+        let hashes = |ids: &Option<Vec<Text<'a>>>| ids.iter().flatten().map(|id| self.hash.of(Purpose::User, &[id.0.as_bytes()])).collect();
+        let (users, bad_users) = (hashes(&written.users), hashes(&written.bad_users));
+        Ok(Row { at, metric, dims, cell, users, bad_users, id })
     }
 
     fn dims<'a>(&self, metric: &Metric, mut written: Texts<'a>) -> Result<Texts<'a>, RowError> {
@@ -208,12 +227,6 @@ impl Reader {
                 return Err(RowError::NoValues(metric.to_string(), "histogram"));
             }
             fill(&mut cell, bins)?;
-        }
-        for id in row.users.iter().flatten().chain(row.bad_users.iter().flatten()) {
-            cell.users.add(self.hash.of(Purpose::User, &[id.0.as_bytes()]));
-        }
-        for id in row.bad_users.iter().flatten() {
-            cell.bad_users.add(self.hash.of(Purpose::User, &[id.0.as_bytes()]));
         }
         Ok(cell)
     }
@@ -507,8 +520,9 @@ mod tests {
     #[test]
     fn users_are_hashed_and_bad_users_are_users() {
         let json = format!("{{{HEAD},\"total\":3,\"users\":[\"a\",\"b\",7],\"bad_users\":[\"b\",\"c\"]}}");
-        let cell = row(&json).unwrap().cell;
-        assert_eq!((cell.users.estimate(), cell.bad_users.estimate()), (4, 2));
+        let mut row = row(&json).unwrap();
+        row.count_users(&UserKeys::default());
+        assert_eq!((row.cell.users.estimate(), row.cell.bad_users.estimate()), (4, 2));
     }
 
     #[test]

@@ -217,11 +217,13 @@ fn encode_cell(cell: &Cell, out: &mut Vec<u8>) {
     let plain = cell.counts.is_plain() && cell.bad_sq == i128::from(cell.counts.bad) && cell.valued.is_plain();
     let valued_all = Counts { bad: 0, raw_bad: 0, ..cell.counts } == cell.valued;
     let detail = !(cell.sketch.is_empty() && cell.users.is_empty() && cell.bad_users.is_empty());
+    // An update of a value changes the sum and no count.
+    let valued = !cell.valued.is_zero() || cell.sum != 0.0;
     let mut flags = 0;
     for (flag, on) in [
         (PLAIN, plain),
-        (VALUED, !cell.valued.is_zero() && !valued_all),
-        (VALUED_ALL, valued_all && !cell.valued.is_zero()),
+        (VALUED, valued && !valued_all),
+        (VALUED_ALL, valued_all && valued),
         (OVER, !cell.over.is_empty()),
         (DETAIL, detail),
         (PUSHED, cell.pushed),
@@ -363,6 +365,14 @@ mod tests {
             cell.add_over(Over { limit, tested: weight, over: over * weight, raw_over: over });
         }
         cell
+    }
+
+    #[test]
+    fn an_update_of_a_value_keeps_its_sum() {
+        let update = Cell { sum: -2_000.0, ..Cell::default() };
+        let mut bytes = Vec::new();
+        pack(&update, &mut bytes);
+        assert_eq!(unpack(&mut &bytes[..]).unwrap(), update);
     }
 
     proptest! {

@@ -4,6 +4,10 @@
 //! registers takes over, whose standard error is 1.04 / √4096 = 1.6 %, also after merging
 //! (Flajolet et al. 2007; Apache DataSketches). The estimate depends on the registers alone, so
 //! the same users give the same number in any order of merging.
+//!
+//! The keys of the hashes rotate (`user_keys`), and the same user has another hash under each of them. So every set
+//! knows its key, and sets of different keys are kept apart: their estimate is the largest one's. Nobody counts
+//! twice; who came only before or only after the change of keys may be left out.
 
 use datasketches::hll::{HllSketch, HllType, HllUnion};
 
@@ -12,9 +16,29 @@ const LG_K: u8 = 12;
 /// How many hashes are kept exactly.
 pub const FEW_MAX: usize = 16;
 
+/// Stands before sets that were not made under the first key.
+const WITH_KEYS: u8 = 0xFE;
+
 /// A set of users, known by keyed 64-bit hashes; never by their ids (P).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Users(Parts);
+
+#[derive(Clone, Debug, PartialEq)]
+enum Parts {
+    One(Part),
+    /// At least two, sorted by key, none of them empty.
+    Several(Box<Several>),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Several(Vec<Part>);
+
+/// The users that were counted under one key.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Users(Set);
+struct Part {
+    key: u32,
+    set: Set,
+}
 
 #[derive(Clone, Debug, PartialEq)]
 enum Set {
@@ -29,15 +53,135 @@ impl Default for Set {
     }
 }
 
+impl Default for Users {
+    fn default() -> Users {
+        Users(Parts::One(Part::default()))
+    }
+}
+
 impl Users {
     /// Whether nobody was counted.
     pub fn is_empty(&self) -> bool {
-        matches!(&self.0, Set::Few(few) if few.is_empty())
+        matches!(&self.0, Parts::One(part) if part.set.is_empty())
     }
 
-    /// Counts one user by the keyed hash of the id.
+    /// Counts one user by the hash under the first key.
     pub fn add(&mut self, hash: u64) {
+        self.add_under(0, hash);
+    }
+
+    /// Counts one user by the hash under the key of this number.
+    pub fn add_under(&mut self, key: u32, hash: u64) {
+        self.part(key).add(hash);
+    }
+
+    /// Adds the users of another set.
+    pub fn merge(&mut self, other: &Users) {
+        for theirs in other.parts().iter().filter(|part| !part.set.is_empty()) {
+            self.part(theirs.key).merge(&theirs.set);
+        }
+    }
+
+    /// How many different users, rounded; exact for a few. Of several keys the largest number: the same people
+    /// may stand behind all of them.
+    pub fn estimate(&self) -> u64 {
+        self.parts().iter().map(|part| part.set.estimate()).max().unwrap_or(0)
+    }
+
+    fn parts(&self) -> &[Part] {
+        match &self.0 {
+            Parts::One(part) => std::slice::from_ref(part),
+            Parts::Several(several) => &several.0,
+        }
+    }
+
+    /// The set of one key, made if there is none.
+    fn part(&mut self, key: u32) -> &mut Set {
+        let split = match &mut self.0 {
+            Parts::One(part) if part.set.is_empty() => {
+                part.key = key;
+                None
+            }
+            Parts::One(part) if part.key != key => Some(std::mem::take(part)),
+            Parts::One(_) | Parts::Several(_) => None,
+        };
+        if let Some(part) = split {
+            self.0 = Parts::Several(Box::new(Several(vec![part])));
+        }
         match &mut self.0 {
+            Parts::One(part) => &mut part.set,
+            Parts::Several(several) => {
+                let at = several.0.partition_point(|part| part.key < key);
+                if several.0.get(at).is_none_or(|part| part.key != key) {
+                    several.0.insert(at, Part { key, set: Set::default() });
+                }
+                &mut several.0[at].set
+            }
+        }
+    }
+
+    /// Appends the set to `out`, length first.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let parts = self.parts();
+        if let [Part { key: 0, set }] = parts {
+            return set.encode(out);
+        }
+        out.push(WITH_KEYS);
+        out.extend_from_slice(&(parts.len() as u32).to_le_bytes());
+        for part in parts {
+            out.extend_from_slice(&part.key.to_le_bytes());
+            part.set.encode(out);
+        }
+    }
+
+    /// Reads what [`Users::encode`] wrote and moves `input` past it; `None` if it is damaged.
+    pub fn decode(input: &mut &[u8]) -> Option<Users> {
+        let Some(count) = read_keys(input) else {
+            return Some(Users(Parts::One(Part { key: 0, set: Set::decode(input)? })));
+        };
+        let mut users = Users::default();
+        for _ in 0..count {
+            let key = read_u32(input)?;
+            let set = Set::decode(input)?;
+            if !set.is_empty() {
+                users.part(key).merge(&set);
+            }
+        }
+        Some(users)
+    }
+
+    /// Moves `input` past one set without building it.
+    pub fn skip(input: &mut &[u8]) -> Option<()> {
+        let Some(count) = read_keys(input) else { return Set::skip(input) };
+        for _ in 0..count {
+            read_u32(input)?;
+            Set::skip(input)?;
+        }
+        Some(())
+    }
+}
+
+/// How many sets with their keys follow; `None`, and nothing read, where one of the first key does.
+fn read_keys(input: &mut &[u8]) -> Option<u32> {
+    let mut rest = input.strip_prefix(&[WITH_KEYS])?;
+    let count = read_u32(&mut rest)?;
+    *input = rest;
+    Some(count)
+}
+
+fn read_u32(input: &mut &[u8]) -> Option<u32> {
+    let (bytes, rest) = input.split_first_chunk::<4>()?;
+    *input = rest;
+    Some(u32::from_le_bytes(*bytes))
+}
+
+impl Set {
+    fn is_empty(&self) -> bool {
+        matches!(self, Set::Few(few) if few.is_empty())
+    }
+
+    fn add(&mut self, hash: u64) {
+        match self {
             Set::Few(few) => {
                 if let Err(at) = few.binary_search(&hash) {
                     if few.len() < FEW_MAX {
@@ -45,7 +189,7 @@ impl Users {
                     } else {
                         let mut sketch = sketch_of(few);
                         sketch.update(hash);
-                        self.0 = Set::Many(Box::new(sketch));
+                        *self = Set::Many(Box::new(sketch));
                     }
                 }
             }
@@ -53,9 +197,8 @@ impl Users {
         }
     }
 
-    /// Adds the users of another set.
-    pub fn merge(&mut self, other: &Users) {
-        match (&mut self.0, &other.0) {
+    fn merge(&mut self, other: &Set) {
+        match (&mut *self, other) {
             (_, Set::Few(theirs)) => {
                 for hash in theirs {
                     self.add(*hash);
@@ -66,7 +209,7 @@ impl Users {
                 for hash in ours.iter() {
                     sketch.update(*hash);
                 }
-                self.0 = Set::Many(sketch);
+                *self = Set::Many(sketch);
             }
             (Set::Many(ours), Set::Many(theirs)) => {
                 let mut union = HllUnion::new(LG_K).expect("12 is a valid size");
@@ -77,17 +220,15 @@ impl Users {
         }
     }
 
-    /// How many different users, rounded; exact for a few.
-    pub fn estimate(&self) -> u64 {
-        match &self.0 {
+    fn estimate(&self) -> u64 {
+        match self {
             Set::Few(few) => few.len() as u64,
             Set::Many(sketch) => sketch.composite_estimate().round().max(0.0) as u64,
         }
     }
 
-    /// Appends the set to `out`, length first.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        match &self.0 {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
             Set::Few(few) => {
                 out.push(few.len() as u8);
                 for hash in few {
@@ -103,24 +244,22 @@ impl Users {
         }
     }
 
-    /// Reads what [`Users::encode`] wrote and moves `input` past it; `None` if it is damaged.
-    pub fn decode(input: &mut &[u8]) -> Option<Users> {
+    fn decode(input: &mut &[u8]) -> Option<Set> {
         let (&kind, rest) = input.split_first()?;
         if kind == u8::MAX {
             let (length, rest) = rest.split_first_chunk::<4>()?;
             let (bytes, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
             *input = rest;
-            return Some(Users(Set::Many(Box::new(HllSketch::deserialize(bytes).ok()?))));
+            return Some(Set::Many(Box::new(HllSketch::deserialize(bytes).ok()?)));
         }
         let count = usize::from(kind);
         let (bytes, rest) = rest.split_at_checked(count * 8)?;
         *input = rest;
         let few: Vec<u64> = bytes.chunks_exact(8).map(|b| u64::from_le_bytes(b.try_into().expect("eight bytes"))).collect();
-        (count <= FEW_MAX && few.is_sorted()).then_some(Users(Set::Few(few)))
+        (count <= FEW_MAX && few.is_sorted()).then_some(Set::Few(few))
     }
 
-    /// Moves `input` past one set without building it.
-    pub fn skip(input: &mut &[u8]) -> Option<()> {
+    fn skip(input: &mut &[u8]) -> Option<()> {
         let (&kind, rest) = input.split_first()?;
         let (skip, rest) = if kind == u8::MAX {
             let (length, rest) = rest.split_first_chunk::<4>()?;
@@ -187,8 +326,45 @@ mod tests {
     }
 
     #[test]
+    fn nobody_counts_twice_when_keys_change() {
+        let under = |key, ids: std::ops::Range<u64>| {
+            let mut users = Users::default();
+            ids.for_each(|id| users.add_under(key, (id + u64::from(key) * 1_000_000).wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+            users
+        };
+        let mut both = under(3, 0..10);
+        both.merge(&under(4, 0..10));
+        assert_eq!(both.estimate(), 10);
+        both.merge(&under(4, 10..14));
+        assert_eq!(both.estimate(), 14);
+        let mut back = under(4, 0..14);
+        back.merge(&Users::default());
+        back.merge(&under(3, 0..10));
+        assert_eq!(back, both, "in any order");
+        back.merge(&under(3, 0..2_000));
+        assert!(back.estimate() > 1_900, "one side may be a sketch");
+    }
+
+    #[test]
+    fn sets_of_the_first_key_are_written_as_ever() {
+        let (mut first, mut later) = (Vec::new(), Vec::new());
+        users(0..2).encode(&mut first);
+        assert_eq!((first.len(), first[0]), (17, 2));
+        let mut set = Users::default();
+        set.add_under(1, 7);
+        set.encode(&mut later);
+        assert_eq!(later[0], WITH_KEYS);
+        // Whoever does not know the mark sees damage, not other numbers.
+        assert!(Set::decode(&mut &later[..]).is_none());
+    }
+
+    #[test]
     fn what_is_written_reads_back_and_damage_is_noticed() {
-        for set in [users(0..0), users(0..5), users(0..100), users(0..5000)] {
+        let mut several = users(0..100);
+        several.add_under(2, 5);
+        let mut one = Users::default();
+        one.add_under(9, 1);
+        for set in [users(0..0), users(0..5), users(0..100), users(0..5000), several, one] {
             let mut bytes = Vec::new();
             set.encode(&mut bytes);
             bytes.push(7);

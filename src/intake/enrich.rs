@@ -41,7 +41,7 @@ impl Enrichment {
 }
 
 /// Two letters; `XX` stands for an unknown country and `T1` for Tor.
-fn is_country(value: &str) -> bool {
+pub(super) fn is_country(value: &str) -> bool {
     value.len() == 2 && value.bytes().all(|b| b.is_ascii_alphabetic()) && !value.eq_ignore_ascii_case("xx")
 }
 

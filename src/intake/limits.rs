@@ -34,6 +34,25 @@ impl Source {
         self.0.is_loopback()
     }
 
+    /// Good enough to tell the country.
+    pub fn address(self) -> IpAddr {
+        self.0
+    }
+
+    /// The network that it belongs to: whoever has one address of it can have the others too.
+    pub fn network(self) -> IpAddr {
+        match self.0 {
+            IpAddr::V4(v4) => {
+                let [a, b, c, _] = v4.octets();
+                IpAddr::from([a, b, c, 0])
+            }
+            IpAddr::V6(v6) => {
+                let [a, b, c, ..] = v6.segments();
+                IpAddr::from([a, b, c, 0, 0, 0, 0, 0])
+            }
+        }
+    }
+
     /// What a keyed hash of the source is made of.
     pub fn octets(self) -> [u8; 16] {
         match self.0 {
@@ -178,6 +197,13 @@ mod tests {
         let source = Source::of("203.0.113.7".parse().unwrap());
         limits.charge(source, None, 1_000_000, Instant::now());
         assert_eq!(limits.check(source, None, Instant::now()), Ok(()));
+    }
+
+    #[test]
+    fn neighbours_are_of_one_network() {
+        let network = |address: &str| Source::of(address.parse().unwrap()).network().to_string();
+        assert_eq!((network("203.0.113.7"), network("203.0.114.7")), ("203.0.113.0".into(), "203.0.114.0".into()));
+        assert_eq!(network("2001:db8:1:2:3::4"), "2001:db8:1::");
     }
 
     #[test]

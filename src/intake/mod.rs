@@ -11,6 +11,7 @@ mod cors;
 mod endpoint;
 pub mod enrich;
 mod faro;
+pub mod geo;
 mod limits;
 mod memory;
 mod otlp;
@@ -23,8 +24,8 @@ mod serve;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,7 +33,7 @@ use http::header::ALLOW;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Body;
-use metrics::counter;
+use metrics::{counter, gauge};
 use tokio::time::Instant;
 
 pub use serve::serve;
@@ -40,17 +41,20 @@ pub use serve::serve;
 use crate::clock::SharedClock;
 use crate::config::{Config, OptOut};
 use crate::domain::cell::UNIT;
+use crate::domain::influence::Influence;
 use crate::domain::keyed::{KeyedHash, Purpose};
 use crate::domain::redact::Redactor;
 use crate::domain::route_template::Templates;
 use crate::domain::telemetry;
-use crate::domain::time::Span;
+use crate::domain::time::{Span, Timestamp};
 use crate::sink::Sink;
 use cors::Origins;
 use endpoint::{Endpoint, Outcome, Overload, Post, parameter};
 use enrich::Enrichment;
+use geo::Geo;
 use limits::{Limits, Source};
 use memory::Memory;
+use reading::Decoded;
 use reason::{Reason, Refusal};
 
 /// How long a head, and then a body, may take to arrive.
@@ -74,6 +78,10 @@ pub struct Settings {
     pub sample_rates: BTreeMap<String, f64>,
     pub sample_rate_min: f64,
     pub rate_per_source: u32,
+    /// Events a minute that one network or person may add to one metric of an app; 0 is no bound.
+    pub influence_per_source: u32,
+    /// Tells the country of an address where no header does.
+    pub geo: Option<Geo>,
     /// For people who did not consent.
     pub consent: OptOut,
     /// For browsers that send `Sec-GPC: 1` or `DNT: 1`.
@@ -102,6 +110,8 @@ impl Settings {
             sample_rates: intake.sample_rates.clone(),
             sample_rate_min: intake.sample_rate_min,
             rate_per_source: intake.rate_per_source,
+            influence_per_source: intake.influence_per_source,
+            geo: None,
             consent: privacy.consent,
             browser_signal: privacy.browser_signal,
             remember: config.retention.bucket,
@@ -120,6 +130,7 @@ pub struct Intake {
     sink: Arc<Sink>,
     clock: SharedClock,
     limits: Limits,
+    influence: Mutex<Influence>,
     origins: Origins,
     memory: Memory,
     otlp: otlp::Memory,
@@ -134,7 +145,8 @@ impl Intake {
     pub fn new(settings: Settings, sink: Arc<Sink>, clock: SharedClock) -> Intake {
         let (limits, origins) = (Limits::new(settings.rate_per_source), Origins::new(&settings.allowed_origins));
         let (memory, otlp) = (Memory::new(), otlp::Memory::new(clock.now()));
-        Intake { settings, sink, clock, limits, origins, memory, otlp, thinning: AtomicU64::new(1), patience: PATIENCE }
+        let influence = Mutex::new(Influence::new(settings.influence_per_source));
+        Intake { settings, sink, clock, limits, influence, origins, memory, otlp, thinning: AtomicU64::new(1), patience: PATIENCE }
     }
 
     /// Answers one request.
@@ -248,7 +260,10 @@ impl Intake {
             return Ok((endpoint.accept(headers, body, &outcome), None));
         }
         let (whole, now) = (hash(body), self.clock.now());
-        let from = Enrichment::of(headers);
+        let mut from = Enrichment::of(headers);
+        if let Some(geo) = self.settings.geo.as_ref().filter(|_| from.region.is_empty()) {
+            from.region = geo.country(beacon.source.address());
+        }
         let mut decoded = endpoint.decode(&Post {
             settings: &self.settings,
             from: &from,
@@ -267,6 +282,7 @@ impl Intake {
                 event.weight = event.weight.saturating_mul(thinning as i64);
             }
         }
+        let limited = if beacon.source.is_spared() { 0 } else { self.bound_influence(beacon.source, &mut decoded, now) };
         let mut done = self.sink.submit(Some(whole), &decoded.batches, now);
         if !decoded.rows.is_empty() {
             // By a hash of their own: the body as a whole has just been noted.
@@ -286,9 +302,11 @@ impl Intake {
             // An app that is one too many has no telemetry either.
             self.sink.submit(None, &telemetry::measure(&decoded.batches, &told), now);
         }
+        let is_known = done.refused.is_empty();
         decoded.rejected.extend(done.refused.into_iter().map(|index| (index, Reason::TooManyApps)));
         decoded.rejected.sort_by_key(|(index, _)| *index);
-        let outcomes = [("accepted", done.accepted), ("duplicate", done.duplicate), ("rejected", decoded.rejected.len())];
+        let rejected = decoded.rejected.len() - limited;
+        let outcomes = [("accepted", done.accepted), ("duplicate", done.duplicate), ("rejected", rejected), ("limited", limited)];
         for (outcome, count) in outcomes.into_iter().filter(|(_, count)| *count > 0) {
             counter!("burnwatch_intake_events_total", "protocol" => protocol, "outcome" => outcome).increment(count as u64);
         }
@@ -298,12 +316,52 @@ impl Intake {
         for (reason, category, count) in decoded.lost.iter().filter(|_| !done.is_repeated) {
             counter!("burnwatch_intake_client_lost_total", "reason" => *reason, "category" => *category).increment(*count);
         }
-        for field in &decoded.redacted {
-            counter!("burnwatch_intake_redacted_total", "field" => *field).increment(1);
+        if !decoded.redacted.is_empty() {
+            // A body speaks for its first app. One that is one too many has no name: names that come would not end.
+            let app = decoded.batches.first().filter(|_| is_known).map_or("", |batch| &*batch.source.app);
+            for field in &decoded.redacted {
+                counter!("burnwatch_intake_redacted_total", "app" => app.to_owned(), "field" => *field).increment(1);
+            }
         }
         let outcome =
             Outcome { accepted: done.accepted, duplicate: done.duplicate, rejected: &decoded.rejected, id: decoded.id.as_deref() };
         Ok((endpoint.accept(headers, body, &outcome), Some(done.flush)))
+    }
+
+    /// Takes out what is more than one source may add to an SLI; says how many events that are.
+    fn bound_influence(&self, source: Source, decoded: &mut Decoded<'_>, now: Timestamp) -> usize {
+        if self.settings.influence_per_source == 0 {
+            return 0;
+        }
+        // Every change is one count; a panic elsewhere leaves them whole.
+        let mut influence = self.influence.lock().unwrap_or_else(PoisonError::into_inner);
+        let (network, before) = (source.network(), decoded.rejected.len());
+        let rejected = &mut decoded.rejected;
+        let mut refuse = |index: usize| rejected.push((index, Reason::SourceShare));
+        for batch in &mut decoded.batches {
+            let app = &*batch.source.app;
+            batch.events.retain(|event| {
+                let sli = influence.sli(app, &event.metric);
+                let admitted = influence.admit(sli, &network, event.user, 1, now);
+                if !admitted {
+                    refuse(event.index);
+                }
+                admitted
+            });
+        }
+        decoded.rows.retain(|(index, row)| {
+            let app = row.dims().find(|(name, _)| *name == "app").map_or("", |(_, app)| app);
+            let sli = influence.sli(app, &row.metric);
+            let admitted = influence.admit(sli, &network, None, u32::try_from(row.cell.counts.raw).unwrap_or(u32::MAX), now);
+            if !admitted {
+                refuse(*index);
+            }
+            admitted
+        });
+        if let Some(share) = influence.largest() {
+            gauge!("burnwatch_intake_top_source_share").set(share.fraction());
+        }
+        decoded.rejected.len() - before
     }
 }
 

@@ -27,6 +27,8 @@ pub enum Reason {
     Consent,
     #[error("there are too many apps already")]
     TooManyApps,
+    #[error("this source has added all that one source may add to this metric in a minute")]
+    SourceShare,
     #[error("what is cumulative cannot be added up without a `session.id` or `service.instance.id` of the resource; choose delta")]
     Cumulative,
     #[error("a point that {0}")]
@@ -34,7 +36,7 @@ pub enum Reason {
 }
 
 /// Every label of `burnwatch_intake_rejected_total`: those of [`Reason`] and [`Refusal`], and connections beyond the bound.
-pub const LABELS: [&str; 28] = [
+pub const LABELS: [&str; 29] = [
     "malformed",
     "wrong_type",
     "unknown_kind",
@@ -48,6 +50,7 @@ pub const LABELS: [&str; 28] = [
     "too_many_apps",
     "cumulative",
     "bad_point",
+    "source_share",
     "not_found",
     "method",
     "origin",
@@ -80,6 +83,7 @@ impl Reason {
             Reason::App => "no_app",
             Reason::Consent => "no_consent",
             Reason::TooManyApps => "too_many_apps",
+            Reason::SourceShare => "source_share",
             Reason::Cumulative => "cumulative",
             Reason::Summed(_) => "bad_point",
         }
@@ -89,7 +93,10 @@ impl Reason {
 /// Why a whole request was refused.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Refusal {
-    #[error("there is nothing here; beacons go to /v1/rum, /v1/logs, /v1/traces, /v1/metrics")]
+    #[error(
+        "there is nothing here; \
+         beacons go to /v1/rum, /collect, /v1/logs, /v1/traces, /v1/metrics, /api/{{project}}/envelope/ or /v1/reports"
+    )]
     NotFound,
     #[error("only {0} is answered here")]
     Method(&'static str),
@@ -181,6 +188,7 @@ mod tests {
             Reason::TooManyApps,
             Reason::Cumulative,
             Reason::Summed(text()),
+            Reason::SourceShare,
         ];
         let refusals = [
             Refusal::NotFound,

@@ -52,6 +52,8 @@ pub(super) fn settings() -> Settings {
         sample_rates: BTreeMap::new(),
         sample_rate_min: 0.001,
         rate_per_source: 10,
+        influence_per_source: 0,
+        geo: None,
         consent: OptOut::Anonymous,
         browser_signal: OptOut::Anonymous,
         remember: Span::days(8),
@@ -392,4 +394,52 @@ async fn the_end_waits_for_open_requests_and_for_nobody_else() {
     assert_eq!(read_answer(&mut busy).await.status, 202);
     tokio::time::timeout(Duration::from_secs(8), daemon.served).await.expect("it ends").unwrap();
     drop(idle);
+}
+
+#[tokio::test]
+async fn one_source_alone_makes_no_bad_news() {
+    let daemon = start(Settings { rate_per_source: 0, influence_per_source: 20, ..settings() }).await;
+    let beacon = |kind: &str, count: usize, n: usize| {
+        let events = vec![kind; count].join(",");
+        format!(r#"{{"app":"shop","id":"{n}","events":[{events}]}}"#)
+    };
+    let from = |address: String| format!("x-forwarded-for: {address}\r\n");
+    for n in 0..100_usize {
+        let good = beacon(r#"{"kind":"page_view"}"#, 15, n);
+        assert_eq!(daemon.send("POST", "/v1/rum", &from(format!("198.51.{n}.1")), good.as_bytes()).await.status, 202);
+    }
+    // Other addresses of one network are one source, and a new session each time changes nothing.
+    let (mut accepted, mut reason) = (0, String::new());
+    for n in 0..50_usize {
+        let bad = beacon(r#"{"kind":"page_view","ok":false}"#, 100, 1_000 + n).replacen('{', &format!(r#"{{"session":"s{n}","#), 1);
+        let answer = daemon.send("POST", "/v1/rum", &from(format!("203.0.113.{n}")), bad.as_bytes()).await;
+        let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        accepted += body["accepted"].as_u64().unwrap();
+        reason = body["rejected"][0]["reason"].as_str().unwrap_or("").to_owned();
+    }
+    assert_eq!((accepted, reason.starts_with("this source has added all")), (20, true), "{reason}");
+    // Of an objective of 99.9 % that is no burn of 14.4; the flood as it came would be one of 769.
+    let total = daemon.total();
+    assert_eq!((total.raw, total.raw_bad), (1_520, 20));
+    assert!(crate::domain::burn::burn(total, 1_000).unwrap() < 14.4);
+    daemon.clock.advance(Span::MINUTE);
+    let bad = beacon(r#"{"kind":"page_view","ok":false}"#, 5, 5_000);
+    assert!(daemon.send("POST", "/v1/rum", &from("203.0.113.1".into()), bad.as_bytes()).await.body.contains(r#""accepted":5"#));
+}
+
+#[tokio::test]
+async fn the_region_comes_from_a_file_where_no_header_tells_it_and_the_address_stays_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let geo = Some(geo::Geo::open(&geo::tests::file(folder.path())).unwrap());
+    let daemon = start(Settings { geo, rate_per_source: 0, ..settings() }).await;
+    for (n, headers) in
+        ["x-forwarded-for: 203.0.113.7\r\n", "x-forwarded-for: 203.0.113.7\r\ncf-ipcountry: FR\r\n", ""].into_iter().enumerate()
+    {
+        let body = VIEW.replacen('{', &format!(r#"{{"id":"{n}","#), 1);
+        assert_eq!(daemon.send("POST", "/v1/rum", headers, body.as_bytes()).await.status, 202);
+    }
+    let drained = daemon.sink.drain().1;
+    let regions: BTreeSet<String> = drained.new.iter().map(|(_, series)| series.get("region").to_owned()).collect();
+    assert_eq!(regions, ["", "de", "fr"].map(str::to_owned).into());
+    assert!(!format!("{drained:?}").contains("203.0"));
 }

@@ -21,6 +21,8 @@ use crate::store::{self, Store, StoreError};
 pub const LEASE: Span = Span::seconds(15);
 /// A process that did not flush for so long (it was stopped, or the clock jumped) was not up.
 const PAUSE_MAX: Span = Span::seconds(10);
+/// How often series without events are forgotten.
+const FORGET: Span = Span::HOUR;
 /// Series mapped to ids in one go.
 const SERIES_MAX: usize = 200_000;
 
@@ -55,6 +57,9 @@ pub struct Flush {
     unsure: Option<(String, i64)>,
     new_id: fn() -> String,
     minute: Timestamp,
+    /// Series without an event for so long are forgotten.
+    idle: Option<Span>,
+    forgot: Option<Timestamp>,
 }
 
 struct Writer {
@@ -77,12 +82,39 @@ impl Flush {
             unsure: None,
             new_id,
             minute: Timestamp(0),
+            idle: None,
+            forgot: None,
+        }
+    }
+
+    /// The same, and series without an event for so long are forgotten: for a process that lives long.
+    pub fn forgetting(self, idle: Span) -> Flush {
+        Flush { idle: Some(idle), ..self }
+    }
+
+    /// The writer that this process stores as, once it does.
+    pub fn writer(&self) -> Option<&str> {
+        self.writer.as_ref().map(|writer| writer.id.as_str())
+    }
+
+    /// Right before the cells are taken: then whatever was counted and not stored yet keeps its series until it is.
+    fn forget_idle(&mut self, now: Timestamp) {
+        let Some(idle) = self.idle else { return };
+        match self.forgot {
+            Some(at) if now - at < FORGET && now >= at => {}
+            Some(_) => {
+                self.forgot = Some(now);
+                self.sink.with(|aggregator| aggregator.forget_idle(now - idle));
+            }
+            // What a start has read counts as used at the start.
+            None => self.forgot = Some(now),
         }
     }
 
     /// Stores what has come in until `now`. An error means that it is kept and tried again.
     pub async fn run(&mut self, now: Timestamp) -> Result<(), StoreError> {
         if self.waiting.is_none() {
+            self.forget_idle(now);
             let (flush, drained) = self.sink.drain();
             for (local, _) in &drained.new {
                 // A number that was forgotten and given again stands for another series now.
@@ -175,14 +207,10 @@ impl Flush {
             return Ok(());
         }
         let new: HashMap<LocalSeries, &Series> = drained.new.iter().map(|(local, series)| (*local, series)).collect();
-        let series: Vec<Series> = self.sink.with(|aggregator| {
-            let stored = wanted.iter().filter_map(|local| match new.get(local) {
-                Some(series) => Some((*series).clone()),
-                None => aggregator.series(*local),
-            });
-            stored.collect()
+        let (wanted, series): (Vec<LocalSeries>, Vec<Series>) = self.sink.with(|aggregator| {
+            let known = |local: LocalSeries| new.get(&local).map(|series| (*series).clone()).or_else(|| aggregator.series(local));
+            wanted.iter().filter_map(|local| Some((*local, known(*local)?))).unzip()
         });
-        debug_assert_eq!(series.len(), wanted.len(), "a drained series is known until the next one is forgotten");
         let ids = store::series::intern(tx, &series).await?;
         self.ids.extend(wanted.into_iter().zip(ids));
         Ok(())

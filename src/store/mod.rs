@@ -31,6 +31,7 @@ pub mod series;
 pub mod silences;
 pub mod trace;
 pub mod transition;
+pub mod user_keys;
 pub mod writer;
 
 mod error;

@@ -19,6 +19,12 @@ pub async fn load(tx: &mut Tx, since: Timestamp, entries_max: usize) -> Result<V
     on!(tx, conn => sqlx::query_scalar(sql).bind(since).bind(entries_max as i64).fetch_all(conn))
 }
 
+/// The next batches of one writer after flush `n`, in order, with their numbers.
+pub async fn after(tx: &mut Tx, writer: &str, n: i64, limit: usize) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
+    let sql = "select n, data from repeated where writer = $1 and n > $2 order by n limit $3";
+    on!(tx, conn => sqlx::query_as(sql).bind(writer).bind(n).bind(limit as i64).fetch_all(conn))
+}
+
 /// Forgets what was counted before `at`: says how many batches.
 pub async fn prune(tx: &mut Tx, at: Timestamp) -> Result<u64, StoreError> {
     run!(tx, conn => sqlx::query("delete from repeated where at < $1").bind(at).execute(conn))

@@ -27,6 +27,25 @@ pub async fn after(tx: &mut Tx, id: SeriesId) -> Result<Vec<(SeriesId, Series)>,
     rows.into_iter().map(read).collect()
 }
 
+/// Those of these ids that there are.
+pub async fn some(tx: &mut Tx, ids: &[SeriesId]) -> Result<Vec<(SeriesId, Series)>, StoreError> {
+    let mut found = Vec::with_capacity(ids.len());
+    for batch in ids.chunks(BATCH) {
+        let sql = format!("select id, metric, dims from series where id in ({}) order by id", list(batch.len(), 1));
+        let rows: Vec<(i64, String, String)> = on!(tx, conn => {
+            let mut query = sqlx::query_as(AssertSqlSafe(sql)).persistent(batch.len() == BATCH);
+            for id in batch {
+                query = query.bind(i64::from(id.0));
+            }
+            query.fetch_all(conn)
+        })?;
+        for row in rows {
+            found.push(read(row)?);
+        }
+    }
+    Ok(found)
+}
+
 /// How many series there are.
 pub async fn count(tx: &mut Tx) -> Result<u64, StoreError> {
     let count: i64 = on!(tx, conn => sqlx::query_scalar("select count(*) from series").fetch_one(conn))?;

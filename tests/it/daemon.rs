@@ -91,6 +91,14 @@ impl Daemon {
         walk(self.folder.path(), out);
     }
 
+    /// Memory that it holds now, in KiB.
+    pub fn memory(&self) -> u64 {
+        let id = self.process.as_ref().expect("it runs").id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("it lives");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("every process has memory");
+        line.trim().trim_end_matches(" kB").trim().parse().expect("a number")
+    }
+
     /// What all its lives wrote to the log.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()

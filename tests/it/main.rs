@@ -9,6 +9,7 @@ mod chromium;
 mod contract;
 mod daemon;
 mod evaluator_oracle;
+mod flood;
 mod git;
 mod killed;
 mod neighbour;

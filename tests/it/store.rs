@@ -10,7 +10,7 @@ use burnwatch::domain::series::{Series, SeriesId};
 use burnwatch::domain::time::{Span, Timestamp};
 use burnwatch::store::{
     Store, StoreError, alerts, annotations, attempts, audit, chunk, events, incidents, leases, meta, outbox, partial, posted, progress,
-    receivers, repeated, retention, rule_sets, seen, series, silences, trace, writer,
+    receivers, repeated, retention, rule_sets, seen, series, silences, trace, user_keys, writer,
 };
 
 use super::postgres;
@@ -332,6 +332,154 @@ on_both! {
     async fn a_reader_cannot_write(store: Store) {
         let mut tx = store.read().await.unwrap();
         assert!(meta::set(&mut tx, "a", "1").await.is_err());
+    }
+
+    async fn what_another_process_has_seen_and_counted_is_followed(store: Store) {
+        use burnwatch::domain::aggregate::{Aggregator, SeenKind, Settings};
+        use burnwatch::domain::event::{Batch, Event, Repeat, Source};
+        use burnwatch::domain::metric::Vital;
+        use burnwatch::{jobs::flush::Flush, jobs::follow::Follow, sink::Sink};
+
+        let sink = || {
+            let dimensions = ["app", "route"].map(str::to_owned).to_vec();
+            let (bucket, settle) = (Span::MINUTE, Span::seconds(30));
+            Arc::new(Sink::new(Aggregator::new(Settings { bucket, settle, dimensions, series_max: 1_000, remember: Span::days(8) })))
+        };
+        let report = |value: f64, ts: i64| {
+            let event = Event {
+                index: 0,
+                metric: Metric::Vital(Vital::Lcp),
+                at: T0,
+                weight: 1_000_000,
+                bad: false,
+                value: Some(value),
+                user: None,
+                repeat: Some(Repeat { key: 9, ts: Some(ts) }),
+                route: "/".into(),
+                own: Default::default(),
+                trace: None,
+            };
+            vec![Batch { id: None, source: Source { app: "shop".into(), ..Source::default() }, events: vec![event] }]
+        };
+        let (here, there) = (sink(), sink());
+        let mut flush_here = Flush::new(store.clone(), here.clone(), "intake", || "here".into());
+        let mut flush_there = Flush::new(store.clone(), there.clone(), "intake", || "there".into());
+        let mut follow_there = Follow::new(store.clone(), there.clone());
+        flush_there.run(T0).await.unwrap();
+        follow_there.run(flush_there.writer(), T0).await.unwrap();
+        assert!(here.with(|aggregator| aggregator.first_time(SeenKind::Id, 5, T0)));
+        here.submit(Some(77), &report(3_000.0, 1), T0);
+        flush_here.run(T0).await.unwrap();
+        follow_there.run(flush_there.writer(), T0).await.unwrap();
+
+        assert!(!there.with(|aggregator| aggregator.first_time(SeenKind::Id, 5, T0)));
+        assert!(there.submit(Some(77), &report(3_000.0, 1), T0).is_repeated);
+        there.submit(Some(78), &report(1_000.0, 2), T0);
+        flush_there.run(at(1)).await.unwrap();
+        // The other way round, and what was counted last stays.
+        let mut follow_here = Follow::new(store.clone(), here.clone());
+        follow_here.run(flush_here.writer(), at(1)).await.unwrap();
+        here.submit(Some(79), &report(500.0, 3), at(1));
+        flush_here.run(at(2)).await.unwrap();
+
+        let mut tx = store.read().await.unwrap();
+        let mut sums = (0, 0.0);
+        for writer in ["here", "there"] {
+            for part in partial::after(&mut tx, writer, 0, 10).await.unwrap() {
+                let add = |_, _, cell: burnwatch::domain::cell::Cell| sums = (sums.0 + cell.valued.raw, sums.1 + cell.sum);
+                burnwatch::domain::segment::read(&part.data, |_| true, add).unwrap();
+            }
+        }
+        assert_eq!(sums, (1, 500.0));
+    }
+
+    async fn series_without_events_are_forgotten_and_their_numbers_mean_others(store: Store) {
+        use burnwatch::domain::aggregate::{Aggregator, Settings};
+        use burnwatch::domain::event::{Batch, Event, Source};
+        use burnwatch::{jobs::flush::Flush, sink::Sink};
+
+        let (bucket, settle) = (Span::MINUTE, Span::seconds(30));
+        let dimensions = ["app".to_owned()].to_vec();
+        let settings = Settings { bucket, settle, dimensions, series_max: 1_000, remember: Span::days(8) };
+        let sink = Arc::new(Sink::new(Aggregator::new(settings)));
+        let mut flush = Flush::new(store.clone(), sink.clone(), "intake", burnwatch::chance::id).forgetting(Span::days(8));
+        let come = |apps: &[&'static str], at: Timestamp| {
+            let event = |at| Event {
+                index: 0,
+                metric: Metric::PageView,
+                at,
+                weight: 1_000_000,
+                bad: false,
+                value: None,
+                user: None,
+                repeat: None,
+                route: "".into(),
+                own: Default::default(),
+                trace: None,
+            };
+            let batch = |app: &&'static str| Batch { id: None, source: Source { app: (*app).into(), ..Source::default() }, events: vec![event(at)] };
+            let done = sink.submit(None, &apps.iter().map(batch).collect::<Vec<_>>(), at);
+            assert_eq!(done.accepted, apps.len());
+        };
+        let mut now = T0;
+        for apps in [&["a", "b", "c"][..], &["b"], &["d", "b"], &["c", "a", "e"]] {
+            come(apps, now);
+            flush.run(now).await.unwrap();
+            now = now + Span::days(5);
+        }
+        let mut tx = store.read().await.unwrap();
+        let names: std::collections::BTreeMap<SeriesId, String> =
+            series::all(&mut tx).await.unwrap().into_iter().map(|(id, series)| (id, series.app().to_owned())).collect();
+        let mut counted: std::collections::BTreeMap<&str, i64> = Default::default();
+        for writer in writer::all(&mut tx).await.unwrap() {
+            for part in partial::after(&mut tx, &writer.id, 0, 10).await.unwrap() {
+                let add = |id, _, cell: burnwatch::domain::cell::Cell| *counted.entry(names[&id].as_str()).or_default() += cell.counts.raw;
+                burnwatch::domain::segment::read(&part.data, |_| true, add).unwrap();
+            }
+        }
+        assert_eq!(counted, [("a", 2), ("b", 3), ("c", 2), ("d", 1), ("e", 1)].into());
+        assert_eq!(names.len(), 5, "{names:?}");
+    }
+
+    async fn a_user_key_is_made_once_and_destroyed(store: Store) {
+        let mut tx = store.write().await.unwrap();
+        user_keys::add(&mut tx, 1, at(10), "b").await.unwrap();
+        user_keys::add(&mut tx, 0, at(0), "a").await.unwrap();
+        user_keys::add(&mut tx, 1, at(99), "of a replica that was slower").await.unwrap();
+        let all = user_keys::all(&mut tx).await.unwrap();
+        let found: Vec<_> = all.iter().map(|row| (row.number, row.since, row.key.as_str())).collect();
+        assert_eq!(found, [(0, at(0), "a"), (1, at(10), "b")]);
+        user_keys::remove(&mut tx, 0).await.unwrap();
+        assert_eq!(user_keys::all(&mut tx).await.unwrap().len(), 1);
+    }
+
+    async fn user_keys_rotate_at_the_edge_for_every_replica_and_across_restarts(store: Store) {
+        const MONTH: Span = Span::days(30);
+        let edge = T0.ceil(MONTH);
+        let keys = |now, seed: fn() -> [u8; 16]| burnwatch::jobs::rotate::rotate(&store, MONTH, Span::days(8), now, seed);
+        let first = keys(T0, || [1; 16]).await.unwrap();
+        let person = first.of(T0, 7);
+        assert!(person.0 == 0 && person.1 != 7);
+        // A restart, another replica: the same person, until the edge.
+        assert_eq!(keys(T0, || [9; 16]).await.unwrap().of(edge - Span(1), 7), person);
+        let ahead = keys(edge - Span::HOUR, || [2; 16]).await.unwrap();
+        let other = keys(edge + Span::HOUR, || [9; 16]).await.unwrap();
+        let anew = ahead.of(edge, 7);
+        assert!(anew.0 == 1 && anew.1 != person.1);
+        assert_eq!((other.of(edge, 7), other.of(edge - Span(1), 7)), (anew, person));
+        // The old one is destroyed when nothing late can come.
+        let rows = async || user_keys::all(&mut store.read().await.unwrap()).await.unwrap();
+        assert_eq!(rows().await.len(), 2);
+        keys(edge + Span::days(9), || [9; 16]).await.unwrap();
+        assert_eq!(rows().await.len(), 1);
+    }
+
+    async fn users_that_were_counted_before_keys_rotated_stay_the_same_people(store: Store) {
+        let mut tx = store.write().await.unwrap();
+        series::intern(&mut tx, &[page_views(&[("app", "shop")])]).await.unwrap();
+        tx.commit().await.unwrap();
+        let keys = burnwatch::jobs::rotate::rotate(&store, Span::days(30), Span::days(8), T0, || [1; 16]).await.unwrap();
+        assert_eq!(keys.of(T0, 7), (0, 7));
     }
 
     async fn seen_batches_load_by_time_and_by_writer(store: Store) {

@@ -16,6 +16,7 @@ use crate::domain::rows::{Reader, Row, RowError};
 use crate::domain::segment::pack;
 use crate::domain::series::{Series, SeriesId};
 use crate::domain::time::Span;
+use crate::domain::user_keys::UserKeys;
 use crate::domain::varint::{read_i64, read_u64, write_i64, write_u64};
 
 /// How much one thread reads at once, and the longest line.
@@ -229,6 +230,7 @@ impl Thread {
         };
         let named = reading.limits.get(&row.metric).map_or(&[][..], Vec::as_slice);
         row.cell.over.retain(|over| named.contains(&over.limit));
+        row.count_users(&UserKeys::default());
         self.packed.clear();
         pack(&row.cell, &mut self.packed);
         write_u64(&mut block.cells, u64::from(series));

@@ -8,6 +8,7 @@ use crate::domain::keyed::KeyedHash;
 use crate::domain::metric::Vital;
 use crate::domain::redact::Redactor;
 use crate::domain::series::OTHER;
+use crate::domain::user_keys::UserKey;
 
 const NOW: Timestamp = Timestamp(1_000_000_000_000);
 
@@ -250,6 +251,21 @@ fn an_update_after_a_restart_corrects_what_was_counted_before_it() {
     let over = |limit| cell.over.iter().find(|over| over.limit.value == limit).map(|over| (over.tested, over.over, over.raw_over));
     assert_eq!(over(2500.0).unwrap_or_default(), (0, 0, 0), "taken back from the limit of its time");
     assert_eq!(over(4000.0), Some((UNIT, 0, 0)));
+}
+
+#[test]
+fn somebody_who_comes_before_and_after_a_change_of_keys_counts_once() {
+    let edge = NOW.floor(Span::MINUTE);
+    let key = |number, since| UserKey { number, since, hash: Some(KeyedHash::new([number as u8; 16])) };
+    let mut aggregator = Aggregator::new(settings(1000));
+    aggregator.set_user_keys(UserKeys::new(vec![key(0, edge - Span::DAY), key(1, edge)]));
+    let came = |user, at| Event { user: Some(user), at, ..view("/", true) };
+    // What comes late counts under the key of its time.
+    let events = vec![came(1, edge), came(2, edge), came(3, edge - Span(1)), came(1, edge - Span(1)), came(2, edge - Span::HOUR)];
+    aggregator.add(&batch("shop", "de", events), NOW).unwrap();
+    let mut all = Cell::default();
+    aggregator.drain().cells.iter().for_each(|(_, _, cell)| all.merge(cell));
+    assert_eq!((all.counts.raw, all.users.estimate(), all.bad_users.estimate()), (5, 3, 3));
 }
 
 #[test]

@@ -118,10 +118,8 @@ impl<'a> Request<'a, '_> {
         }
         let Some(mut row) = self.row(sender, look, meaning, &point, person.weight)? else { return Ok(()) };
         if let Some(user) = person.user {
-            row.cell.users.add(user);
-            if row.cell.counts.bad > 0 {
-                row.cell.bad_users.add(user);
-            }
+            let users = if row.cell.counts.bad > 0 { &mut row.bad_users } else { &mut row.users };
+            users.push(user);
         }
         sender.count_row(index, row, point.time);
         Ok(())

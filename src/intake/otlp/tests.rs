@@ -52,6 +52,8 @@ fn settings() -> Settings {
         sample_rates: BTreeMap::from([("rated".to_owned(), 0.1)]),
         sample_rate_min: 0.001,
         rate_per_source: 0,
+        influence_per_source: 0,
+        geo: None,
         consent: OptOut::Anonymous,
         browser_signal: OptOut::Anonymous,
         remember: Length::days(8),

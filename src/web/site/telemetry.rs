@@ -7,6 +7,7 @@ use super::Site;
 use crate::domain::filter::Filter;
 use crate::domain::metric::Metric;
 use crate::domain::snapshot::Snapshot;
+use crate::domain::telemetry::ASTRAY;
 use crate::domain::time::{Span, Timestamp};
 use crate::web::chart::plot::{CURVES_MAX, Curve};
 use crate::web::icon::Tone;
@@ -23,6 +24,9 @@ const DAYS_MIN: usize = 3;
 const SHIFT_MAX: f64 = 0.10;
 /// Events that may be refused, in parts of all.
 const LOSS_MAX: f64 = 0.01;
+/// Beacons whose clock may be off, and failed requests that may be without a trace, in parts of all.
+const DRIFT_MAX: f64 = 0.05;
+const ORPHANS_MAX: f64 = 0.5;
 
 /// The rows F1 to F7, and page views by hour of the last week.
 pub async fn facts(site: &Site, snapshot: &Snapshot) -> (Vec<Fact>, Option<Volume>) {
@@ -44,10 +48,7 @@ pub async fn facts(site: &Site, snapshot: &Snapshot) -> (Vec<Fact>, Option<Volum
         Ok(Err(_)) | Err(_) => Vec::new(),
     };
     let mut facts = vec![volume(&lines, hour), over_collection(snapshot, site), shares(&lines, hour)];
-    facts.push(unknown(
-        "F4 clock drift",
-        "event times are corrected by the time of sending; how far clients' clocks are off is not counted",
-    ));
+    facts.push(drift(&told_of(site, snapshot, "burnwatch_clock").await));
     facts.push(match snapshot.events_late {
         Some(late) => {
             let settle = site.state.config.aggregation.settle;
@@ -62,10 +63,95 @@ pub async fn facts(site: &Site, snapshot: &Snapshot) -> (Vec<Fact>, Option<Volum
     });
     let metrics = site.state.metrics.render();
     facts.push(redactions(&metrics));
-    facts.push(unknown("F7 lost correlation", "failed requests without a trace are not counted"));
+    facts.push(correlation(&told_of(site, snapshot, "burnwatch_correlated").await));
     facts.push(loss(&metrics));
+    facts.push(one_source(&metrics));
     let apps = by_app(&lines);
     (facts, chart(&apps, from, hour))
+}
+
+/// What beacons said of the telemetry in the last hour, by app.
+async fn told_of(site: &Site, snapshot: &Snapshot, name: &str) -> Vec<Line> {
+    let to = snapshot.watermark.unwrap_or(site.now).floor(Span::minutes(5));
+    let ask = Ask {
+        metric: Metric::Custom(name.to_owned()),
+        filter: Filter::default(),
+        from: to - Span::HOUR,
+        to,
+        step: None,
+        by: vec!["app".to_owned()],
+        quantiles: vec![0.5],
+        limit: None,
+    };
+    match tokio::time::timeout(TIMEOUT, site.state.query.ask(ask)).await {
+        Ok(Ok(answer)) => answer.series,
+        Ok(Err(_)) | Err(_) => Vec::new(),
+    }
+}
+
+/// Bad parts by app, the largest first: app, bad, total, median.
+fn bad_parts(lines: &[Line]) -> Vec<(&str, f64, f64, Option<f64>)> {
+    fn of(Line { labels, points }: &Line) -> (&str, f64, f64, Option<f64>) {
+        let app = labels.get("app").map_or("", String::as_str);
+        let (bad, total) = points.iter().fold((0.0, 0.0), |(bad, total), point| (bad + point.bad, total + point.total));
+        let median = points.iter().filter_map(|point| point.quantiles.as_ref()?.get("0.5").copied()).next_back();
+        (app.strip_prefix(crate::domain::telemetry::APP).unwrap_or(app), bad, total, median)
+    }
+    let mut parts: Vec<_> = lines.iter().map(of).filter(|(_, _, total, _)| *total > 0.0).collect();
+    parts.sort_by(|a, b| (b.1 / b.2).total_cmp(&(a.1 / a.2)).then(a.0.cmp(b.0)));
+    parts
+}
+
+/// F4: how far clients' clocks are off.
+fn drift(lines: &[Line]) -> Fact {
+    let name = "F4 clock drift";
+    let parts = bad_parts(lines);
+    if parts.is_empty() {
+        return unknown(name, "no beacon of the last hour said when it was sent");
+    }
+    let said = |(app, bad, total, median): &(&str, f64, f64, Option<f64>)| {
+        let median = median.map(|ms| format!(", median {}", number::duration(Span(ms as i64)))).unwrap_or_default();
+        format!("{app}: {} of the beacons off by more than {}{median}", number::share(bad / total), number::duration(ASTRAY))
+    };
+    let fine = parts.iter().all(|(_, bad, total, _)| bad / total <= DRIFT_MAX);
+    let figure = parts.iter().take(5).map(said).collect::<Vec<_>>().join("; ");
+    fact(name, fine, figure, "event times are corrected by the time of sending; many clocks that are off are one bad SDK or proxy")
+}
+
+/// F7: failed requests of which no trace can be found.
+fn correlation(lines: &[Line]) -> Fact {
+    let name = "F7 lost correlation";
+    let parts = bad_parts(lines);
+    if parts.is_empty() {
+        return unknown(name, "no request failed in the last hour");
+    }
+    let said = |(app, bad, total, _): &(&str, f64, f64, Option<f64>)| {
+        format!("{app}: {} of {} failed requests without a trace", number::share(bad / total), number::count(*total))
+    };
+    let fine = parts.iter().all(|(_, bad, total, _)| bad / total <= ORPHANS_MAX);
+    let figure = parts.iter().take(5).map(said).collect::<Vec<_>>().join("; ");
+    fact(name, fine, figure, "an alert on failed requests has no traces to open where clients send none")
+}
+
+/// whether one source makes the news.
+fn one_source(metrics: &str) -> Fact {
+    let name = "one source";
+    let reasons = counter(metrics, "burnwatch_intake_rejected_total", "reason");
+    let refused = reasons.get("source_share").copied().unwrap_or(0.0);
+    let share = metrics.lines().find_map(|line| line.strip_prefix("burnwatch_intake_top_source_share ")?.trim().parse::<f64>().ok());
+    let Some(share) = share else {
+        return unknown(name, "nothing came from other machines, or `intake.influence_per_source` is 0");
+    };
+    fact(
+        name,
+        refused == 0.0,
+        format!(
+            "the largest share of a network in a metric's minute is {}, {} events refused",
+            number::share(share),
+            number::exact(refused)
+        ),
+        "beyond `intake.influence_per_source` events of one network or person are refused, so that none makes good or bad news alone",
+    )
 }
 
 fn fact(name: &'static str, fine: bool, figure: String, means: &str) -> Fact {
@@ -285,6 +371,33 @@ mod tests {
         assert!(found.figure.contains("usually 50 %"), "{}", found.figure);
         assert_eq!(shares(&[line("de", Some(90.0), &usual), line("us", Some(100.0), &usual)], hour()).tone, Tone::Fine);
         assert_eq!(shares(&[], hour()).tone, Tone::Unknown);
+    }
+
+    fn told(app: &str, bad: f64, total: f64, median: Option<f64>) -> Line {
+        let quantiles = median.map(|median| [("0.5".to_owned(), median)].into());
+        let labels: Labels = [("app".to_owned(), format!("burnwatch/{app}"))].into();
+        Line { labels, points: vec![Point { total, bad, quantiles, ..Point::default() }] }
+    }
+
+    #[test]
+    fn clocks_and_lost_traces_are_told_by_app_the_worst_first() {
+        let clocks = drift(&[told("fine", 0.0, 90.0, Some(400.0)), told("shop", 30.0, 100.0, Some(90_000.0))]);
+        assert_eq!(clocks.tone, Tone::Ticket);
+        assert!(clocks.figure.starts_with("shop: 30 % of the beacons off by more than 1 min"), "{}", clocks.figure);
+        assert_eq!(drift(&[told("shop", 1.0, 100.0, None)]).tone, Tone::Fine);
+        assert_eq!(drift(&[]).tone, Tone::Unknown);
+        let orphans = correlation(&[told("shop", 80.0, 100.0, None), told("api", 0.0, 10.0, None)]);
+        assert_eq!(orphans.tone, Tone::Ticket);
+        assert!(orphans.figure.starts_with("shop: 80 % of 100 failed requests without a trace; api: 0 %"), "{}", orphans.figure);
+        assert_eq!((correlation(&[told("shop", 5.0, 100.0, None)]).tone, correlation(&[]).tone), (Tone::Fine, Tone::Unknown));
+    }
+
+    #[test]
+    fn one_source_that_sends_too_much_is_told() {
+        let share = "burnwatch_intake_top_source_share 0.25\n";
+        let refused = format!("burnwatch_intake_rejected_total{{reason=\"source_share\"}} 7\n{share}");
+        assert_eq!((one_source("").tone, one_source(share).tone, one_source(&refused).tone), (Tone::Unknown, Tone::Fine, Tone::Ticket));
+        assert!(one_source(&refused).figure.contains("25 %") && one_source(&refused).figure.contains("7 events refused"));
     }
 
     #[test]
