@@ -527,33 +527,38 @@ impl Evaluator {
     /// Like [`Evaluator::replay`] of every bucket before `to`, one SLO after the other, which is many times
     /// faster. [`Evaluator::end_of_replay`] must follow before anything is read.
     pub fn replay_to(&mut self, to: Timestamp, up: impl Fn(Timestamp) -> bool) {
+        self.replay_shares(to, up, 1).into_iter().for_each(Share::close);
+    }
+
+    /// Like [`Evaluator::replay_to`], in at most so many shares, each of which is to be closed.
+    pub fn replay_shares(&mut self, to: Timestamp, up: impl Fn(Timestamp) -> bool, most: usize) -> Vec<Share<'_>> {
         let bucket = self.settings.bucket;
         let (first, end) = (self.next, to.0.div_euclid(bucket.0));
         if end <= first {
-            return;
+            return Vec::new();
         }
         self.next = end;
         for stream in &mut self.streams {
             (first..end).for_each(|closed| stream.stream.close(up(Timestamp(closed * bucket.0))));
         }
-        for track in &mut self.tracks {
-            if track.closes_in_runs(&self.rules) {
-                let groups = track.groups.iter_mut().filter(|group| !group.rolling.is_unused());
-                groups.for_each(|group| group.rolling.close_run(&track.shape, end - track.delay));
-                continue;
-            }
-            for closed in first..end {
-                let now = Now { rules: &self.rules, maintenance: &self.maintenance, bucket, next: closed, past: self.past };
-                now.close(track, Rolling::close_loosely);
-            }
-        }
+        self.shares(first, end, most)
     }
 
     /// Ends a stretch of [`Evaluator::replay_to`].
     pub fn end_of_replay(&mut self) {
-        for track in &mut self.tracks {
-            track.groups.iter_mut().for_each(|group| group.rolling.tighten(&track.shape));
-        }
+        self.end_of_replay_shares(1).into_iter().for_each(Share::tighten);
+    }
+
+    /// Like [`Evaluator::end_of_replay`], in at most so many shares, each of which is to be tightened.
+    pub fn end_of_replay_shares(&mut self, most: usize) -> Vec<Share<'_>> {
+        self.shares(self.next, self.next, most)
+    }
+
+    fn shares(&mut self, first: Slice, end: Slice, most: usize) -> Vec<Share<'_>> {
+        let (rules, maintenance, past) = (&*self.rules, &*self.maintenance, self.past);
+        let bucket = self.settings.bucket;
+        let size = self.tracks.len().div_ceil(most.max(1)).max(1);
+        self.tracks.chunks_mut(size).map(|tracks| Share { tracks, rules, maintenance, bucket, past, first, end }).collect()
     }
 
     fn close(&mut self, up: bool) {
@@ -743,6 +748,41 @@ fn find<'t>(track: &'t mut Track, key: &str, tiers: usize) -> Option<(&'t mut Al
         }
     }
     None
+}
+
+/// Some of the SLOs whose slices are to be closed. Shares know nothing of each other, so each may have a thread.
+pub struct Share<'a> {
+    tracks: &'a mut [Track],
+    rules: &'a RuleSet,
+    maintenance: &'a [Option<Windows>],
+    bucket: Span,
+    past: Slice,
+    first: Slice,
+    end: Slice,
+}
+
+impl Share<'_> {
+    /// Closes the slices of the stretch.
+    pub fn close(self) {
+        let Share { tracks, rules, maintenance, bucket, past, first, end } = self;
+        for track in tracks {
+            if track.closes_in_runs(rules) {
+                let groups = track.groups.iter_mut().filter(|group| !group.rolling.is_unused());
+                groups.for_each(|group| group.rolling.close_run(&track.shape, end - track.delay));
+                continue;
+            }
+            for next in first..end {
+                Now { rules, maintenance, bucket, next, past }.close(track, Rolling::close_loosely);
+            }
+        }
+    }
+
+    /// Counts the sums that the stretches before have left behind.
+    pub fn tighten(self) {
+        for track in self.tracks {
+            track.groups.iter_mut().for_each(|group| group.rolling.tighten(&track.shape));
+        }
+    }
 }
 
 /// What a slice needs to know of the evaluator while one of its tracks is borrowed.

@@ -187,7 +187,7 @@ const PLAIN: u64 = 1;
 const FULL: u64 = 2;
 const EXCLUDED: u64 = 3;
 
-#[inline]
+#[inline(always)]
 fn encode(entry: Entry, out: &mut Vec<u8>) {
     let counts = match entry {
         Entry::Excluded => return out.push(EXCLUDED as u8),

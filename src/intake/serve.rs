@@ -85,7 +85,7 @@ async fn connection(stream: TcpStream, peer: IpAddr, intake: Arc<Intake>, mut st
         })
     };
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(64 << 10).max_headers(100);
+    builder.http1().timer(TokioTimer::new()).pipeline_flush(true).header_read_timeout(patience).max_buf_size(64 << 10).max_headers(100);
     builder
         .http2()
         .timer(TokioTimer::new())

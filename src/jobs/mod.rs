@@ -11,6 +11,7 @@ pub mod git;
 pub mod heartbeat;
 pub mod operator;
 pub mod posted;
+mod rebuild;
 pub mod reload;
 pub mod rotate;
 pub mod stale;

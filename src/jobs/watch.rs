@@ -29,6 +29,7 @@ use super::failing::Health;
 use super::flush::Flushed;
 use super::operator::{self, Trouble};
 use super::posted::{self, Look, Looked};
+use super::rebuild::{self, Plan};
 use super::uptime::Uptime;
 
 /// Missed evaluations are made up for at most this far back (SEMANTICS 4).
@@ -203,7 +204,6 @@ impl Watch {
         let probe = Evaluator::new(desk.rules().clone(), settings(), resume, resume);
         let start = (resume - probe.fine_span()).floor(Span::HOUR);
         let past = (resume - probe.reach()).floor(Span::HOUR).min(start);
-        let old_step = probe.old_step();
         drop(probe);
         let mut evaluator = Evaluator::new(desk.rules().clone(), settings(), start, past);
         let series = store::series::all(&mut tx).await?;
@@ -211,27 +211,11 @@ impl Watch {
         for (id, series) in &series {
             evaluator.add_series(*id, series);
         }
-        let [fine, five, hour] = archive::levels(bucket);
-        if let Some(step) = old_step.filter(|_| past < start) {
-            let level = if step.0 % hour.slice.0 == 0 { hour } else { five };
-            let ratio = level.slice.0 / bucket.0;
-            archive::compacted_runs(&mut tx, level, past, start, |id, run| {
-                run.iter().for_each(|(slice, brief)| evaluator.add_old(id, slice * ratio, brief));
-            })
-            .await?;
-        }
-        evaluator.end_of_past();
-        // Chunks come in the order of time: when the next one begins, what lies before it is complete,
-        // but for the last half hour, which partials may still add to.
+        let uptime = Arc::new(uptime);
+        // For half an hour partials may still add to what is compacted.
         let settled = (resume - Span::minutes(30)).floor(bucket);
-        let close_to = |evaluator: &mut Evaluator, to: Timestamp| evaluator.replay_to(to, |from| uptime.covers(from, bucket));
-        archive::compacted_runs(&mut tx, fine, start, Timestamp(i64::MAX / 2), |id, run| {
-            let begins = run.first().map_or(settled, |(slice, _)| Timestamp(slice * bucket.0).floor(fine.span));
-            close_to(&mut evaluator, begins.min(settled));
-            evaluator.add_run(id, run);
-        })
-        .await?;
-        close_to(&mut evaluator, settled);
+        let plan = Plan { bucket, start, levels: archive::levels(bucket), past, settled, uptime: uptime.clone() };
+        let evaluator = plan.read(&mut tx, evaluator).await?;
         let evaluator = Arc::new(RwLock::new(evaluator));
         let mut cursors = HashMap::new();
         for writer in &writers {
@@ -240,8 +224,8 @@ impl Watch {
         }
         let stored = store::alerts::load_all(&mut tx).await?;
         let mut held = write(&evaluator);
-        close_to(&mut held, resume);
-        held.end_of_replay();
+        rebuild::close_to(&mut held, resume, &uptime, bucket);
+        rebuild::end(&mut held);
         let mut alerts = BTreeMap::new();
         for row in stored {
             let Ok(state) = serde_json::from_str::<AlertState>(&row.state) else { continue };

@@ -103,28 +103,35 @@ pub async fn cells(
     .await
 }
 
-/// Like [`cells`], of compacted history only, a series at a time and without unpacking distributions.
-pub async fn compacted_runs(
-    tx: &mut Tx,
+/// A walk over the compacted chunks of a level that may hold something of `[from, to)`, in the order of time.
+pub fn pages(level: Level, from: Timestamp, to: Timestamp) -> chunk::Pages {
+    chunk::Pages::new(level.slice.0, from.floor(level.span).0, to.0, None)
+}
+
+/// Calls `visit` with what one of those chunks holds of `[from, to)`, a series at a time and without unpacking distributions.
+pub fn runs(
+    chunk: &chunk::Chunk,
     level: Level,
     from: Timestamp,
     to: Timestamp,
     mut visit: impl FnMut(SeriesId, &[(Slice, Brief<'_>)]),
 ) -> Result<(), StoreError> {
     let before = |time: Timestamp| move |(slice, _): &(Slice, Brief<'_>)| slice * level.slice.0 < time.0;
-    compacted(tx, level, from, to, Wanted::All, |bytes| {
-        segment::read_runs(
-            bytes,
-            |_| true,
-            |id, run| {
-                let within = &run[run.partition_point(before(from))..run.partition_point(before(to))];
-                if !within.is_empty() {
-                    visit(id, within);
-                }
-            },
-        )
-    })
-    .await
+    let read = segment::read_runs(
+        &chunk.data,
+        |_| true,
+        |id, run| {
+            let within = &run[run.partition_point(before(from))..run.partition_point(before(to))];
+            if !within.is_empty() {
+                visit(id, within);
+            }
+        },
+    );
+    read.map_err(|_| damaged(level, chunk.start, chunk.grp))
+}
+
+fn damaged(level: Level, start: i64, grp: i64) -> StoreError {
+    StoreError::Unreadable { what: "chunk", id: format!("{}/{start}/{grp}", level.slice) }
 }
 
 async fn compacted(
@@ -136,17 +143,14 @@ async fn compacted(
     mut read: impl FnMut(&[u8]) -> Result<(), segment::Damaged>,
 ) -> Result<(), StoreError> {
     let groups = wanted.groups();
-    let mut damaged = None;
+    let mut broken = None;
     chunk::each(tx, level.slice.0, from.floor(level.span).0, to.0, groups.as_deref(), |chunk| {
         if read(&chunk.data).is_err() {
-            damaged.get_or_insert((chunk.start, chunk.grp));
+            broken.get_or_insert((chunk.start, chunk.grp));
         }
     })
     .await?;
-    match damaged {
-        Some((start, grp)) => Err(StoreError::Unreadable { what: "chunk", id: format!("{}/{start}/{grp}", level.slice) }),
-        None => Ok(()),
-    }
+    broken.map_or(Ok(()), |(start, grp)| Err(damaged(level, start, grp)))
 }
 
 /// Hands out every partial that is not compacted, by writer and number.
@@ -212,7 +216,7 @@ async fn merge_into(tx: &mut Tx, level: Level, bucket: Span, cells: &BTreeMap<(S
     for ((start, grp), mut chunk) in chunks {
         if let Some(bytes) = chunk::get(tx, level.slice.0, start, grp).await? {
             segment::read(&bytes, |_| true, |id, slice, cell| chunk.entry((id, slice)).or_default().merge(&cell))
-                .map_err(|_| StoreError::Unreadable { what: "chunk", id: format!("{}/{start}/{grp}", level.slice) })?;
+                .map_err(|_| damaged(level, start, grp))?;
         }
         let mut writer = segment::Writer::default();
         chunk.iter().for_each(|((id, slice), cell)| writer.push(*id, *slice, cell));

@@ -1,5 +1,7 @@
 //! Buckets and rollups, as packed chunks of a group of series and a span of time, by level.
 
+use std::collections::HashSet;
+
 use sqlx::AssertSqlSafe;
 
 use super::StoreError;
@@ -62,35 +64,61 @@ pub async fn each(
     grps: Option<&[i64]>,
     mut visit: impl FnMut(Chunk),
 ) -> Result<(), StoreError> {
-    let wanted: Option<std::collections::HashSet<i64>> = grps.map(|grps| grps.iter().copied().collect());
-    if wanted.as_ref().is_some_and(|wanted| wanted.is_empty()) {
-        return Ok(());
+    let mut pages = Pages::new(level, from, to, grps);
+    while let Some(page) = pages.next(tx).await? {
+        page.into_iter().for_each(&mut visit);
     }
-    let named: Vec<i64> = wanted.iter().flatten().copied().filter(|_| wanted.as_ref().is_some_and(|set| set.len() <= GROUPS_MAX)).collect();
-    let filter = if named.is_empty() { String::new() } else { format!("and grp in ({})", list(named.len(), 6)) };
-    // Row values keep the walk on the primary key, page after page.
-    let sql = format!(
-        "select start, grp, data from chunk where level = $1 and start < $2 and (start, grp) > ($3, $4) {filter} order by start, grp limit $5"
-    );
-    let mut last = (from.saturating_sub(1), i64::MAX);
-    loop {
-        let page: Vec<Chunk> = on!(tx, conn => {
-            let mut query = sqlx::query_as(AssertSqlSafe(sql.as_str())).bind(level).bind(to).bind(last.0).bind(last.1).bind(PAGE);
-            for grp in &named {
+    Ok(())
+}
+
+/// A walk over the chunks of a level that start in [from, to), in the order of start and group, page by page.
+#[derive(Debug)]
+pub struct Pages {
+    level: i64,
+    to: i64,
+    /// The last one that was read.
+    last: (i64, i64),
+    wanted: Option<HashSet<i64>>,
+    named: Vec<i64>,
+    sql: String,
+    done: bool,
+}
+
+impl Pages {
+    /// The walk; `grps` limits the groups.
+    pub fn new(level: i64, from: i64, to: i64, grps: Option<&[i64]>) -> Pages {
+        let wanted: Option<HashSet<i64>> = grps.map(|grps| grps.iter().copied().collect());
+        let named: Vec<i64> = wanted.iter().filter(|wanted| wanted.len() <= GROUPS_MAX).flatten().copied().collect();
+        let filter = if named.is_empty() { String::new() } else { format!("and grp in ({})", list(named.len(), 6)) };
+        // Row values keep the walk on the primary key, page after page.
+        let sql = format!(
+            "select start, grp, data from chunk where level = $1 and start < $2 and (start, grp) > ($3, $4) {filter} order by start, grp limit $5"
+        );
+        let done = wanted.as_ref().is_some_and(|wanted| wanted.is_empty());
+        Pages { level, to, last: (from.saturating_sub(1), i64::MAX), wanted, named, sql, done }
+    }
+
+    /// The next page; `None` at the end.
+    pub async fn next(&mut self, tx: &mut Tx) -> Result<Option<Vec<Chunk>>, StoreError> {
+        if self.done {
+            return Ok(None);
+        }
+        let mut page: Vec<Chunk> = on!(tx, conn => {
+            let mut query = sqlx::query_as(AssertSqlSafe(self.sql.as_str()));
+            query = query.bind(self.level).bind(self.to).bind(self.last.0).bind(self.last.1).bind(PAGE);
+            for grp in &self.named {
                 query = query.bind(*grp);
             }
             query.fetch_all(conn)
         })?;
-        let done = (page.len() as i64) < PAGE;
-        for chunk in page {
-            last = (chunk.start, chunk.grp);
-            if wanted.as_ref().is_none_or(|wanted| wanted.contains(&chunk.grp)) {
-                visit(chunk);
-            }
+        self.done = (page.len() as i64) < PAGE;
+        if let Some(chunk) = page.last() {
+            self.last = (chunk.start, chunk.grp);
         }
-        if done {
-            return Ok(());
+        if let Some(wanted) = &self.wanted {
+            page.retain(|chunk| wanted.contains(&chunk.grp));
         }
+        Ok(Some(page))
     }
 }
 
