@@ -135,6 +135,8 @@ struct Track {
     delay: i64,
     /// Maintenance that changes how slices count.
     exclusions: Vec<usize>,
+    /// Whether a stretch of slices may close at once: none is ever treated apart.
+    closes_in_runs: bool,
     groups: Vec<Group>,
     index: HashMap<Vec<String>, u32>,
     /// Index of the row over all groups, when there are groups.
@@ -319,12 +321,13 @@ impl Evaluator {
         let keep = self.streams[stream].pairs.iter().map(|(long, _)| *long).max().unwrap_or(1) as usize;
         let start = self.next - delay;
         self.streams[stream].stream = Stream::new(start, keep);
-        let exclusions = (0..self.rules.maintenances.len())
+        let exclusions: Vec<usize> = (0..self.rules.maintenances.len())
             .filter(|at| {
                 let maintenance = &self.rules.maintenances[*at];
                 maintenance.budget != MaintenanceBudget::Count && could_match(maintenance, slo)
             })
             .collect();
+        let closes_in_runs = exclusions.is_empty() && shape.target.is_none() && matches!(slo.window, SloWindow::Rolling(_));
         let number = self.tracks.len() as u32;
         for (at, (selector, limit)) in inputs.into_iter().enumerate() {
             let take = match (&slo.sli, limit) {
@@ -343,6 +346,7 @@ impl Evaluator {
             stream,
             delay,
             exclusions,
+            closes_in_runs,
             groups: Vec::new(),
             index: HashMap::new(),
             overall: None,
@@ -524,41 +528,37 @@ impl Evaluator {
         out
     }
 
-    /// Like [`Evaluator::replay`] of every bucket before `to`, one SLO after the other, which is many times
-    /// faster. [`Evaluator::end_of_replay`] must follow before anything is read.
+    /// Like [`Evaluator::replay`] of every bucket before `to`, many times faster: an SLO's slices close when its next
+    /// cell comes, in a run. [`Evaluator::end_of_replay`] must follow before anything is read.
     pub fn replay_to(&mut self, to: Timestamp, up: impl Fn(Timestamp) -> bool) {
-        self.replay_shares(to, up, 1).into_iter().for_each(Share::close);
-    }
-
-    /// Like [`Evaluator::replay_to`], in at most so many shares, each of which is to be closed.
-    pub fn replay_shares(&mut self, to: Timestamp, up: impl Fn(Timestamp) -> bool, most: usize) -> Vec<Share<'_>> {
         let bucket = self.settings.bucket;
         let (first, end) = (self.next, to.0.div_euclid(bucket.0));
         if end <= first {
-            return Vec::new();
+            return;
         }
         self.next = end;
         for stream in &mut self.streams {
             (first..end).for_each(|closed| stream.stream.close(up(Timestamp(closed * bucket.0))));
         }
-        self.shares(first, end, most)
+        for track in self.tracks.iter_mut().filter(|track| !track.closes_in_runs) {
+            for next in first..end {
+                let now = Now { rules: &self.rules, maintenance: &self.maintenance, bucket, next, past: self.past };
+                now.close(track, Rolling::close_loosely);
+            }
+        }
     }
 
     /// Ends a stretch of [`Evaluator::replay_to`].
     pub fn end_of_replay(&mut self) {
-        self.end_of_replay_shares(1).into_iter().for_each(Share::tighten);
-    }
-
-    /// Like [`Evaluator::end_of_replay`], in at most so many shares, each of which is to be tightened.
-    pub fn end_of_replay_shares(&mut self, most: usize) -> Vec<Share<'_>> {
-        self.shares(self.next, self.next, most)
-    }
-
-    fn shares(&mut self, first: Slice, end: Slice, most: usize) -> Vec<Share<'_>> {
-        let (rules, maintenance, past) = (&*self.rules, &*self.maintenance, self.past);
-        let bucket = self.settings.bucket;
-        let size = self.tracks.len().div_ceil(most.max(1)).max(1);
-        self.tracks.chunks_mut(size).map(|tracks| Share { tracks, rules, maintenance, bucket, past, first, end }).collect()
+        for track in &mut self.tracks {
+            let end = self.next - track.delay;
+            for group in track.groups.iter_mut().filter(|group| !group.rolling.is_unused()) {
+                if track.closes_in_runs {
+                    group.rolling.close_run(&track.shape, end);
+                }
+                group.rolling.tighten(&track.shape);
+            }
+        }
     }
 
     fn close(&mut self, up: bool) {
@@ -750,41 +750,6 @@ fn find<'t>(track: &'t mut Track, key: &str, tiers: usize) -> Option<(&'t mut Al
     None
 }
 
-/// Some of the SLOs whose slices are to be closed. Shares know nothing of each other, so each may have a thread.
-pub struct Share<'a> {
-    tracks: &'a mut [Track],
-    rules: &'a RuleSet,
-    maintenance: &'a [Option<Windows>],
-    bucket: Span,
-    past: Slice,
-    first: Slice,
-    end: Slice,
-}
-
-impl Share<'_> {
-    /// Closes the slices of the stretch.
-    pub fn close(self) {
-        let Share { tracks, rules, maintenance, bucket, past, first, end } = self;
-        for track in tracks {
-            if track.closes_in_runs(rules) {
-                let groups = track.groups.iter_mut().filter(|group| !group.rolling.is_unused());
-                groups.for_each(|group| group.rolling.close_run(&track.shape, end - track.delay));
-                continue;
-            }
-            for next in first..end {
-                Now { rules, maintenance, bucket, next, past }.close(track, Rolling::close_loosely);
-            }
-        }
-    }
-
-    /// Counts the sums that the stretches before have left behind.
-    pub fn tighten(self) {
-        for track in self.tracks {
-            track.groups.iter_mut().for_each(|group| group.rolling.tighten(&track.shape));
-        }
-    }
-}
-
 /// What a slice needs to know of the evaluator while one of its tracks is borrowed.
 struct Now<'a> {
     rules: &'a RuleSet,
@@ -821,11 +786,16 @@ impl Now<'_> {
         }
     }
 
+    #[inline(always)]
     fn add(&self, track: &mut Track, group: usize, slice: Slice, taken: Counts) {
         let good = self.treatment(track, group, slice) == Some(MaintenanceBudget::Good);
         let taken = if good { Counts { bad: 0, raw_bad: 0, ..taken } } else { taken };
         self.wake(track, group, slice);
         let group = &mut track.groups[group];
+        let closed = self.next - track.delay;
+        if track.closes_in_runs && group.rolling.next() < closed {
+            group.rolling.close_run(&track.shape, closed);
+        }
         group.rolling.add(&track.shape, slice.div_euclid(track.per_slice), taken);
         group.changed = true;
         track.first_data = Some(track.first_data.map_or(slice, |first| first.min(slice)));
@@ -894,14 +864,6 @@ fn applies(maintenance: &Maintenance, slo: &Slo, group: &Labels) -> bool {
     let mut labels = slo.base_labels();
     labels.extend(group.clone());
     matches(&maintenance.when, &labels)
-}
-
-impl Track {
-    /// Whether slices may close many at once: none is ever treated apart.
-    fn closes_in_runs(&self, rules: &RuleSet) -> bool {
-        let rolling = matches!(rules.slos[self.slo].window, SloWindow::Rolling(_));
-        rolling && self.exclusions.is_empty() && self.shape.target.is_none()
-    }
 }
 
 impl Group {

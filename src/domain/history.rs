@@ -74,7 +74,7 @@ impl History {
     }
 
     /// Appends the entry of the slice [`History::next`].
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, entry: Entry) {
         if self.open.capacity() == 0 {
             self.open.reserve(2 * CHUNK as usize);

@@ -131,7 +131,7 @@ pub fn read_runs<'a>(
         let mut slice = 0;
         for _ in 0..count {
             slice += read_i64(cells)?;
-            run.push((slice, unpack_brief(cells)?));
+            run.push((slice, plain_brief(cells).or_else(|| unpack_brief(cells))?));
         }
         visit(series, &run);
         Some(())
@@ -177,6 +177,24 @@ pub fn unpack_brief<'a>(input: &mut &'a [u8]) -> Option<Brief<'a>> {
         skip_detail(input)?;
     }
     Some(Brief { counts: head.counts, pushed: head.pushed, cell: &cell[..cell.len() - input.len()] })
+}
+
+/// What nearly all cells of good-or-bad metrics are: counts of events that weigh one, and nothing else.
+/// `None`, and `input` as it was, if this one is not.
+#[inline(always)]
+fn plain_brief<'a>(input: &mut &'a [u8]) -> Option<Brief<'a>> {
+    let cell = *input;
+    let (&flags, mut rest) = cell.split_first()?;
+    if flags & !PUSHED != PLAIN {
+        return None;
+    }
+    let (raw, raw_bad) = (read_i64(&mut rest)?, read_i64(&mut rest)?);
+    // Far from what would overflow in millionths.
+    if raw.unsigned_abs() >> 40 != 0 || raw_bad.unsigned_abs() >> 40 != 0 {
+        return None;
+    }
+    *input = rest;
+    Some(Brief { counts: Counts::plain(raw, raw_bad), pushed: flags & PUSHED != 0, cell: &cell[..cell.len() - rest.len()] })
 }
 
 fn skip_detail(input: &mut &[u8]) -> Option<()> {

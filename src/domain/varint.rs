@@ -30,29 +30,35 @@ pub fn write_i128(out: &mut Vec<u8>, value: i128) {
 }
 
 /// Reads an unsigned integer and moves `input` past it; `None` at the end or when it is too large.
-#[inline]
+#[inline(always)]
 pub fn read_u64(input: &mut &[u8]) -> Option<u64> {
     let (&first, rest) = input.split_first()?;
     if first < 0x80 {
         *input = rest;
         return Some(u64::from(first));
     }
-    let mut value = u64::from(first & 0x7f);
     // Two bytes are by far the most frequent of the longer ones.
     if let Some((&second, rest)) = rest.split_first()
         && second < 0x80
     {
         *input = rest;
-        return Some(value | u64::from(second) << 7);
+        return Some(u64::from(first & 0x7f) | u64::from(second) << 7);
     }
-    for (at, &byte) in rest.iter().enumerate().take(9) {
-        let shift = 7 * (at as u32 + 1);
+    read_long(input)
+}
+
+/// Three bytes and more.
+#[inline(never)]
+fn read_long(input: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for (at, &byte) in input.iter().enumerate().take(10) {
+        let shift = 7 * at as u32;
         if shift == 63 && byte > 1 {
             return None;
         }
         value |= u64::from(byte & 0x7f) << shift;
         if byte < 0x80 {
-            *input = &rest[at + 1..];
+            *input = &input[at + 1..];
             return Some(value);
         }
     }
@@ -77,7 +83,7 @@ pub fn read_u128(input: &mut &[u8]) -> Option<u128> {
 }
 
 /// Reads a signed integer.
-#[inline]
+#[inline(always)]
 pub fn read_i64(input: &mut &[u8]) -> Option<i64> {
     let value = read_u64(input)?;
     Some((value >> 1) as i64 ^ -((value & 1) as i64))

@@ -1,14 +1,12 @@
 //! Rebuild: reads stored history into an evaluator that has just been made.
 //!
-//! Pages of chunks are read by the task that holds the transaction; unpacking them and closing slices
-//! happens meanwhile on threads of their own.
+//! Pages of chunks are read by the task that holds the transaction; a thread of its own unpacks them meanwhile.
 
 use std::sync::Arc;
-use std::thread;
 
 use tokio::sync::mpsc;
 
-use crate::domain::evaluate::{Evaluator, Share};
+use crate::domain::evaluate::Evaluator;
 use crate::domain::time::{Span, Timestamp};
 use crate::store::archive::{self, Level};
 use crate::store::chunk::{Chunk, Pages};
@@ -94,7 +92,7 @@ impl Plan {
     }
 
     fn close_to(&self, evaluator: &mut Evaluator, to: Timestamp) {
-        close_to(evaluator, to, &self.uptime, self.bucket);
+        evaluator.replay_to(to, |from| self.uptime.covers(from, self.bucket));
     }
 }
 
@@ -111,26 +109,4 @@ async fn send(tx: &mut Tx, mut walk: Pages, pages: &mpsc::Sender<Read>, read: im
         }
     }
     Ok(())
-}
-
-/// Closes all slices before `to` without judging them.
-pub fn close_to(evaluator: &mut Evaluator, to: Timestamp, uptime: &Uptime, bucket: Span) {
-    side_by_side(evaluator.replay_shares(to, |from| uptime.covers(from, bucket), cores()), Share::close);
-}
-
-/// Ends the closing: sums are right from now on.
-pub fn end(evaluator: &mut Evaluator) {
-    side_by_side(evaluator.end_of_replay_shares(cores()), Share::tighten);
-}
-
-fn cores() -> usize {
-    thread::available_parallelism().map_or(1, |cores| cores.get().min(8))
-}
-
-fn side_by_side<'a>(shares: Vec<Share<'a>>, work: fn(Share<'a>)) {
-    thread::scope(|scope| {
-        for share in shares {
-            scope.spawn(move || work(share));
-        }
-    });
 }

@@ -29,7 +29,7 @@ use super::failing::Health;
 use super::flush::Flushed;
 use super::operator::{self, Trouble};
 use super::posted::{self, Look, Looked};
-use super::rebuild::{self, Plan};
+use super::rebuild::Plan;
 use super::uptime::Uptime;
 
 /// Missed evaluations are made up for at most this far back (SEMANTICS 4).
@@ -224,8 +224,8 @@ impl Watch {
         }
         let stored = store::alerts::load_all(&mut tx).await?;
         let mut held = write(&evaluator);
-        rebuild::close_to(&mut held, resume, &uptime, bucket);
-        rebuild::end(&mut held);
+        held.replay_to(resume, |from| uptime.covers(from, bucket));
+        held.end_of_replay();
         let mut alerts = BTreeMap::new();
         for row in stored {
             let Ok(state) = serde_json::from_str::<AlertState>(&row.state) else { continue };
