@@ -14,5 +14,6 @@ pub mod posted;
 pub mod reload;
 pub mod rotate;
 pub mod stale;
+pub mod tick;
 pub mod uptime;
 pub mod watch;

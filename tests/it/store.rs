@@ -134,8 +134,7 @@ fn kept(id: &str, opened: i64, members: &[(&str, &str, Option<i64>)]) -> Inciden
 }
 
 async fn keep(store: &Store, incidents: Vec<Incident>) {
-    let outcomes: Vec<Outcome> =
-        incidents.into_iter().map(|incident| Outcome { incident, new: true, effects: vec![] }).collect();
+    let outcomes: Vec<Outcome> = incidents.into_iter().map(|incident| Outcome { incident, new: true, effects: vec![] }).collect();
     let mut tx = store.write().await.unwrap();
     assert_eq!(transition::commit(&mut tx, &outcomes, at(0), "http://x").await.unwrap(), 0);
     tx.commit().await.unwrap();
@@ -758,6 +757,20 @@ on_both! {
         }
         assert_eq!(seen.join(" "), "i6 i5 i4 i3 i2 i1 i0");
         assert!(matches!(incidents::list(&mut tx, &filter(), Some("made up"), 3).await, Err(StoreError::Cursor)));
+    }
+
+    async fn every_change_of_an_incident_is_noted_with_it(store: Store) {
+        let ask = async || incidents::changes(&mut store.read().await.unwrap()).await.unwrap();
+        let mut seen = BTreeSet::from([ask().await]);
+        for n in 0..12 {
+            keep(&store, vec![kept(&format!("i{n}"), n, &[("api", "slo", None)])]).await;
+            assert!(seen.insert(ask().await), "{seen:?}");
+        }
+        keep(&store, vec![]).await;
+        let mut tx = store.write().await.unwrap();
+        incidents::touch(&mut tx).await.unwrap();
+        drop(tx);
+        assert!(!seen.insert(ask().await), "what never happened is not noted");
     }
 
     async fn open_incidents_are_found_by_a_text_in_them(store: Store) {
