@@ -108,7 +108,7 @@ fn open(desk: &Desk, round: usize, now: Timestamp) -> Outcome {
         state: AlertState::default(),
     };
     let mut new_id = |_: &str, _: Timestamp| chance::id();
-    let mut book = Book { desk, now, silences: &[], open: BTreeMap::new(), recent: BTreeMap::new(), new_id: &mut new_id };
+    let mut book = Book::new(desk, now, &[], Default::default(), &mut new_id);
     book.alert(&event, None, Findings::default()).expect("an alert that opens is told")
 }
 

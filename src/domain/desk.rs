@@ -5,6 +5,7 @@
 //! store and commits what comes out; `backtest` and `test` keep them in memory.
 
 mod family;
+mod inhibition;
 mod posted;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,13 +15,15 @@ use sha2::{Digest, Sha256};
 
 use super::alert::AlertChange;
 use super::evaluate::AlertEvent;
-use super::incident::{Effect, Explained, Incident, Input, Member, REOPEN_WITHIN, Surroundings};
+use super::incident::{Effect, Explained, Incident, Input, Kin, Lead, Member, REOPEN_WITHIN, Surroundings};
 use super::matcher::Matcher;
 use super::notification::{Change, Data, Impact, Kind, Notification, Status};
 use super::route::{Routed, canonical, grouping, matches, route};
 use super::rule::{CodeSilence, Labels, Maintenance, Receiver, RuleSet, Severity};
 use super::schedule::Windows;
 use super::time::Timestamp;
+
+pub use self::inhibition::Sources;
 
 /// A silence as it stands in the store or in rules.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +44,10 @@ impl Silence {
             && !self.when.is_empty()
             && self.when.iter().all(|matcher| matcher.accepts(value(&matcher.label)))
     }
+}
+
+fn is_on(silence: &CodeSilence, now: Timestamp) -> bool {
+    silence.starts.is_none_or(|starts| starts <= now) && now < silence.ends
 }
 
 /// `alertname` of an alert of ours, as Alertmanager's tools know it: the name of its SLO or rule.
@@ -101,12 +108,14 @@ pub struct Book<'a> {
     pub desk: &'a Desk,
     pub now: Timestamp,
     pub silences: &'a [Silence],
-    /// Open incidents by key.
+    /// Open incidents by key. To be read from outside: what fires in them is remembered.
     pub open: BTreeMap<String, Incident>,
     /// By key, those that were closed so lately that they may come back.
     pub recent: BTreeMap<String, Incident>,
     /// Makes an id for a new incident.
-    pub new_id: &'a mut (dyn FnMut(&str, Timestamp) -> String + Send),
+    new_id: &'a mut (dyn FnMut(&str, Timestamp) -> String + Send),
+    /// What fires in `open`, once it was asked for.
+    firing: Option<Sources>,
 }
 
 /// How an alert came to the incident of its key.
@@ -154,18 +163,25 @@ impl Desk {
     }
 
     /// Why an alert with these labels notifies nobody at `now`: silence, maintenance, inhibition.
-    pub fn muted(&self, labels: &Labels, now: Timestamp, silences: &[Silence], firing: &[Labels]) -> Option<String> {
+    pub fn muted(&self, labels: &Labels, now: Timestamp, silences: &[Silence], firing: &Sources) -> Option<String> {
         if let Some(holder) = self.holders(labels, now, silences).next() {
             return Some(holder.to_string());
         }
-        self.inhibited(labels, firing)
+        firing.holding(&self.rules, labels)
+    }
+
+    /// What of the clock decides who is told now: the maintenance, the hours and the silences of rules that are on.
+    /// While it stays the same, time changes nothing but through [`Incident::next_tick`].
+    pub fn hours(&self, now: Timestamp) -> Vec<bool> {
+        let windows = self.maintenance.iter().map(|windows| windows.as_ref().is_some_and(|windows| windows.active(now)));
+        let intervals = self.rules.time_intervals.iter().map(|interval| interval.contains(now));
+        let silences = self.rules.silences.iter().map(|silence| is_on(silence, now));
+        windows.chain(intervals).chain(silences).collect()
     }
 
     /// The silences and the maintenance that mute an alert with these labels at `now`.
     pub fn holders<'a>(&'a self, labels: &'a Labels, now: Timestamp, silences: &'a [Silence]) -> impl Iterator<Item = Holder<'a>> {
-        let in_code = move |silence: &&CodeSilence| {
-            silence.starts.is_none_or(|starts| starts <= now) && now < silence.ends && matches(&silence.when, labels)
-        };
+        let in_code = move |silence: &&CodeSilence| is_on(silence, now) && matches(&silence.when, labels);
         let maintenances = self.rules.maintenances.iter().zip(&self.maintenance);
         let active = move |(maintenance, windows): &(&Maintenance, &Option<Windows>)| {
             matches(&maintenance.when, labels) && windows.as_ref().is_some_and(|windows| windows.active(now))
@@ -183,24 +199,6 @@ impl Desk {
         let value = |name: &String| labels.get(name).cloned().unwrap_or_default();
         let own = self.rules.inhibits.iter().enumerate().filter(|(_, inhibit)| matches(&inhibit.source, labels));
         own.map(|(at, inhibit)| (at, inhibit.equal.iter().map(value).collect())).collect()
-    }
-
-    fn inhibited(&self, labels: &Labels, firing: &[Labels]) -> Option<String> {
-        let value = |labels: &Labels, name: &str| labels.get(name).cloned().unwrap_or_default();
-        for inhibit in self.rules.inhibits.iter().filter(|inhibit| matches(&inhibit.target, labels)) {
-            let both = matches(&inhibit.source, labels);
-            let source = firing.iter().find(|source| {
-                matches(&inhibit.source, source)
-                    && *source != labels
-                    // What matches both sides cannot be held back by another that does, too.
-                    && !(both && matches(&inhibit.target, source))
-                    && inhibit.equal.iter().all(|name| value(source, name) == value(labels, name))
-            });
-            if let Some(source) = source {
-                return Some(format!("inhibited by {}", canonical(source)));
-            }
-        }
-        None
     }
 
     /// The labels that group an alert, fixed when it opens, and their canonical text.
@@ -228,22 +226,44 @@ impl Desk {
     }
 }
 
+impl<'a> Book<'a> {
+    /// A book of what is open and lately closed.
+    pub fn new(
+        desk: &'a Desk,
+        now: Timestamp,
+        silences: &'a [Silence],
+        (open, recent): (BTreeMap<String, Incident>, BTreeMap<String, Incident>),
+        new_id: &'a mut (dyn FnMut(&str, Timestamp) -> String + Send),
+    ) -> Book<'a> {
+        Book { desk, now, silences, open, recent, new_id, firing: None }
+    }
+}
+
 impl Book<'_> {
-    fn firing(&self) -> Vec<Labels> {
-        self.open.values().flat_map(firing_in).collect()
+    /// What fires in the open incidents, as far as it can hold others back.
+    fn sources(&self) -> Sources {
+        Sources::of(&self.desk.rules, self.open.values().flat_map(firing_in))
     }
 
-    fn step(&self, incident: &mut Incident, input: Input, firing: &[Labels]) -> Vec<Effect> {
-        let (lead, family) = self.kin(incident);
-        let around = Surroundings {
+    /// [`Book::sources`], kept from one step to the next while nobody else changes the incidents.
+    fn take_sources(&mut self) -> Sources {
+        self.firing.take().unwrap_or_else(|| self.sources())
+    }
+
+    fn step(&self, incident: &mut Incident, input: Input, firing: &Sources) -> Vec<Effect> {
+        let kin = self.kin(incident);
+        self.around(&kin, firing, |around| incident.step(input, around))
+    }
+
+    fn around<T>(&self, kin: &(Option<Lead>, Vec<Kin>), firing: &Sources, act: impl FnOnce(&Surroundings<'_>) -> T) -> T {
+        act(&Surroundings {
             now: self.now,
             route: &|labels| self.desk.route(labels, self.now),
             muted: &|labels| self.desk.muted(labels, self.now, self.silences, firing),
             receiver: &|name| self.desk.receiver(name),
-            lead: lead.as_ref(),
-            family: &family,
-        };
-        incident.step(input, &around)
+            lead: kin.0.as_ref(),
+            family: &kin.1,
+        })
     }
 
     /// Takes a changed alert into its incident. `incident` is the one that the alert belonged to.
@@ -360,9 +380,9 @@ impl Book<'_> {
     }
 
     fn apply(&mut self, key: String, input: Input, entry: Entry) -> Outcome {
+        let mut firing = self.take_sources();
         let mut incident = self.open.remove(&key).expect("the caller looked the key up");
-        let mut firing = self.firing();
-        firing.extend(firing_in(&incident));
+        let before: Vec<Labels> = if self.desk.rules.inhibits.is_empty() { Vec::new() } else { firing_in(&incident).collect() };
         let mut effects = match entry {
             Entry::New => {
                 let text = format!("opened: {}", incident.title);
@@ -372,6 +392,11 @@ impl Book<'_> {
             Entry::Known => Vec::new(),
         };
         effects.extend(self.step(&mut incident, input, &firing));
+        if !self.desk.rules.inhibits.is_empty() {
+            before.iter().for_each(|labels| firing.remove(&self.desk.rules, labels));
+            firing_in(&incident).for_each(|labels| firing.add(&self.desk.rules, &labels));
+        }
+        self.firing = Some(firing);
         self.put(key, &incident);
         Outcome { incident, new: entry == Entry::New, effects }
     }
@@ -393,7 +418,8 @@ impl Book<'_> {
     /// Time passed: what waits, reminds, escalates or comes out of a mute. Only what changed.
     pub fn tick(&mut self) -> Vec<Outcome> {
         let mut grouped = self.regroup();
-        let firing = self.firing();
+        // Time makes nothing fire, and ends nothing that fires.
+        let firing = self.take_sources();
         let mut outcomes = Vec::new();
         // Whoever speaks for others comes first, so that they know what was said.
         let mut keys: Vec<(bool, String)> = self.open.iter().map(|(key, incident)| (incident.parent.is_some(), key.clone())).collect();
@@ -408,7 +434,16 @@ impl Book<'_> {
                 outcomes.push(Outcome { incident, new: false, effects });
             }
         }
+        self.firing = Some(firing);
         outcomes
+    }
+
+    /// When a tick could bring something again, if nothing but time passes after one that brought nothing, and
+    /// [`Desk::hours`] stay as they are. `None`: not before something else happens.
+    pub fn next_tick(&self) -> Option<Timestamp> {
+        let firing = self.sources();
+        let next = |incident: &Incident| self.around(&self.kin(incident), &firing, |around| incident.next_tick(around));
+        self.open.values().filter_map(next).min()
     }
 }
 
@@ -555,14 +590,7 @@ mod tests {
             ids += 1;
             format!("i{ids}")
         };
-        let mut book = Book {
-            desk: &desk,
-            now: Timestamp(1_000_000),
-            silences: &[],
-            open: BTreeMap::new(),
-            recent: BTreeMap::new(),
-            new_id: &mut new_id,
-        };
+        let mut book = Book::new(&desk, Timestamp(1_000_000), &[], Default::default(), &mut new_id);
         let first = book.alert(&event("api", AlertChange::Opened { severity: Severity::Page }), None, Findings::default()).unwrap();
         assert!(first.new);
         assert_eq!(first.incident.key, r#"{service="shop"}"#);

@@ -210,7 +210,7 @@ fn reading_on_gives_what_reading_afresh_gives() {
 fn open(bench: &Bench, event: &AlertEvent, findings: Findings) -> Incident {
     let desk = Desk::new(bench.rules.clone());
     let mut new_id = |_: &str, _: Timestamp| "i1".to_owned();
-    let mut book = Book { desk: &desk, now: event.at, silences: &[], open: BTreeMap::new(), recent: BTreeMap::new(), new_id: &mut new_id };
+    let mut book = Book::new(&desk, event.at, &[], Default::default(), &mut new_id);
     book.alert(event, None, findings).unwrap().incident
 }
 

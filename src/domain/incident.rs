@@ -801,7 +801,8 @@ impl Incident {
         }
     }
 
-    /// When time alone could change something, at the latest; `None` when it is closed.
+    /// When time alone could change something again, after a tick now that changed nothing; `None`: never. It may be too
+    /// early. What is past by now is held up by something else than time.
     pub fn next_tick(&self, around: &Surroundings<'_>) -> Option<Timestamp> {
         if self.status == Status::Resolved {
             return None;
@@ -812,9 +813,8 @@ impl Incident {
             match told {
                 Some(told) if told.open => {
                     let at = told.at.unwrap_or(around.now);
-                    if !target.alerts.is_subset(&told.alerts) {
-                        due.push(at + target.interval);
-                    }
+                    // For further alerts, and for children.
+                    due.push(at + target.interval);
                     if target.repeat > Span::ZERO {
                         due.push(at + target.repeat);
                     }
@@ -825,10 +825,10 @@ impl Incident {
         }
         for member in self.members.iter().filter(|member| member.firing) {
             for routed in (around.route)(&self.labels_of(member)) {
-                due.extend(routed.escalate.iter().map(|step| self.loud_since + step.after).filter(|at| *at > around.now));
+                due.extend(routed.escalate.iter().map(|step| self.loud_since + step.after));
             }
         }
-        due.into_iter().min()
+        due.into_iter().filter(|at| *at > around.now).min()
     }
 
     /// As the outside sees it. `public_url` has no slash at its end.

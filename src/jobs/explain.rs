@@ -273,8 +273,7 @@ mod tests {
         let mut outcomes = Vec::new();
         for (rule, kind, end) in [("api", None, Some(closed)), ("burnwatch-rules", Some("operator"), Some(closed)), ("still", None, None)] {
             let mut new_id = |_: &str, _: Timestamp| format!("i-{rule}");
-            let mut book =
-                Book { desk: &desk, now: opened, silences: &[], open: BTreeMap::new(), recent: BTreeMap::new(), new_id: &mut new_id };
+            let mut book = Book::new(&desk, opened, &[], Default::default(), &mut new_id);
             let open = AlertChange::Opened { severity: Severity::Page };
             outcomes.extend(book.alert(&event(rule, kind, opened, open), None, Findings::default()));
             if let Some(end) = end {

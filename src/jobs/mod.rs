@@ -15,5 +15,6 @@ mod rebuild;
 pub mod reload;
 pub mod rotate;
 pub mod stale;
+pub mod tick;
 pub mod uptime;
 pub mod watch;

@@ -115,7 +115,7 @@ pub async fn report_on(
         members.filter(|(_, member)| member.alert == alert && member.firing).map(|(id, member)| (id, member.summary.clone())).next();
     let silences = transition::load_silences(&mut tx, now).await?;
     let mut make = |_: &str, _: Timestamp| new_id();
-    let mut book = Book { desk, now, silences: &silences, open, recent, new_id: &mut make };
+    let mut book = Book::new(desk, now, &silences, (open, recent), &mut make);
     let outcome = match (holder, summary) {
         (None, None) => return Ok(0),
         (Some((_, said)), Some(summary)) if said == summary => return Ok(0),

@@ -304,7 +304,7 @@ pub async fn settle(shared: &Shared, looked: &mut Looked, look: &Look<'_>) -> Re
     let settled = {
         let board = shared.read();
         let mut new_id = |_: &str, _: Timestamp| (look.new_id)();
-        let mut book = Book { desk: look.desk, now, silences: &silences, open, recent, new_id: &mut new_id };
+        let mut book = Book::new(look.desk, now, &silences, (open, recent), &mut new_id);
         book.posted(&board, &work, again)
     };
     let mut joined: HashMap<&str, Vec<Key>> = HashMap::new();

@@ -15,8 +15,7 @@ use tracing::{error, info, warn};
 use crate::domain::alert::{AlertChange, AlertState};
 use crate::domain::desk::{Book, Desk, Findings, Outcome};
 use crate::domain::evaluate::{AlertEvent, Evaluator, Settings, unconfirmed};
-use crate::domain::incident::{Incident, Input, RULE_REMOVED};
-use crate::domain::notification::Status;
+use crate::domain::incident::Incident;
 use crate::domain::rule::{Labels, RuleSet};
 use crate::domain::segment;
 use crate::domain::series::SeriesId;
@@ -30,6 +29,7 @@ use super::flush::Flushed;
 use super::operator::{self, Trouble};
 use super::posted::{self, Look, Looked};
 use super::rebuild::Plan;
+use super::tick::{self, Ticking, Ticks};
 use super::uptime::Uptime;
 
 /// Missed evaluations are made up for at most this far back (SEMANTICS 4).
@@ -74,6 +74,7 @@ pub struct Watch {
     /// When each open incident was last explained.
     explained: HashMap<String, Timestamp>,
     looked: Looked,
+    ticks: Ticks,
     /// What was told last about rules that fail.
     health: Health,
 }
@@ -123,6 +124,7 @@ impl Watch {
             last_refresh: Timestamp(0),
             explained: HashMap::new(),
             looked: Looked::default(),
+            ticks: Ticks::default(),
             health: Health::Unknown,
         }
     }
@@ -155,7 +157,7 @@ impl Watch {
         let mut report = self.follow_and_evaluate(now).await?;
         report.queued += self.tell_of_failing(now).await?;
         report.queued += self.settle_posted(now).await?;
-        report.queued += self.tick(now).await?;
+        report.queued += self.pass_time(now).await?;
         self.refresh(now).await?;
         if report.queued > 0 {
             self.setup.deliver.notify_one();
@@ -354,7 +356,7 @@ impl Watch {
             let mut states: Vec<((String, String), AlertState)> = Vec::new();
             {
                 let mut new_id = |_: &str, _: Timestamp| make();
-                let mut book = Book { desk: &running.desk, now: at, silences: &silences, open, recent, new_id: &mut new_id };
+                let mut book = Book::new(&running.desk, at, &silences, (open, recent), &mut new_id);
                 for (event, found) in events.iter().zip(findings) {
                     let key = (event.rule.clone(), event.group.clone());
                     let known = running.alerts.get(&key).and_then(|state| state.incident.clone());
@@ -436,48 +438,26 @@ impl Watch {
         }
     }
 
-    /// Lets time pass for open incidents: waits, reminders, escalations, ended mutes, removed rules.
-    async fn tick(&mut self, now: Timestamp) -> Result<usize, StoreError> {
+    /// Lets time pass for open incidents.
+    async fn pass_time(&mut self, now: Timestamp) -> Result<usize, StoreError> {
         let Some(running) = &mut self.running else { return Ok(0) };
-        let mut tx = self.setup.store.read().await?;
-        if store::incidents::open(&mut tx).await?.is_empty() {
-            return Ok(0);
-        }
-        drop(tx);
-        let mut tx = self.setup.store.write_durable().await?;
-        if let Some(token) = self.token
-            && !store::leases::fence(&mut tx, LEASE_NAME, token).await?
-        {
+        let ticking = Ticking {
+            store: &self.setup.store,
+            desk: &running.desk,
+            token: self.token,
+            lease: LEASE_NAME,
+            public_url: &self.setup.public_url,
+            bucket: self.setup.bucket,
+            now,
+        };
+        let Some(report) = tick::tick(&mut self.ticks, &ticking, &mut running.alerts).await? else {
+            warn!("another replica took over evaluating");
+            self.token = None;
             self.running = None;
             return Ok(0);
-        }
-        let silences = transition::load_silences(&mut tx, now).await?;
-        let open = transition::load_open(&mut tx).await?;
-        let gone = orphans(&open, &running.desk);
-        let mut no_new = |_: &str, _: Timestamp| String::new();
-        // An alert ends at the start of a bucket, whatever ends it.
-        let at = now.floor(self.setup.bucket);
-        let mut book = Book { desk: &running.desk, now: at, silences: &silences, open, recent: BTreeMap::new(), new_id: &mut no_new };
-        let mut outcomes = Vec::new();
-        for (incident, alert) in gone {
-            outcomes.extend(book.input(&incident, Input::AlertEnded { alert, reason: RULE_REMOVED.into() }));
-        }
-        book.now = now;
-        outcomes.extend(book.tick());
-        let removed: Vec<(String, String)> =
-            running.alerts.keys().filter(|(rule, _)| !has_rule(running.desk.rules(), rule)).cloned().collect();
-        for (rule, group) in removed {
-            store::alerts::delete(&mut tx, &rule, &group).await?;
-            running.alerts.remove(&(rule, group));
-        }
-        if outcomes.is_empty() {
-            tx.commit().await?;
-            return Ok(0);
-        }
-        let queued = transition::commit(&mut tx, &outcomes, now, &self.setup.public_url).await?;
-        tx.commit().await?;
-        outcomes.iter().for_each(|outcome| log(&outcome.incident));
-        Ok(queued)
+        };
+        report.outcomes.iter().for_each(|outcome| log(&outcome.incident));
+        Ok(report.queued)
     }
 
     /// Looks again at who is hit and why, while an incident lives (EXPLAIN 6).
@@ -595,24 +575,6 @@ fn newest(events: Vec<AlertEvent>, before: &BTreeMap<(String, String), AlertStat
         event
     };
     last.into_iter().map(net).collect()
-}
-
-/// Firing alerts of open incidents whose rule is gone: incident and alert.
-fn orphans(open: &BTreeMap<String, Incident>, desk: &Desk) -> Vec<(String, String)> {
-    let mut gone = Vec::new();
-    for incident in open.values().filter(|incident| incident.status != Status::Resolved) {
-        for member in incident.members.iter().filter(|member| member.firing && !has_rule(desk.rules(), &member.rule)) {
-            // What came from outside has no rule here, and ends by itself.
-            if !member.is_operator() && !member.is_posted() {
-                gone.push((incident.id.clone(), member.alert.clone()));
-            }
-        }
-    }
-    gone
-}
-
-fn has_rule(rules: &RuleSet, name: &str) -> bool {
-    rules.slos.iter().any(|slo| slo.name == name && slo.enabled) || rules.alerts.iter().any(|rule| rule.name == name && rule.enabled)
 }
 
 fn log(incident: &Incident) {

@@ -351,7 +351,7 @@ impl<'a> Simulation<'a> {
         let mut new_id = |_: &str, _: Timestamp| format!("bt-{}", known + 1);
         let (open, recent) = (std::mem::take(&mut self.open), std::mem::take(&mut self.recent));
         let desk = self.desk.clone();
-        let mut book = Book { desk: &desk, now: t, silences: &self.silences, open, recent, new_id: &mut new_id };
+        let mut book = Book::new(&desk, t, &self.silences, (open, recent), &mut new_id);
         let done = act(&mut book);
         (self.open, self.recent) = (book.open, book.recent);
         done

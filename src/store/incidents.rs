@@ -2,9 +2,9 @@
 
 use crate::domain::time::Timestamp;
 
-use super::StoreError;
 use super::tx::{Tx, on, run};
 use super::values::{Place, contains, digest, page, row, text};
+use super::{StoreError, meta};
 
 row! {
     /// An incident, with the columns that lists filter by; the rest is in `data`.
@@ -61,6 +61,9 @@ macro_rules! bind {
             .bind(text(&$row.data))
     };
 }
+
+/// Under this name the changes of incidents are counted.
+const CHANGES: &str = "incident changes";
 
 /// Which incidents a list shows; empty means all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -187,6 +190,19 @@ pub async fn between(tx: &mut Tx, from: Timestamp, to: Timestamp, limit: usize) 
     let sql =
         concat!("select ", columns!(), " from incident where opened_at >= $1 and opened_at < $2 order by opened_at desc, id desc limit $3");
     on!(tx, conn => sqlx::query_as(sql).bind(from).bind(to).bind(limit as i64).fetch_all(conn))
+}
+
+/// Notes that incidents have changed; with whatever changed them, in one transaction.
+pub async fn touch(tx: &mut Tx) -> Result<(), StoreError> {
+    let sql = "insert into meta (name, value) values ($1, '1') \
+               on conflict (name) do update set value = cast(cast(meta.value as bigint) + 1 as text)";
+    run!(tx, conn => sqlx::query(sql).bind(CHANGES).execute(conn))?;
+    Ok(())
+}
+
+/// A text that is another one after every change of an incident.
+pub async fn changes(tx: &mut Tx) -> Result<String, StoreError> {
+    Ok(meta::get(tx, CHANGES).await?.unwrap_or_default())
 }
 
 /// How many incidents there are by status and severity.

@@ -78,6 +78,10 @@ pub async fn commit(tx: &mut Tx, outcomes: &[Outcome], now: Timestamp, public_ur
             queued += usize::from(outbox::insert(tx, &row).await?);
         }
     }
+    if !outcomes.is_empty() {
+        // Last, so that nobody waits for this row for longer than a commit takes.
+        incidents::touch(tx).await?;
+    }
     Ok(queued)
 }
 
@@ -173,7 +177,7 @@ pub async fn apply(
     // What is not `Send` ends here, before the next await.
     let outcome = {
         let mut no_new = |_: &str, _: Timestamp| String::new();
-        let mut book = Book { desk, now, silences: &silences, open, recent: BTreeMap::new(), new_id: &mut no_new };
+        let mut book = Book::new(desk, now, &silences, (open, BTreeMap::new()), &mut no_new);
         book.input(id, input)
     };
     let Some(outcome) = outcome else { return Ok(Some((read(&row)?, 0))) };

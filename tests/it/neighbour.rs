@@ -30,6 +30,7 @@ impl Drop for Process {
 struct Daemon {
     process: Process,
     admin: String,
+    intake: String,
     folder: TempDir,
     told: mpsc::UnboundedReceiver<Value>,
 }
@@ -55,7 +56,8 @@ settle = "1s"
 allow_private = ["127.0.0.0/8"]
 "#;
 
-fn run(folder: &Path) -> (Process, String) {
+/// The process, and the addresses of its two sides.
+fn run(folder: &Path) -> (Process, String, String) {
     let log = folder.join("log");
     let file = std::fs::File::create(&log).unwrap();
     let child = Command::new(env!("CARGO_BIN_EXE_burnwatch"))
@@ -71,7 +73,8 @@ fn run(folder: &Path) -> (Process, String) {
     loop {
         let text = std::fs::read_to_string(&log).unwrap();
         if let Some((_, rest)) = text.split_once("pages and API on ") {
-            return (process, rest.split(',').next().unwrap().to_owned());
+            let (admin, rest) = rest.split_once(", intake on ").unwrap();
+            return (process, admin.to_owned(), rest.split(". ").next().unwrap().to_owned());
         }
         assert!(began.elapsed() < PATIENCE, "the daemon did not start:\n{text}");
         std::thread::sleep(Duration::from_millis(50));
@@ -87,17 +90,17 @@ impl Daemon {
         let rules = format!("{}{}{routes}", receiver("pager"), receiver("team"));
         std::fs::write(folder.path().join("rules/rules.rhai"), rules).unwrap();
         std::fs::write(folder.path().join("burnwatch.toml"), CONFIG).unwrap();
-        let (process, admin) = run(folder.path());
-        Daemon { process, admin, folder, told }
+        let (process, admin, intake) = run(folder.path());
+        Daemon { process, admin, intake, folder, told }
     }
 
     /// Kills it without a warning and starts it again.
     fn crash(&mut self) {
         self.process.0.kill().unwrap();
         self.process.0.wait().unwrap();
-        let (process, admin) = run(self.folder.path());
+        let (process, admin, intake) = run(self.folder.path());
         self.process = process;
-        self.admin = admin;
+        (self.admin, self.intake) = (admin, intake);
     }
 
     /// Waits until the daemon has noted what its webhook answered: what it had claimed and not noted waits for the
@@ -116,10 +119,21 @@ impl Daemon {
         }
     }
 
-    /// The next thing that the webhook is told.
+    /// The next thing that the webhook is told, all of it.
+    async fn heard(&mut self) -> Value {
+        tokio::time::timeout(PATIENCE, self.told.recv()).await.expect("somebody is told").unwrap()
+    }
+
+    /// The kind and the incident of it.
     async fn told(&mut self) -> (String, Value) {
-        let body = tokio::time::timeout(PATIENCE, self.told.recv()).await.expect("somebody is told").unwrap();
+        let body = self.heard().await;
         (body["type"].as_str().unwrap().to_owned(), body["data"]["incident"].clone())
+    }
+
+    /// What a page of the API says.
+    fn get(&self, path: &str) -> Value {
+        let output = Command::new("curl").args(["-s", &format!("{}{path}", self.admin)]).output().expect("curl is there");
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
     }
 
     async fn post(&self, body: &Value) -> (u16, String) {
@@ -340,4 +354,113 @@ async fn prometheus_tells_us_and_we_tell_the_webhook() {
         assert_eq!((kind.as_str(), &incident["status"]), ("incident.resolved", &json!("resolved")));
     }
     assert_eq!(daemon.query(&[]).len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_a_mute_ends_what_still_fires_is_told_with_that_reason() {
+    // Not the reminder about the silences that end while something fires, which is another incident.
+    let routes = r#"route(#{ when: #{ alertname: ["Muted", "Brief"] }, to: ["pager"], group_by: ["alertname"] });"#;
+    let mut daemon = Daemon::start(routes).await;
+    let silence = |daemon: &Daemon, name: &str| {
+        let (code, id) = daemon.amtool(&["silence", "add", name, "-a", "ada", "-c", "at work", "-d", "4s"]);
+        assert_eq!(code, 0, "{id}");
+        id.trim().to_owned()
+    };
+    let alert = |name: &str| json!([{ "labels": { "alertname": name }, "endsAt": "2099-01-01T00:00:00Z" }]);
+
+    // Muted from the beginning: nobody hears of it, then the opening says why it comes late.
+    let id = silence(&daemon, "Muted");
+    let began = Instant::now();
+    assert_eq!(daemon.post(&alert("Muted")).await.0, 200);
+    let heard = daemon.heard().await;
+    assert!(began.elapsed() > Duration::from_secs(3), "{heard}");
+    assert_eq!(heard["type"], "incident.opened");
+    assert_eq!(heard["reason"], format!("still firing after it was held back: silence {id}"));
+    let told = heard["data"]["incident"]["id"].as_str().unwrap().to_owned();
+    let history = daemon.get(&format!("/v1/incidents/{told}"))["history"].to_string();
+    assert!(history.contains(&format!("pager was not told: silence {id}")), "{history}");
+
+    // Muted after it was told: it is told once more, and its end comes through in any case.
+    let id = silence(&daemon, "Muted");
+    let heard = daemon.heard().await;
+    assert_eq!(heard["type"], "incident.reminder", "{heard}");
+    assert_eq!(heard["reason"], format!("still firing after the end of: silence {id}"));
+    silence(&daemon, "Muted");
+    let over = json!([{ "labels": { "alertname": "Muted" }, "endsAt": SystemClock.now() }]);
+    assert_eq!(daemon.post(&over).await.0, 200);
+    let heard = daemon.heard().await;
+    assert_eq!((&heard["type"], &heard["data"]["incident"]["id"]), (&json!("incident.resolved"), &json!(told)));
+
+    // What ended while it was muted is told to nobody.
+    silence(&daemon, "Brief");
+    assert_eq!(daemon.post(&alert("Brief")).await.0, 200);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let over = json!([{ "labels": { "alertname": "Brief" }, "endsAt": SystemClock.now() }]);
+    assert_eq!(daemon.post(&over).await.0, 200);
+    if let Ok(heard) = tokio::time::timeout(Duration::from_secs(6), daemon.told.recv()).await {
+        panic!("nobody should have been told: {heard:?}");
+    }
+}
+
+/// Sends one page view every tenth of a second, all of which fail, until it is dropped.
+struct Failing(std::sync::Arc<std::sync::atomic::AtomicBool>);
+
+impl Failing {
+    fn start(intake: String) -> Failing {
+        let over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let seen = over.clone();
+        std::thread::spawn(move || {
+            let mut n = 0;
+            while !seen.load(std::sync::atomic::Ordering::Relaxed) {
+                n += 1;
+                let events = vec![r#"{"kind":"page_view","page":"/","ok":false}"#; 20].join(",");
+                let body = format!(r#"{{"app":"shop","id":"{n}","events":[{events}]}}"#);
+                let url = format!("{intake}/v1/rum");
+                _ = Command::new("curl").args(["-s", "-o", "/dev/null", "--data-binary", &body, &url]).status();
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        });
+        Failing(over)
+    }
+}
+
+impl Drop for Failing {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn our_alerts_and_those_of_others_are_listed_on_both_sides() {
+    let rules = r#"
+slo("views", #{ objective: 99.0, window: "1d", service: "shop", sli: good("page_view", #{ app: "shop" }),
+    alert: [ page(#{ long: "4s", short: "2s", factor: 10.0 }) ] });
+route(#{ to: ["pager"] });
+"#;
+    let mut daemon = Daemon::start(rules).await;
+    let _failing = Failing::start(daemon.intake.clone());
+    let (kind, incident) = daemon.told().await;
+    assert_eq!((kind.as_str(), &incident["alerts"][0]["rule"]), ("incident.opened", &json!("views")));
+    let alert = json!([{ "labels": { "alertname": "DiskFull", "severity": "warning" }, "endsAt": "2099-01-01T00:00:00Z" }]);
+    assert_eq!(daemon.post(&alert).await.0, 200);
+    let (_, posted) = daemon.told().await;
+
+    // Alertmanager's side: ours has the name of its SLO as alertname, also for a filter and for a silence.
+    let names = |list: &[Value]| {
+        let name = |alert: &Value| alert["labels"]["alertname"].as_str().unwrap_or_default().to_owned();
+        let mut names: Vec<String> = list.iter().map(name).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&daemon.query(&[])), ["DiskFull", "views"]);
+    let ours = daemon.query(&["alertname=views"]);
+    assert_eq!((ours.len(), &ours[0]["labels"]["slo"], &ours[0]["receivers"]), (1, &json!("views"), &json!([{ "name": "pager" }])));
+    assert_eq!(names(&daemon.query(&["severity=warning"])), ["DiskFull"]);
+    // Ours.
+    let list = daemon.get("/v1/alerts");
+    let states: std::collections::BTreeMap<&str, &str> =
+        list["items"].as_array().unwrap().iter().map(|alert| (alert["rule"].as_str().unwrap(), alert["state"].as_str().unwrap())).collect();
+    assert_eq!(states, [("DiskFull", "firing"), ("views", "firing")].into(), "{list}");
+    assert_eq!(daemon.get("/v1/incidents?status=open")["items"].as_array().unwrap().len(), 2);
+    assert_ne!(posted["id"], incident["id"]);
 }

@@ -4,13 +4,17 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
+use burnwatch::domain::desk::Outcome;
+use burnwatch::domain::incident::{Incident, Member};
 use burnwatch::domain::metric::Metric;
+use burnwatch::domain::notification::{Figures, Status};
 use burnwatch::domain::posted::{Key, Packed, Posted};
+use burnwatch::domain::rule::{Labels, Severity};
 use burnwatch::domain::series::{Series, SeriesId};
 use burnwatch::domain::time::{Span, Timestamp};
 use burnwatch::store::{
     Store, StoreError, alerts, annotations, attempts, audit, chunk, events, incidents, leases, meta, outbox, partial, posted, progress,
-    receivers, repeated, retention, rule_sets, seen, series, silences, trace, user_keys, writer,
+    receivers, repeated, retention, rule_sets, seen, series, silences, trace, transition, user_keys, writer,
 };
 
 use super::postgres;
@@ -73,6 +77,67 @@ fn incident(id: &str, key: &str, opened: i64) -> incidents::IncidentRow {
         sequence: 1,
         data: "{}".into(),
     }
+}
+
+/// An incident as the desk would leave it: the alerts that it has, as rule, `kind` and when it ended.
+fn kept(id: &str, opened: i64, members: &[(&str, &str, Option<i64>)]) -> Incident {
+    let member = |(rule, kind, ended): &(&str, &str, Option<i64>)| Member {
+        alert: format!("{rule}{{}}"),
+        rule: (*rule).to_owned(),
+        labels: [("kind".to_owned(), (*kind).to_owned())].into(),
+        severity: Severity::Page,
+        firing: ended.is_none(),
+        started_at: at(opened),
+        ended_at: ended.map(at),
+        summary: format!("{rule} burns"),
+        figures: Figures::default(),
+        traces: vec![],
+        subject: None,
+    };
+    let members: Vec<Member> = members.iter().map(member).collect();
+    let over = members.iter().all(|member| !member.firing);
+    Incident {
+        id: id.into(),
+        key: format!("{{id=\"{id}\"}}"),
+        grouping: Labels::new(),
+        generation: 7,
+        sequence: 1,
+        status: if over { Status::Resolved } else { Status::Open },
+        severity: Severity::Page,
+        title: format!("{id} burns"),
+        service: "shop".into(),
+        owner: String::new(),
+        labels: Labels::new(),
+        opened_at: at(opened),
+        acknowledged_at: None,
+        acknowledged_by: None,
+        resolved_at: if over { members.iter().filter_map(|member| member.ended_at).max() } else { None },
+        snoozed_until: None,
+        window_start: at(opened),
+        members,
+        told: Default::default(),
+        loud_since: at(opened),
+        impact: Default::default(),
+        explained: Default::default(),
+        changes: vec![],
+        revision: "r".into(),
+        runbook: None,
+        dashboard: None,
+        parent: None,
+        children: Default::default(),
+        reopened: vec![],
+        known: Default::default(),
+        held_until: None,
+        closed_because: None,
+        by_hand: Default::default(),
+    }
+}
+
+async fn keep(store: &Store, incidents: Vec<Incident>) {
+    let outcomes: Vec<Outcome> = incidents.into_iter().map(|incident| Outcome { incident, new: true, effects: vec![] }).collect();
+    let mut tx = store.write().await.unwrap();
+    assert_eq!(transition::commit(&mut tx, &outcomes, at(0), "http://x").await.unwrap(), 0);
+    tx.commit().await.unwrap();
 }
 
 fn delivery(id: &str, incident: &str, sequence: i64, receiver: &str, due: i64) -> outbox::OutboxRow {
@@ -692,6 +757,75 @@ on_both! {
         }
         assert_eq!(seen.join(" "), "i6 i5 i4 i3 i2 i1 i0");
         assert!(matches!(incidents::list(&mut tx, &filter(), Some("made up"), 3).await, Err(StoreError::Cursor)));
+    }
+
+    async fn every_change_of_an_incident_is_noted_with_it(store: Store) {
+        let ask = async || incidents::changes(&mut store.read().await.unwrap()).await.unwrap();
+        let mut seen = BTreeSet::from([ask().await]);
+        for n in 0..12 {
+            keep(&store, vec![kept(&format!("i{n}"), n, &[("api", "slo", None)])]).await;
+            assert!(seen.insert(ask().await), "{seen:?}");
+        }
+        keep(&store, vec![]).await;
+        let mut tx = store.write().await.unwrap();
+        incidents::touch(&mut tx).await.unwrap();
+        drop(tx);
+        assert!(!seen.insert(ask().await), "what never happened is not noted");
+    }
+
+    async fn open_incidents_are_found_by_a_text_in_them(store: Store) {
+        let mut tx = store.write().await.unwrap();
+        for (n, said, status) in
+            [(1, "100% of Über_users", "open"), (2, "100 of Überxusers", "acknowledged"), (3, "100% of Über_users", "resolved")]
+        {
+            let row = incident(&format!("i{n}"), &format!("k{n}"), 10 - n);
+            let resolved_at = (status == "resolved").then_some(at(90));
+            let row = incidents::IncidentRow { data: format!("{{\"title\":\"{said}\"}}"), status: status.into(), resolved_at, ..row };
+            incidents::insert(&mut tx, &row).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let mut tx = store.read().await.unwrap();
+        for (said, found) in [
+            ("\"title\":", vec!["i2", "i1"]),
+            ("100% of", vec!["i1"]),
+            ("Über_users", vec!["i1"]),
+            ("nothing", vec![]),
+            ("\\", vec![]),
+            ("\0", vec![]),
+        ] {
+            let rows = incidents::open_with(&mut tx, said).await.unwrap();
+            assert_eq!(rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), found, "{said:?}, oldest first");
+        }
+    }
+
+    async fn alerts_about_burnwatch_are_told_from_those_of_users(store: Store) {
+        keep(&store, vec![
+            kept("own", 20, &[("bad-rules", "operator", None), ("stale", "operator", Some(30)), ("api", "slo", None)]),
+            kept("older", 10, &[("stale", "operator", None)]),
+            // It says the word in its title, and has no such alert.
+            Incident { title: r#"labels {"kind":"operator"}"#.into(), ..kept("user", 10, &[("api", "slo", None)]) },
+            kept("over", 0, &[("delivery", "operator", Some(5))]),
+        ]).await;
+        let mut tx = store.read().await.unwrap();
+        let alerts = transition::operator_alerts(&mut tx).await.unwrap();
+        let named: Vec<(&str, &str)> = alerts.iter().map(|(incident, member)| (incident.as_str(), member.rule.as_str())).collect();
+        assert_eq!(named, [("older", "stale"), ("own", "bad-rules")]);
+    }
+
+    async fn what_a_silence_could_have_hidden_is_what_fires_and_what_ended_since(store: Store) {
+        keep(&store, vec![
+            kept("open", 10, &[("fires", "slo", None), ("ended-before", "slo", Some(49)), ("ended-then", "slo", Some(50))]),
+            kept("closed", 0, &[("long-over", "slo", Some(20)), ("just-over", "slo", Some(60))]),
+            kept("before", 0, &[("old", "slo", Some(49))]),
+        ]).await;
+        let mut tx = store.read().await.unwrap();
+        let ask = async |tx: &mut burnwatch::store::Tx, since: i64| {
+            let members = transition::lately(tx, at(since)).await.unwrap();
+            members.into_iter().map(|member| member.rule).collect::<Vec<_>>()
+        };
+        assert_eq!(ask(&mut tx, 50).await, ["fires", "ended-then", "just-over"]);
+        assert_eq!(ask(&mut tx, 61).await, ["fires"], "what fires is in it however long it has");
+        assert_eq!(ask(&mut tx, 0).await.len(), 6);
     }
 
     async fn a_history_is_numbered_by_incident(store: Store) {

@@ -78,7 +78,7 @@ impl World {
             format!("i{ids}")
         };
         let (open, recent) = (std::mem::take(&mut self.open), std::mem::take(&mut self.recent));
-        let mut book = Book { desk: &self.desk, now: Timestamp(minute * M), silences: &[], open, recent, new_id: &mut new_id };
+        let mut book = Book::new(&self.desk, Timestamp(minute * M), &[], (open, recent), &mut new_id);
         let done = act(&mut book);
         (self.open, self.recent) = (book.open, book.recent);
         self.ids = ids;
@@ -116,7 +116,24 @@ impl World {
     }
 
     fn tick(&mut self, minute: i64) -> Vec<String> {
-        self.book(minute, |book| book.tick()).iter().flat_map(said).collect()
+        let outcomes = self.book(minute, |book| book.tick());
+        if outcomes.is_empty() {
+            self.nothing_comes_before_it_is_announced(minute);
+        }
+        outcomes.iter().flat_map(said).collect()
+    }
+
+    /// After a tick that brought nothing, the next one that could bring something is the announced one.
+    fn nothing_comes_before_it_is_announced(&mut self, minute: i64) {
+        let (open, recent) = (self.open.clone(), self.recent.clone());
+        let until = self.book(minute, |book| book.next_tick());
+        for later in [1, 2, 4, 5, 15, 60, 239, 240, 700].map(|ahead| minute + ahead) {
+            if until.is_none_or(|until| Timestamp(later * M) < until) {
+                let brought = self.book(later, |book| book.tick());
+                assert!(brought.is_empty(), "at {minute} nothing was announced before {until:?}, but at {later} came {brought:#?}");
+            }
+        }
+        (self.open, self.recent) = (open, recent);
     }
 
     fn parent_of(&self, id: &str) -> Option<String> {

@@ -14,7 +14,7 @@ use crate::domain::posted::{Board, Key, Posted, Standing, Work, member_name};
 use crate::domain::rule::Labels;
 use crate::domain::time::Timestamp;
 
-use super::{Book, Entry, Explained, Opening, Outcome};
+use super::{Book, Entry, Explained, Opening, Outcome, Sources};
 
 /// Alerts from outside that fire in one incident before further ones of the same class wait.
 const MEMBERS: usize = 100;
@@ -81,7 +81,7 @@ impl Book<'_> {
             let change = PostedChange { alert: member_name(key), summary: entry.alert.summary(), started_at: entry.alert.starts };
             steps.entry(group.clone()).or_default().changed.push(change);
         }
-        let firing = self.firing();
+        let firing = self.take_sources();
         let mut rooms: HashMap<String, Room> = HashMap::new();
         let mut waiting: Vec<(Key, String, u64)> = Vec::new();
         for key in work.fresh.iter().filter(|key| !over.contains(key)) {
@@ -106,6 +106,7 @@ impl Book<'_> {
             step.opened.push((*key, member(key, &entry.alert, labels, self.now)));
         }
         self.let_in(board, again, &over, &keys, &firing, &mut steps, &mut rooms, &mut settled);
+        self.firing = Some(firing);
         for (group, step) in steps {
             if step.opened.is_empty() && step.changed.is_empty() && step.ended.is_empty() {
                 continue;
@@ -134,7 +135,7 @@ impl Book<'_> {
         again: bool,
         over: &HashSet<&Key>,
         keys: &HashMap<String, String>,
-        firing: &[Labels],
+        firing: &Sources,
         steps: &mut BTreeMap<String, Step>,
         rooms: &mut HashMap<String, Room>,
         settled: &mut Settled,
@@ -199,7 +200,7 @@ impl Book<'_> {
         self.apply(group, Input::Posted { opened, changed: step.changed, ended: step.ended }, new)
     }
 
-    fn room(&self, incident: Option<&Incident>, ended: &[(String, String)], firing: &[Labels]) -> Room {
+    fn room(&self, incident: Option<&Incident>, ended: &[(String, String)], firing: &Sources) -> Room {
         let Some(incident) = incident else { return Room { firing: 0, classes: HashSet::new() } };
         let ended: BTreeSet<&str> = ended.iter().map(|(alert, _)| alert.as_str()).collect();
         let members =
@@ -210,16 +211,16 @@ impl Book<'_> {
         Room { firing: members.len(), classes }
     }
 
-    fn member_class(&self, member: &Member, firing: &[Labels]) -> u64 {
+    fn member_class(&self, member: &Member, firing: &Sources) -> u64 {
         self.class_of(member.severity as u8, &member.labels, firing)
     }
 
-    fn class(&self, alert: &Posted, labels: &Labels, firing: &[Labels]) -> u64 {
+    fn class(&self, alert: &Posted, labels: &Labels, firing: &Sources) -> u64 {
         self.class_of(alert.severity() as u8, labels, firing)
     }
 
     /// Alerts of one class are told to the same people in the same voice, and hold back the same others.
-    fn class_of(&self, severity: u8, labels: &Labels, firing: &[Labels]) -> u64 {
+    fn class_of(&self, severity: u8, labels: &Labels, firing: &Sources) -> u64 {
         let mut hash = std::hash::DefaultHasher::new();
         severity.hash(&mut hash);
         self.desk.muted(labels, self.now, self.silences, firing).is_some().hash(&mut hash);
@@ -365,7 +366,7 @@ mod tests {
                 format!("i{ids}")
             };
             let open = std::mem::take(&mut self.open);
-            let mut book = Book { desk: &self.desk, now: self.now, silences: &[], open, recent: BTreeMap::new(), new_id: &mut new_id };
+            let mut book = Book::new(&self.desk, self.now, &[], (open, BTreeMap::new()), &mut new_id);
             let settled = book.posted(&self.board, &work, again);
             self.open = book.open;
             for (key, standing) in settled.standings {

@@ -146,6 +146,11 @@ mod tests {
     use sha2::Sha256;
 
     use super::*;
+    use crate::domain::desk::Outcome;
+    use crate::domain::incident::Incident;
+    use crate::domain::notification::Status;
+    use crate::domain::time::Timestamp;
+    use crate::store::{audit, incidents};
     use crate::web::fixture::NOW;
     use crate::web::fixture::house::{EVE, House, read, request};
 
@@ -197,6 +202,68 @@ mod tests {
             .filter(|entry| entry["text"].as_str().unwrap().contains("closed in PagerDuty"))
             .collect();
         assert_eq!(notes.len(), 1, "{incident}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_to_a_digest_is_one_to_every_incident_in_it() {
+        let house = House::new(true, false).await;
+        let digest = digest::Open { id: digest::id("first"), generation: 9 };
+        let mut tx = house.store.write().await.unwrap();
+        let known = transition::read(&incidents::get(&mut tx, "4127").await.unwrap().unwrap()).unwrap();
+        for (id, generation) in [("4127", known.generation), ("5001", 1), ("5002", 1), ("5003", 1)] {
+            let over = id == "5003";
+            let status = if over { Status::Resolved } else { Status::Open };
+            let resolved_at = over.then_some(NOW);
+            let key = format!("{{id=\"{id}\"}}");
+            let incident = Incident { id: id.into(), key, generation, status, resolved_at, ..known.clone() };
+            if id != "4127" {
+                let outcome = Outcome { incident, new: true, effects: vec![] };
+                transition::commit(&mut tx, std::slice::from_ref(&outcome), NOW, "http://x").await.unwrap();
+            }
+            let row = row(id, generation, &digest.id);
+            assert!(outbox::insert(&mut tx, &row).await.unwrap());
+            assert!(outbox::digest::fold(&mut tx, &row.id, &digest.id, NOW, true, "too many at once").await.unwrap());
+        }
+        // An incident that the digest does not tell of.
+        let other = Incident { id: "6000".into(), key: "{id=\"6000\"}".into(), ..known };
+        transition::commit(&mut tx, &[Outcome { incident: other, new: true, effects: vec![] }], NOW, "http://x").await.unwrap();
+        let data = json!({ "digests": [digest] }).to_string();
+        receivers::save(&mut tx, "checkout-pager", Timestamp(0), &data).await.unwrap();
+        tx.commit().await.unwrap();
+
+        let key = correlation_key(&digest.id, digest.generation, "checkout-pager");
+        let (status, answer) = call(&house, "checkout-pager", "s3cret", &event("incident.acknowledged", &key, "1")).await;
+        assert_eq!((status, answer["result"].as_str()), (StatusCode::OK, Some("acknowledged")), "{answer}");
+        let mut tx = house.store.read().await.unwrap();
+        for (id, status) in
+            [("4127", "acknowledged"), ("5001", "acknowledged"), ("5002", "acknowledged"), ("5003", "resolved"), ("6000", "open")]
+        {
+            assert_eq!(incidents::get(&mut tx, id).await.unwrap().unwrap().status, status, "{id}");
+        }
+        let said = audit::list(&mut tx, None, 10).await.unwrap().0;
+        let by = "Mira via PagerDuty checkout-pager";
+        assert_eq!(said.iter().filter(|row| row.who == by && row.action == "acknowledge").count(), 3, "{said:?}");
+    }
+
+    fn row(incident: &str, generation: i64, digest: &str) -> outbox::OutboxRow {
+        outbox::OutboxRow {
+            id: format!("{digest}-{incident}"),
+            incident: incident.into(),
+            generation,
+            sequence: 90,
+            receiver: "checkout-pager".into(),
+            correlation: correlation_key(incident, generation, "checkout-pager"),
+            kind: "incident.opened".into(),
+            payload: "{}".into(),
+            state: "pending".into(),
+            due_at: NOW,
+            created_at: NOW,
+            finished_at: None,
+            attempts: 0,
+            claimed_until: Timestamp(0),
+            last_error: String::new(),
+            reply: String::new(),
+        }
     }
 
     #[tokio::test]
