@@ -44,7 +44,7 @@ fn main() {
         "/rules/s0",
     ];
     let more = ["/health", "/changes", "/query", "/notifications", "/deadletters", "/receivers", "/audit", "/me"];
-    let of_incident = ["", "/timeline", "/segments", "/resolve"].map(|below| format!("/incidents/{incident}{below}"));
+    let of_incident = ["", "/timeline", "/segments", "/snooze", "/assign", "/resolve"].map(|below| format!("/incidents/{incident}{below}"));
     for page in pages.iter().chain(&more).map(|page| (*page).to_owned()).chain(of_incident) {
         let mut took = Vec::with_capacity(times);
         let mut bytes = 0;

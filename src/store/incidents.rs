@@ -125,6 +125,23 @@ pub async fn latest_by_key(tx: &mut Tx, key: &str) -> Result<Option<IncidentRow>
     on!(tx, conn => sqlx::query_as(sql).bind(digest(&[key])).fetch_optional(conn))
 }
 
+/// Those with this key that opened before a time, newest first.
+pub async fn earlier_by_key(tx: &mut Tx, key: &str, before: Timestamp, limit: usize) -> Result<Vec<IncidentRow>, StoreError> {
+    let sql =
+        concat!("select ", columns!(), " from incident where key_digest = $1 and opened_at < $2 order by opened_at desc, id desc limit $3");
+    on!(tx, conn => sqlx::query_as(sql).bind(digest(&[key])).bind(before).bind(limit as i64).fetch_all(conn))
+}
+
+/// Id and title of each of these that exists.
+pub async fn titles(tx: &mut Tx, ids: &[String]) -> Result<Vec<(String, String)>, StoreError> {
+    let mut found = Vec::new();
+    for id in ids {
+        let sql = "select id, title from incident where id = $1";
+        found.extend(on!(tx, conn => sqlx::query_as::<_, (String, String)>(sql).bind(text(id)).fetch_optional(conn))?);
+    }
+    Ok(found)
+}
+
 /// All that are not resolved, oldest first.
 pub async fn open(tx: &mut Tx) -> Result<Vec<IncidentRow>, StoreError> {
     let sql = concat!("select ", columns!(), " from incident where status <> 'resolved' order by opened_at, id");
@@ -203,6 +220,12 @@ pub async fn touch(tx: &mut Tx) -> Result<(), StoreError> {
 /// A text that is another one after every change of an incident.
 pub async fn changes(tx: &mut Tx) -> Result<String, StoreError> {
     Ok(meta::get(tx, CHANGES).await?.unwrap_or_default())
+}
+
+/// How many there are by severity that are not resolved. It reads those only, however long the archive is.
+pub async fn open_counts(tx: &mut Tx) -> Result<Vec<(String, i64)>, StoreError> {
+    let sql = "select severity, count(*) from incident where status <> 'resolved' group by severity order by severity";
+    on!(tx, conn => sqlx::query_as(sql).fetch_all(conn))
 }
 
 /// How many incidents there are by status and severity.

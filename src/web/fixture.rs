@@ -46,6 +46,7 @@ pub fn frame(now: Timestamp) -> Frame {
         },
         outcome: None,
         inbox: true,
+        event: String::new(),
     }
 }
 
@@ -362,6 +363,7 @@ pub fn incident_model<'a>(incident: &'a Incident, reader: &'a Reader) -> Model<'
             Check { tone: Tone::Fine, said: "events late by 4 s (P95)".into() },
             Check { tone: Tone::Ticket, said: text("1 source is silent: payment-3ds") },
         ],
+        family: Default::default(),
         before: vec![Before {
             id: text("3981"),
             title: text("Checkout fails on release 2.2.9"),

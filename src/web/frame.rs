@@ -129,7 +129,12 @@ pub struct Frame {
     pub outcome: Option<Outcome>,
     /// Whether the demo's inbox is there to be linked to.
     pub inbox: bool,
+    /// The last event that this page knows of.
+    pub event: String,
 }
+
+/// Seconds after which a page without script is loaded anew.
+pub const REFRESH: u8 = 60;
 
 /// One page's own part.
 pub struct Page {
@@ -137,8 +142,8 @@ pub struct Page {
     pub place: Place,
     /// Class of `main`.
     pub class: &'static str,
-    /// Refresh every minute without script: only pages without forms that are typed into.
-    pub refresh: bool,
+    /// Seconds until it is loaded anew without script: only pages without forms that are typed into.
+    pub refresh: Option<u8>,
     /// The same data as JSON.
     pub json: Option<String>,
     /// Changes when rows come, go or move; figures may change in place without it.
@@ -149,7 +154,7 @@ pub struct Page {
 impl Page {
     /// A page without JSON twin that is not refreshed.
     pub fn new(title: impl Into<String>, place: Place, body: Markup) -> Page {
-        Page { title: title.into(), place, class: "", refresh: false, json: None, shape: String::new(), body }
+        Page { title: title.into(), place, class: "", refresh: None, json: None, shape: String::new(), body }
     }
 }
 
@@ -167,11 +172,11 @@ impl Frame {
                     link rel="icon" href="data:,";
                     link rel="stylesheet" href=(asset::style().url());
                     script src=(asset::script().url()) defer {}
-                    @if page.refresh {
-                        noscript { meta http-equiv="refresh" content="60"; }
+                    @if let Some(seconds) = page.refresh {
+                        noscript { meta http-equiv="refresh" content=(seconds); }
                     }
                 }
-                body data-now=(self.now.millis()) data-keys=[self.reader.keys_off.then_some("off")] {
+                body data-now=(self.now.millis()) data-event=[self.known().then_some(&self.event)] data-keys=[self.reader.keys_off.then_some("off")] {
                     a.skip href="#main" { "Skip to content" }
                     (self.bar(page.place))
                     @if self.known() { (self.strip()) }

@@ -1,19 +1,21 @@
 //! `GET /events`: says over server-sent events that there is something new to show.
 //!
-//! An event carries no figures, only that they changed: the script fetches the page that it is on.
-//! So a reconnect misses nothing, and nothing is shown that the page itself would not show.
+//! An event carries no figures, only that they changed: the script fetches the page that it is on, and nothing
+//! is shown that the page itself would not show. Each event has an id, and so has each page. Who connects says
+//! which one was the last ([`seen`]); if anything happened since, the first event says so at once.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State as Take;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio_util::io::ReaderStream;
 
+use super::api::Params;
 use super::problem::Problem;
 use super::state::State;
 
@@ -22,7 +24,23 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// A reader that takes nothing for so long is let go.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-pub async fn events(Take(state): Take<Arc<State>>) -> Response {
+/// The event that stands for all until now. Another start of the daemon has other ids, also where it has come as far.
+pub fn last_event(state: &State) -> String {
+    id_of(state, *state.pulse.borrow())
+}
+
+fn id_of(state: &State, pulse: u64) -> String {
+    format!("{}-{pulse}", state.started_at.millis())
+}
+
+/// The last event that the reader knows of: of the connection that broke, else of the page that it reads.
+fn seen(headers: &HeaderMap, query: &Params) -> Option<String> {
+    let again = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    again.or_else(|| query.get("after")).filter(|id| !id.is_empty()).map(str::to_owned)
+}
+
+pub async fn events(Take(state): Take<Arc<State>>, query: Params, headers: HeaderMap) -> Response {
+    let seen = seen(&headers, &query);
     let Ok(permit) = state.live.clone().try_acquire_owned() else {
         return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many live connections; the page works without")
             .with(header::RETRY_AFTER, HeaderValue::from_static("30"))
@@ -32,15 +50,19 @@ pub async fn events(Take(state): Take<Arc<State>>) -> Response {
     tokio::spawn(async move {
         // The writing end is dropped when the reader is gone or the daemon stops; either ends the stream.
         let _permit = permit;
-        follow(&state, &mut ours).await;
+        follow(&state, seen, &mut ours).await;
     });
     let kind = (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     ([kind], Body::from_stream(ReaderStream::new(theirs))).into_response()
 }
 
-async fn follow(state: &State, to: &mut DuplexStream) {
+async fn follow(state: &State, seen: Option<String>, to: &mut DuplexStream) {
     let mut pulse = state.pulse.subscribe();
     if !send(to, "retry: 3000\n\n").await {
+        return;
+    }
+    let id = id_of(state, *pulse.borrow_and_update());
+    if seen.is_some_and(|seen| seen != id) && !send(to, &tick(state, &id)).await {
         return;
     }
     loop {
@@ -50,9 +72,8 @@ async fn follow(state: &State, to: &mut DuplexStream) {
                 if changed.is_err() {
                     return;
                 }
-                let id = *pulse.borrow_and_update();
-                let snapshot = state.snapshot.load();
-                format!("id: {id}\nevent: tick\ndata: {}\n\n", json!({ "watermark": snapshot.watermark, "evaluated_at": snapshot.evaluated_at }))
+                let id = id_of(state, *pulse.borrow_and_update());
+                tick(state, &id)
             }
             () = tokio::time::sleep(KEEP_ALIVE) => ": still here\n\n".to_owned(),
         };
@@ -62,6 +83,58 @@ async fn follow(state: &State, to: &mut DuplexStream) {
     }
 }
 
+fn tick(state: &State, id: &str) -> String {
+    let snapshot = state.snapshot.load();
+    let data = json!({ "watermark": snapshot.watermark, "evaluated_at": snapshot.evaluated_at });
+    format!("id: {id}\nevent: tick\ndata: {data}\n\n")
+}
+
 async fn send(to: &mut DuplexStream, text: &str) -> bool {
     matches!(tokio::time::timeout(WRITE_TIMEOUT, to.write_all(text.as_bytes())).await, Ok(Ok(())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::web::fixture::house::{House, request};
+    use axum::http::Method;
+    use http_body_util::BodyExt as _;
+
+    /// What a reader gets within a moment of connecting.
+    async fn first(house: &House, path: &str, last: Option<&str>) -> String {
+        let headers: Vec<(&str, &str)> = last.map(|last| ("last-event-id", last)).into_iter().collect();
+        let response = house.send(request(Method::GET, path, &headers, "")).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        let mut body = response.into_body();
+        let mut text = String::new();
+        while let Ok(Some(Ok(frame))) = tokio::time::timeout(Duration::from_millis(300), body.frame()).await {
+            text.push_str(&String::from_utf8_lossy(frame.data_ref().expect("data, not trailers")));
+        }
+        text
+    }
+
+    #[tokio::test]
+    async fn who_missed_an_event_gets_one_at_once_and_who_missed_none_waits() {
+        let house = House::new(false, false).await;
+        let (_, _, page) = house.get("/").await;
+        let (_, rest) = page.split_once("data-event=\"").expect("a page names the last event");
+        let known = rest.split('"').next().expect("it ends").to_owned();
+        let fresh = first(&house, &format!("/events?after={known}"), None).await;
+        assert!(fresh.contains("retry:") && !fresh.contains("event:"), "nothing happened since the page was made: {fresh}");
+
+        house.state.changed();
+        house.state.changed();
+        let missed = first(&house, &format!("/events?after={known}"), None).await;
+        assert_eq!(missed.matches("event: tick").count(), 1, "what came between page and connection is told, once: {missed}");
+        let missed = first(&house, "/events", Some(&known)).await;
+        let (_, rest) = missed.split_once("id: ").expect("what came between two connections is told");
+        let last = rest.lines().next().expect("an id").to_owned();
+        assert_ne!(last, known);
+        // The page's own id is older than that of the connection that broke.
+        let again = first(&house, &format!("/events?after={known}"), Some(&last)).await;
+        assert!(!again.contains("event:"), "{again}");
+        let restarted = first(&house, "/events", Some("1700000000000-2")).await;
+        assert!(restarted.contains("event: tick"), "an id of an earlier start says nothing about this one: {restarted}");
+        assert!(!first(&house, "/events", None).await.contains("event:"), "who knows of nothing has missed nothing");
+    }
 }

@@ -99,6 +99,8 @@ pub struct Site {
     pub state: Arc<State>,
     pub visitor: Visitor,
     pub now: Timestamp,
+    /// The last event when the request came: what changes while the page is made is told again rather than not at all.
+    event: String,
 }
 
 impl FromRequestParts<Arc<State>> for Site {
@@ -106,7 +108,7 @@ impl FromRequestParts<Arc<State>> for Site {
 
     async fn from_request_parts(parts: &mut Parts, state: &Arc<State>) -> Result<Site, StatusCode> {
         let visitor = Visitor::from_request_parts(parts, state).await?;
-        Ok(Site { state: state.clone(), visitor, now: state.clock.now() })
+        Ok(Site { state: state.clone(), visitor, now: state.clock.now(), event: super::live::last_event(state) })
     }
 }
 
@@ -145,7 +147,7 @@ impl Site {
         let (mut open, mut paging) = (0, false);
         match self.open_counts().await {
             Ok(counts) => {
-                for (_, severity, n) in counts.iter().filter(|(status, _, _)| status != "resolved") {
+                for (severity, n) in &counts {
                     open += usize::try_from(*n).unwrap_or(0);
                     paging |= severity == "page" && *n > 0;
                 }
@@ -161,11 +163,12 @@ impl Site {
             trust,
             outcome: self.visitor.outcome.clone(),
             inbox: self.state.inbox.is_some(),
+            event: self.event.clone(),
         }
     }
 
-    async fn open_counts(&self) -> Result<Vec<(String, String, i64)>, StoreError> {
-        incidents::counts(&mut self.state.store.read().await?).await
+    async fn open_counts(&self) -> Result<Vec<(String, i64)>, StoreError> {
+        incidents::open_counts(&mut self.state.store.read().await?).await
     }
 }
 

@@ -188,7 +188,7 @@ fn pages(id: &str) -> Vec<String> {
     ]
     .map(str::to_owned)
     .into();
-    pages.extend(["", "/timeline", "/segments", "/snooze", "/resolve"].map(|below| format!("/incidents/{id}{below}")));
+    pages.extend(["", "/timeline", "/segments", "/snooze", "/resolve", "/assign"].map(|below| format!("/incidents/{id}{below}")));
     pages
 }
 

@@ -709,6 +709,13 @@ on_both! {
         assert_eq!(incidents::latest_by_key(&mut tx, "service=shop").await.unwrap(), Some(second.clone()));
         assert_eq!(incidents::open(&mut tx).await.unwrap(), [second]);
         assert!(matches!(incidents::update(&mut tx, &incident("i9", "x", 0)).await, Err(StoreError::NotOne { .. })));
+        assert_eq!(incidents::open_counts(&mut tx).await.unwrap(), [("page".to_owned(), 1)], "the archive is not counted");
+        let both = incidents::earlier_by_key(&mut tx, "service=shop", at(1_000_000), 10).await.unwrap();
+        assert_eq!((both.len(), both[1].id.as_str()), (2, "i1"), "newest first");
+        assert_eq!(incidents::earlier_by_key(&mut tx, "service=shop", at(1_000_000), 1).await.unwrap(), both[..1]);
+        assert_eq!(incidents::earlier_by_key(&mut tx, "service=shop", at(0), 10).await.unwrap(), []);
+        let titles = incidents::titles(&mut tx, &["i1".into(), "none".into()]).await.unwrap();
+        assert_eq!(titles.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["i1"]);
         let counts = incidents::counts(&mut tx).await.unwrap();
         assert_eq!(counts, [("open".into(), "page".into(), 1), ("resolved".into(), "page".into(), 1)]);
     }

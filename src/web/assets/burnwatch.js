@@ -64,7 +64,7 @@
     if (live && live.dataset.lost) { delete live.dataset.lost; one(".trust").classList.remove("bad"); refresh(); }
   };
   if (window.EventSource && one("#live")) {
-    const events = new EventSource("/events");
+    const events = new EventSource("/events?after=" + encodeURIComponent(document.body.dataset.event || ""));
     for (const name of ["tick", "incident", "slo", "rules"]) events.addEventListener(name, refresh);
     events.onerror = lost;
     events.onopen = found;

@@ -3,6 +3,7 @@
 use axum::http::{Method, StatusCode, header};
 
 use super::CSP;
+use crate::store::outbox;
 use crate::web::fixture::assert_inert;
 use crate::web::fixture::house::{EVE, House, MIRA, read, request};
 
@@ -87,6 +88,7 @@ const POSTS: &[&str] = &[
     "/silences/x/end",
     "/deadletters/d3/replay",
     "/deadletters/d3/discard",
+    "/deadletters/replay",
     "/receivers/x/test",
     "/me",
     "/sign-out",
@@ -231,6 +233,46 @@ async fn an_action_is_answered_back_with_its_outcome() {
     read(house.send(request(Method::POST, "/incidents/4127/note", &form, &note)).await).await;
     let (_, _, page) = house.get("/incidents/4127").await;
     assert!(page.contains("rolled back &lt;script&gt;"));
+}
+
+#[tokio::test]
+async fn all_dead_letters_are_sent_again_or_those_of_one_receiver() {
+    let house = House::new(false, false).await;
+    let mut tx = house.state.store.write().await.unwrap();
+    let dead = outbox::get(&mut tx, "d3").await.unwrap().unwrap();
+    for (n, receiver) in [(4, "tickets"), (5, "tickets"), (6, "mail")] {
+        let row = outbox::OutboxRow { id: format!("d{n}"), sequence: n, receiver: receiver.into(), ..dead.clone() };
+        assert!(outbox::insert(&mut tx, &row).await.unwrap());
+    }
+    tx.commit().await.unwrap();
+    let (_, _, page) = house.get("/deadletters").await;
+    assert!(page.contains("Send all again") && page.contains("all of tickets"), "{page}");
+
+    let token = token_of(&house).await;
+    let form = [("content-type", "application/x-www-form-urlencoded"), ("origin", "null"), ("sec-fetch-site", "same-origin")];
+    let again = async |receiver: &str| {
+        let body = format!("csrf={token}&receiver={receiver}");
+        let (status, answer, _) = read(house.send(request(Method::POST, "/deadletters/replay", &form, &body)).await).await;
+        assert_eq!((status, answer.headers()[header::LOCATION].to_str().unwrap()), (StatusCode::SEE_OTHER, "/deadletters"));
+        let cookie = answer.headers()[header::SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
+        read(house.send(request(Method::GET, "/deadletters", &[("cookie", &cookie)], "")).await).await.2
+    };
+    let states = async || {
+        let mut tx = house.state.store.read().await.unwrap();
+        let mut states = Vec::new();
+        for id in ["d1", "d3", "d4", "d5", "d6"] {
+            states.push(outbox::get(&mut tx, id).await.unwrap().unwrap().state);
+        }
+        states.join(" ")
+    };
+    assert!(again("tickets").await.contains("2 are on their way again"));
+    assert_eq!(states().await, "delivered dead pending pending dead", "of the one receiver only");
+    assert!(again("nobody").await.contains("no dead letter any more"));
+    assert!(again("").await.contains("2 are on their way again"));
+    assert_eq!(states().await, "delivered pending pending pending pending", "what had arrived is left alone");
+    assert!(again("").await.contains("Not done"));
+    let audit = house.get("/v1/audit").await.2;
+    assert!(audit.contains("dead letters of tickets") && audit.contains("all dead letters"), "{audit}");
 }
 
 #[tokio::test]

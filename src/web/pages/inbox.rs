@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::domain::notification::{Kind, Notification};
 use crate::domain::time::Timestamp;
-use crate::web::frame::{Page, Place};
+use crate::web::frame::{Page, Place, REFRESH};
 use crate::web::icon::{Icon, Tone, flag, flag_with, severity};
 use crate::web::inbox::mail::{self, Mail};
 use crate::web::inbox::{Channel, Delivery};
@@ -47,7 +47,7 @@ pub fn page(model: &Model) -> Page {
         }
     };
     let mut page = Page::new(format!("Inbox: {} delivered", model.last), Place::Elsewhere, body);
-    page.refresh = true;
+    page.refresh = Some(REFRESH);
     page.shape = model.last.to_string();
     page
 }

@@ -2,7 +2,7 @@
 
 pub mod answers;
 mod evidence;
-mod people;
+pub mod people;
 #[cfg(test)]
 mod tests;
 
@@ -139,6 +139,8 @@ pub struct Model<'a> {
     pub told: Vec<Told>,
     pub checks: Vec<Check>,
     pub before: Vec<Before>,
+    /// Titles of the incidents of the same cause, by id.
+    pub family: std::collections::BTreeMap<String, String>,
     /// The rules among its alerts that are objectives, with a page of their own.
     pub objectives: std::collections::BTreeSet<String>,
     pub now: Timestamp,

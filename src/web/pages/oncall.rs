@@ -6,7 +6,7 @@ use super::incident::{path, short_id};
 use crate::domain::notification::Status;
 use crate::domain::rule::Severity;
 use crate::domain::time::{Span, Timestamp};
-use crate::web::frame::{Page, Place, Reader};
+use crate::web::frame::{Page, Place, REFRESH, Reader};
 use crate::web::icon::{Tone, flag, severity};
 use crate::web::number;
 use crate::web::text::{Plain, clip, plain, query};
@@ -133,7 +133,7 @@ pub fn page(model: &Model<'_>) -> Page {
         @if !model.rows.is_empty() { (model.reader.hint()) }
     };
     let mut page = Page::new(heading, Place::OnCall, body);
-    page.refresh = true;
+    page.refresh = Some(REFRESH);
     page.json = Some("/v1/incidents?status=open&status=acknowledged".into());
     page.shape = shown.iter().map(|row| row.id.as_str()).collect::<Vec<_>>().join(" ");
     page

@@ -378,6 +378,45 @@ mod tests {
     use crate::web::fixture::{self, HOSTILE, NOW, assert_inert, render};
 
     #[test]
+    fn many_rules_are_paged_and_found_by_name() {
+        let slos = (0..RULES_MAX + 7).map(|n| crate::domain::rule::Slo { name: format!("objective-{n:04}"), ..fixture::slo() }).collect();
+        let set = crate::domain::rule::RuleSet { slos, ..Default::default() };
+        let shown = |q: &str, from| {
+            let costs = Default::default();
+            let (refused, alerts) = ([], []);
+            render(NOW, |_| {
+                rules(&Rules {
+                    set: &set,
+                    since: None,
+                    refused: &refused,
+                    refused_revision: None,
+                    source: "",
+                    unreachable: None,
+                    alerts: &alerts,
+                    evaluated_at: None,
+                    took: Span(0),
+                    q,
+                    from,
+                    costs: &costs,
+                    now: NOW,
+                })
+            })
+        };
+        let rows = |text: &str| text.matches("href=\"/rules/objective-").count();
+        let first = shown("", 0);
+        assert_eq!(rows(&first), RULES_MAX);
+        assert!(first.contains("7 more objectives") && first.contains(&format!("from={RULES_MAX}")), "{first}");
+        assert!(first.len() < 100 * 1024, "{} bytes", first.len());
+        let last = shown("", RULES_MAX);
+        assert_eq!(rows(&last), 7);
+        assert!(!last.contains("objective-0000") && !last.contains("more objectives"), "{last}");
+        assert_eq!(rows(&shown("", usize::MAX)), 0, "a page beyond the end is empty");
+        let found = shown("TIVE-0003", 0);
+        assert_eq!(rows(&found), 1);
+        assert!(found.contains("href=\"/rules/objective-0003\"") && found.contains("value=\"TIVE-0003\""));
+    }
+
+    #[test]
     fn hostile_text_is_inert_in_silences_rules_and_health() {
         let text = || HOSTILE.to_owned();
         let silence = Silence {

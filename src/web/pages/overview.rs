@@ -1,7 +1,8 @@
 //! The executive view: what was promised, where it hurts, how far people get, what the last releases did.
 //!
 //! What stands in memory is fresh on every page; what has to be read from stored history is read at most
-//! once a minute ([`Evidence`]) and says so by being absent until it is there.
+//! once a minute ([`Evidence`]). Until it is there for the first time its places say that it is being read; the
+//! script fills them when it has come, and without script the page is loaded anew soon.
 
 use std::sync::Arc;
 
@@ -15,13 +16,15 @@ use crate::domain::rule::{Severity, Slo};
 use crate::domain::snapshot::{AlertPhase, SloStatus};
 use crate::domain::time::Timestamp;
 use crate::web::chart::spark::Spark;
-use crate::web::frame::{Page, Place};
+use crate::web::frame::{Page, Place, REFRESH};
 use crate::web::icon::{Icon, Tone, flag, flag_with, severity};
 use crate::web::number;
 use crate::web::text::{Plain, clip};
 
 /// Objectives in the overview's table.
 pub const ROWS_MAX: usize = 10;
+/// Seconds until a page without script is loaded anew while stored history is being read.
+const REFRESH_READING: u8 = 2;
 /// Steps of one funnel.
 const STEPS_MAX: usize = 8;
 /// Standard errors that tell a difference from chance.
@@ -158,7 +161,7 @@ pub fn page(model: &Overview<'_>) -> Page {
             div data-live="slos" { @if all == 0 { p.empty { "No rules yet: " code { "burnwatch demo" } ", or put a file into " code { "rules/" } "." } } @else { (table_with(&model.rows[..all.min(ROWS_MAX)], Some(&sparks(model)))) } }
         }
         div.cols {
-            div { (heat(model)) (funnels(model)) }
+            div { div data-live="heat" { (heat(model)) } div data-live="funnels" { (funnels(model)) } }
             div {
                 section.card aria-labelledby="h-i" {
                     header { h2 id="h-i" { "Open incidents" } a.small href="/" { "on call" } }
@@ -168,15 +171,15 @@ pub fn page(model: &Overview<'_>) -> Page {
                         span."muted"."nowrap" { @if row.users > 0 { b { (number::users(row.users)) } " · " } (number::ago(row.opened_at, model.now)) }
                     } } }
                 }
-                (releases(model))
+                div data-live="releases" { (releases(model)) }
             }
         }
     };
     let mut page = Page::new(format!("Overview: {attention} of {all} need attention"), Place::Overview, body);
-    page.refresh = true;
+    page.refresh = Some(if model.evidence.is_some() { REFRESH } else { REFRESH_READING });
     page.json = Some("/v1/slos".into());
-    let read = if model.evidence.is_some() { "read" } else { "" };
-    page.shape = model.rows.iter().map(|row| row.slo.name.as_str()).chain([read]).collect::<Vec<_>>().join(" ");
+    // What is still being read has its places already, so its coming is no other shape.
+    page.shape = model.rows.iter().map(|row| row.slo.name.as_str()).collect::<Vec<_>>().join(" ");
     page
 }
 
@@ -185,7 +188,9 @@ fn plural(n: usize, word: &str) -> String {
 }
 
 fn heat(model: &Overview<'_>) -> Markup {
-    let Some((_, first)) = model.heat.first() else { return html! {} };
+    let Some((_, first)) = model.heat.first() else {
+        return html! { @if model.evidence.is_none() && !model.rows.is_empty() { (being_read("h-h", "Where it hurts")) } };
+    };
     html! {
         section.card aria-labelledby="h-h" {
             header { h2 id="h-h" { "Where it hurts" } span."small"."muted" { "× the budgeted rate over the shortest long window; hatched: not measured" } }
@@ -200,6 +205,17 @@ fn heat(model: &Overview<'_>) -> Markup {
                     }
                 }
             }
+            @if model.evidence.is_none() { p."small"."muted" { "Objectives with one budget for all are being read from stored history." } }
+        }
+    }
+}
+
+/// The place of what stored history has not answered yet.
+fn being_read(id: &str, title: &str) -> Markup {
+    html! {
+        section."card"."reading" aria-labelledby=(id) {
+            header { h2 id=(id) { (title) } }
+            p.empty { "Being read from stored history; it appears here by itself." }
         }
     }
 }
@@ -257,14 +273,15 @@ fn sparks<'a>(model: &'a Overview<'_>) -> impl Fn(&str) -> Markup + 'a {
     let lowest = known.into_iter().flat_map(|sparks| sparks.values().flatten().flatten()).copied().fold(0.0_f64, f64::min).max(-1.0);
     move |name| match known.and_then(|sparks| sparks.get(name)) {
         Some(values) => Spark { values, low: lowest, high: 1.0, words: &number::signed_percent, what: "budget left" }.draw(),
+        None if known.is_none() => html! { span."small"."muted" { "being read" } },
         None => html! {},
     }
 }
 
 fn funnels(model: &Overview<'_>) -> Markup {
-    let all = model.evidence.as_ref().map_or(&[][..], |evidence| &evidence.funnels);
+    let Some(evidence) = &model.evidence else { return being_read("h-f0", "How far people get") };
     html! {
-        @for (i, funnel) in all.iter().enumerate() { (steps(funnel, i)) }
+        @for (i, funnel) in evidence.funnels.iter().enumerate() { (steps(funnel, i)) }
     }
 }
 
@@ -324,7 +341,7 @@ fn releases(model: &Overview<'_>) -> Markup {
         section.card aria-labelledby="h-c" {
             header { h2 id="h-c" { "Latest releases" } a.small href="/changes" { "all changes" } }
             @match &model.evidence {
-                None => p.empty { "History has not answered yet: reload in a moment." },
+                None => p.empty { "Being read from stored history; they appear here by themselves." },
                 Some(evidence) if evidence.releases.is_empty() => p.empty { "None was reported in the last week: " code { "burnwatch annotate deploy" } "." },
                 Some(evidence) => ul."plain"."releases" { @for release in &evidence.releases { li { (one_release(model, release)) } } },
             }
@@ -389,6 +406,24 @@ mod tests {
 
     fn said(compared: Vec<Compared>) -> String {
         one_release(&model(vec![], Evidence::default()), &release(compared)).into_string()
+    }
+
+    #[test]
+    fn what_is_still_being_read_has_its_place_and_says_so() {
+        let slo = fixture::slo();
+        let rows = || vec![Objective::new(&slo, &[Arc::new(fixture::status())]).expect("a row")];
+        let reading = page(&Overview { evidence: None, ..model(rows(), Evidence::default()) });
+        let read = page(&model(rows(), Evidence::default()));
+        assert_eq!(reading.shape, read.shape, "its coming asks nobody to reload");
+        assert_eq!((reading.refresh, read.refresh), (Some(REFRESH_READING), Some(REFRESH)));
+        let (reading, read) = (reading.body.into_string(), read.body.into_string());
+        for live in ["slos", "heat", "funnels", "releases"] {
+            let place = format!("data-live=\"{live}\"");
+            assert!(reading.contains(&place) && read.contains(&place), "the script can fill {live} in place");
+        }
+        assert!(reading.contains("checkout-api") && reading.contains("Burning"), "what is in memory is there at once");
+        assert_eq!(reading.matches("eing read").count(), 4, "{reading}");
+        assert!(!read.contains("eing read"), "{read}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::slo_window;
 use crate::domain::notification::Status;
 use crate::domain::rule::{Labels, NoData, Severity, Sli, Slo};
 use crate::domain::snapshot::{AlertPhase, SloStatus, TierVerdict};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Span, Timestamp};
 use crate::web::chart::{bullet, draw};
 use crate::web::frame::{Page, Place};
 use crate::web::icon::{Icon, Tone, flag, flag_with};
@@ -106,6 +106,14 @@ pub fn state_flag(slo: &Slo, status: &SloStatus) -> Markup {
     }
 }
 
+/// The state of the whole where a group stands worse: in words only, so that nothing green stands beside it.
+fn state_words(slo: &Slo, status: &SloStatus) -> Markup {
+    match status.state {
+        AlertPhase::Ok if !status.no_data && !spent(status) => html! { "within its objective" },
+        AlertPhase::Ok | AlertPhase::Pending | AlertPhase::Firing | AlertPhase::Unknown => state_flag(slo, status),
+    }
+}
+
 /// The burn of the loudest tier that fires: the smaller of its two windows.
 fn governing(status: &SloStatus) -> String {
     let tier = status.tiers.iter().find(|tier| tier.phase == AlertPhase::Firing && Some(tier.severity) == status.severity);
@@ -115,6 +123,23 @@ fn governing(status: &SloStatus) -> String {
         (long, short) => long.or(short),
     };
     number::burn(burn, &[tier.factor.to_f64()])
+}
+
+/// The burn over the long window of the loudest tier that fires, its limit, and that window.
+fn firing_burn(status: &SloStatus) -> Option<(f64, f64, Span)> {
+    let tier = status.tiers.iter().find(|tier| tier.phase == AlertPhase::Firing && Some(tier.severity) == status.severity)?;
+    Some((tier.burn_long.filter(|burn| *burn > 0.0)?, tier.factor.to_f64(), tier.long))
+}
+
+/// When the budget is gone if it burns on as now. While an alert fires that is its burn: at the pace of the whole
+/// window, which a bad quarter of an hour hardly moves, the budget of a shop that is down would be said to last.
+pub fn gone_in(slo: &Slo, status: &SloStatus) -> Option<Span> {
+    match (firing_burn(status), status.budget_remaining) {
+        (Some((burn, _, _)), Some(left)) => {
+            Some(Span((left.max(0.0) * slo.window.nominal().as_secs_f64() / burn * 1_000.0).min(9e15) as i64))
+        }
+        (None, _) | (_, None) => status.countdown,
+    }
 }
 
 /// Firing first, by loudness, then what is unknown or spent, then the least budget left.
@@ -160,7 +185,7 @@ pub fn table_with(rows: &[Objective<'_>], spark: Option<&dyn Fn(&str) -> Markup>
                             (bullet::budget(status.budget_remaining))
                             span."small"."muted" { (number::budget(status.budget_remaining)) }
                         }
-                        td."num"."sli"."small"."muted" { (number::countdown(status.countdown, status.budget_remaining, slo.window.nominal())) }
+                        td."num"."sli"."small"."muted" { (number::countdown(gone_in(slo, status), status.budget_remaining, slo.window.nominal())) }
                         @if let Some(spark) = spark { td.sp { (spark(&slo.name)) } }
                         td.st { (row_state(row)) }
                     }
@@ -266,8 +291,14 @@ pub fn detail(model: &Detail<'_>) -> Page {
     let body = html! {
         div.head {
             div.state {
-                (state_flag(slo, status))
-                @if let Some(worst) = &worst { span { "worst: " a href={ (slo_path(slo)) (group_query(&worst.group)) } { (Plain(&group_words(&worst.group))) } " " (state_flag(slo, worst)) } }
+                // The worst group speaks for the objective, as it does in every list.
+                @match &worst {
+                    Some(worst) => {
+                        (state_flag(slo, worst)) span { "in " a href={ (slo_path(slo)) (group_query(&worst.group)) } { (Plain(&group_words(&worst.group))) } }
+                        span.muted { "as a whole: " (state_words(slo, status)) }
+                    }
+                    None => (state_flag(slo, status)),
+                }
                 span.muted {
                     (Plain(&clip(&slo.owner, 60))) @if !slo.service.is_empty() { " · " (Plain(&clip(&slo.service, 60))) }
                     @if let Some(tier) = &slo.tier { " · tier " (Plain(&clip(tier, 20))) }
@@ -291,7 +322,10 @@ pub fn detail(model: &Detail<'_>) -> Page {
                 span.big { (number::budget(status.budget_remaining)) }
                 span.sub { @if status.total > 0.0 { (number::count(status.bad)) " failed, " (number::count(status.total * f64::from(slo.budget_ppm) / 1e6)) " allowed" } @else { (number::NOT_MEASURED) } }
             } }
-            div { dt { "Countdown" } dd { span.big { (number::countdown(status.countdown, status.budget_remaining, slo.window.nominal())) } span.sub { "what is left, at the present burn" } } }
+            div { dt { "Countdown" } dd {
+                span.big { (number::countdown(gone_in(slo, status), status.budget_remaining, slo.window.nominal())) }
+                span.sub { "what is left, at " @match firing_burn(status) { Some((burn, factor, long)) => { "the " (number::burn(Some(burn), &[factor])) " of the last " (number::window(long)) } None => "the pace of the window" } }
+            } }
             div { dt { "Pace" } dd {
                 span.big { @match status.pace { Some(pace) if pace < slo.window.nominal() => (number::duration(pace)), Some(_) => "lasts", None => "lasts" } }
                 span.sub { "a whole budget, at the pace of the window" }
@@ -473,6 +507,70 @@ mod tests {
         let mut rows = vec![rest, Objective::new(&slo, &rows).unwrap()];
         worst_first(&mut rows);
         assert!(rows[0].worst.is_some(), "a group that pages stands before a whole that is a ticket");
+    }
+
+    fn detail_of(slo: &Slo, groups: Vec<Arc<SloStatus>>, from: usize) -> String {
+        render(NOW, |_| {
+            detail(&Detail {
+                slo,
+                status: groups[0].clone(),
+                groups,
+                from,
+                drawing: Drawing::None,
+                past: Err("not read".into()),
+                range: Range::Hour,
+                incidents: vec![],
+                now: NOW,
+            })
+        })
+    }
+
+    fn group_of(value: &str, state: AlertPhase, severity: Option<Severity>) -> Arc<SloStatus> {
+        let group = Labels::from([("region".to_owned(), value.to_owned())]);
+        Arc::new(SloStatus { group, state, severity, ..fixture::status() })
+    }
+
+    #[test]
+    fn many_groups_are_paged() {
+        let slo = Slo { by: vec!["region".into()], ..fixture::slo() };
+        let mut groups = vec![Arc::new(SloStatus { group: Labels::new(), ..fixture::status() })];
+        groups.extend((0..GROUPS + 5).map(|n| group_of(&format!("g{n:03}"), AlertPhase::Ok, None)));
+        let rows = |text: &str| {
+            let (_, table) = text.split_once("id=\"h-g\"").expect("a table of groups");
+            table.split("</table>").next().unwrap_or_default().matches("?region=g").count()
+        };
+        let first = detail_of(&slo, groups.clone(), 0);
+        assert_eq!(rows(&first), GROUPS);
+        assert!(first.contains("5 more") && first.contains(&format!("groups_from={GROUPS}")), "{first}");
+        let last = detail_of(&slo, groups.clone(), GROUPS);
+        assert_eq!(rows(&last), 5);
+        assert!(last.contains("Worse") && !last.contains(" more</a>"), "{last}");
+        assert_eq!(rows(&detail_of(&slo, groups, usize::MAX)), 0, "a page beyond the end is empty");
+    }
+
+    #[test]
+    fn the_head_of_an_objective_is_its_worst_group() {
+        let slo = Slo { by: vec!["region".into()], ..fixture::slo() };
+        let fine = Arc::new(SloStatus { group: Labels::new(), state: AlertPhase::Ok, severity: None, tiers: vec![], ..fixture::status() });
+        let groups = vec![fine.clone(), group_of("eu", AlertPhase::Firing, Some(Severity::Page)), group_of("us", AlertPhase::Ok, None)];
+        let text = detail_of(&slo, groups, 0);
+        let (head, _) = text.split_once("<h1").expect("a heading");
+        let (_, head) = head.split_once("<main").expect("a main");
+        assert!(head.contains("Burning 35×") && head.contains("region eu") && !head.contains("Fine"), "{head}");
+        let text = detail_of(&slo, vec![fine], 0);
+        assert!(text.split("<h1").next().is_some_and(|head| head.contains("Fine")));
+    }
+
+    #[test]
+    fn a_budget_that_burns_does_not_last() {
+        let slo = fixture::slo();
+        let burning = SloStatus { countdown: Some(Span::days(400)), budget_remaining: Some(0.41), ..fixture::status() };
+        let (burn, _, _) = firing_burn(&burning).expect("it fires");
+        let hours = gone_in(&slo, &burning).expect("an end").as_secs_f64() / 3_600.0;
+        assert!((hours - 0.41 * 720.0 / burn).abs() < 0.01, "{hours}");
+        assert_eq!(gone_in(&slo, &SloStatus { budget_remaining: Some(-0.1), ..burning.clone() }), Some(Span(0)));
+        let calm = SloStatus { state: AlertPhase::Ok, severity: None, tiers: vec![], ..burning };
+        assert_eq!(gone_in(&slo, &calm), calm.countdown);
     }
 
     #[test]

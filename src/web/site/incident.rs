@@ -21,6 +21,7 @@ use crate::web::chart::{BurnChart, Marker, TierLine};
 use crate::web::frame::Page;
 use crate::web::icon::{Icon, Tone};
 use crate::web::number;
+use crate::web::pages::incident::people::FAMILY_MAX;
 use crate::web::pages::incident::{self as pages, Before, Check, Drawing, Entry, Model, Range, Told, ToldState};
 use crate::web::pages::{change_glyph, plain_change, receiver_words};
 use crate::web::problem::Problem;
@@ -28,6 +29,8 @@ use crate::web::query::AskSlo;
 
 /// A chart that takes longer is left out, and the page says so.
 const CHART_TIMEOUT: Duration = Duration::from_secs(2);
+/// Earlier incidents of the same key that the page names.
+const BEFORE_MAX: usize = 5;
 
 pub async fn page(site: Site, Path(id): Path<String>, query: Query) -> Response {
     let page = read(&site, &id, &query).await;
@@ -40,13 +43,12 @@ async fn read(site: &Site, id: &str, query: &Query) -> Result<Page, Problem> {
     let incident = load(&mut tx, id).await?;
     let events = events::list(&mut tx, id).await?;
     let deliveries = outbox::for_incident(&mut tx, id).await?;
-    let same_key = incidents::Filter { q: Some(incident.key.clone()), ..incidents::Filter::default() };
-    let (earlier, _) = incidents::list(&mut tx, &same_key, None, 20).await?;
+    let earlier = incidents::earlier_by_key(&mut tx, &incident.key, incident.opened_at, BEFORE_MAX).await?;
+    let family: Vec<String> = incident.parent.iter().chain(incident.children.iter().take(FAMILY_MAX)).cloned().collect();
+    let family = incidents::titles(&mut tx, &family).await?.into_iter().collect();
     drop(tx);
     let before = earlier
         .into_iter()
-        .filter(|row| row.id != incident.id && row.key == incident.key && row.opened_at < incident.opened_at)
-        .take(5)
         .map(|row| Before { lasted: row.resolved_at.map(|at| at - row.opened_at), id: row.id, title: row.title, opened_at: row.opened_at })
         .collect();
     let range = Range::parse(query.get("range").unwrap_or_default());
@@ -67,6 +69,7 @@ async fn read(site: &Site, id: &str, query: &Query) -> Result<Page, Problem> {
         range,
         checks,
         before,
+        family,
         now: site.now,
         reader: &site.visitor.reader,
     }))

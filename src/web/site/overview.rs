@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use axum::response::Response;
-use tokio::sync::watch;
 use tracing::warn;
 
 use super::Site;
@@ -40,16 +40,16 @@ const FUNNELS_MAX: usize = 2;
 const WEEKS: i64 = 4;
 /// How long what was read is shown before it is read anew.
 const FRESH: Span = Span::MINUTE;
-/// How long a page waits for the first reading, and each question for its answer.
-const FIRST_WAIT: Duration = Duration::from_millis(1_500);
+/// How long each question may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// History before this age may be kept in steps of five minutes only.
 const STEP: Span = Span::minutes(5);
 
-/// What was last read of stored history. One reading at a time, at most one a minute, whoever looks.
+/// What was last read of stored history. One reading at a time, at most one a minute, whoever looks. Nobody waits
+/// for it: the page is made of what is known, and told over `/events` when there is more.
 #[derive(Debug, Default)]
 pub struct Memory {
-    known: watch::Sender<Option<(Timestamp, Arc<Evidence>)>>,
+    known: ArcSwapOption<(Timestamp, Arc<Evidence>)>,
     reading: AtomicBool,
 }
 
@@ -77,29 +77,28 @@ async fn read(site: &Site, snapshot: &Arc<Snapshot>) -> Result<Page, Problem> {
     let mut rows = overall(snapshot);
     worst_first(&mut rows);
     let shown = rows.iter().take(ROWS_MAX).map(|row| row.slo.name.clone()).collect();
-    let evidence = evidence(site, snapshot, shown).await;
+    let evidence = evidence(site, snapshot, shown);
     let (dimension, heat) = heat(snapshot, &rows, evidence.as_deref());
     Ok(pages::page(&Overview { rows, heat, dimension, incidents, evidence, silent: snapshot.silent_apps.clone(), now: site.now }))
 }
 
 /// What is known; if that is old, somebody reads it anew meanwhile.
-async fn evidence(site: &Site, snapshot: &Arc<Snapshot>, shown: Vec<String>) -> Option<Arc<Evidence>> {
+fn evidence(site: &Site, snapshot: &Arc<Snapshot>, shown: Vec<String>) -> Option<Arc<Evidence>> {
     let memory = &site.state.overview;
-    let known = memory.known.borrow().clone();
-    let fresh = known.as_ref().is_some_and(|(at, _)| site.now - *at < FRESH);
+    let known = memory.known.load_full();
+    let fresh = known.as_ref().is_some_and(|known| site.now - known.0 < FRESH);
     if !fresh && !memory.reading.swap(true, Ordering::AcqRel) {
         let (reading, snapshot, now) = (Reading(site.state.clone()), snapshot.clone(), site.now);
         tokio::spawn(async move {
             let evidence = look(&reading.0, &snapshot, shown, now).await;
-            reading.0.overview.known.send_replace(Some((now, Arc::new(evidence))));
+            let first = reading.0.overview.known.swap(Some(Arc::new((now, Arc::new(evidence))))).is_none();
+            if first {
+                // Pages without it are open; later readings come with the next tick.
+                reading.0.pulse.send_modify(|n| *n = n.wrapping_add(1));
+            }
         });
     }
-    if let Some((_, evidence)) = known {
-        return Some(evidence);
-    }
-    let mut answered = memory.known.subscribe();
-    let first = tokio::time::timeout(FIRST_WAIT, answered.wait_for(Option::is_some)).await;
-    first.ok()?.ok()?.as_ref().map(|(_, evidence)| evidence.clone())
+    known.map(|known| known.1.clone())
 }
 
 /// Reads it. A part that does not answer is left out, and the log says why.

@@ -8,6 +8,7 @@ use crate::domain::time::{Span, Timestamp};
 use crate::web::chart::BurnChart;
 use crate::web::number;
 use crate::web::pages::change_words;
+use crate::web::pages::slos::gone_in;
 use crate::web::text::{Plain, clip, link, plain};
 
 pub(super) fn answers(model: &Model<'_>) -> Markup {
@@ -95,7 +96,7 @@ fn since(model: &Model<'_>) -> Markup {
             @if let Some((slo, status)) = left {
                 (number::budget(status.budget_remaining))
                 @if incident.status != Status::Resolved && status.budget_remaining.is_some_and(|left| left > 0.0) {
-                    ", " (number::countdown(status.countdown, status.budget_remaining, slo.window.nominal()))
+                    ", " (number::countdown(gone_in(slo, status), status.budget_remaining, slo.window.nominal()))
                 }
                 "; "
             }

@@ -8,7 +8,7 @@ use crate::web::number;
 use crate::web::text::{Plain, clip, link, segment};
 
 /// Most children that are linked.
-const FAMILY_MAX: usize = 50;
+pub const FAMILY_MAX: usize = 10;
 
 pub(super) fn time_line(model: &Model<'_>, path: &str, max: usize) -> Markup {
     html! {
@@ -136,17 +136,21 @@ pub(super) fn traces(model: &Model<'_>) -> Markup {
 /// The incidents of the same cause: the one that speaks for this one, and those that this one speaks for.
 pub(super) fn family(model: &Model<'_>) -> Markup {
     let incident = model.incident;
-    let one = |id: &str| html! { a href=(path(id)) { (Plain(&short_id(id))) } };
+    let one = |id: &str| {
+        let title = model.family.get(id).map_or_else(|| format!("#{}", short_id(id)), |title| clip(title, 160));
+        html! { a href=(path(id)) { (Plain(&title)) } }
+    };
     html! {
         @if incident.parent.is_some() || !incident.children.is_empty() {
             section.card aria-labelledby="h-fa" {
                 header { h2 id="h-fa" { "Same cause" } }
                 @if let Some(parent) = &incident.parent {
-                    p { "Incident " (one(parent)) " speaks for this one: whoever it has told is not told again." }
+                    p."small"."muted" { "Whoever was told of this one is not told again:" }
+                    p { (one(parent)) }
                 }
                 @if !incident.children.is_empty() {
-                    p { "This incident speaks for:" }
-                    ul."plain" {
+                    p."small"."muted" { "This incident speaks for:" }
+                    ul."plain"."dl" {
                         @for child in incident.children.iter().take(FAMILY_MAX) { li { (one(child)) } }
                         @if incident.children.len() > FAMILY_MAX { li."muted" { "and " (incident.children.len() - FAMILY_MAX) " more" } }
                     }
