@@ -419,8 +419,17 @@ async fn one_source_alone_makes_no_bad_news() {
     }
     assert_eq!((accepted, reason.starts_with("this source has added all")), (20, true), "{reason}");
     // Of an objective of 99.9 % that is no burn of 14.4; the flood as it came would be one of 769.
-    let total = daemon.total();
+    let drained = daemon.sink.drain().1;
+    let of = |metric: Metric| {
+        let is = |id| drained.new.iter().any(|(known, series)| *known == id && series.metric == metric);
+        let mut counts = Counts::ZERO;
+        drained.cells.iter().filter(|(id, _, _)| is(*id)).for_each(|(_, _, cell)| counts += cell.counts);
+        counts
+    };
+    let total = of(Metric::PageView);
     assert_eq!((total.raw, total.raw_bad), (1_520, 20));
+    // Of fifty sessions that it made up only the one counts of which something counts.
+    assert_eq!(of(Metric::Session).raw, 1);
     assert!(crate::domain::burn::burn(total, 1_000).unwrap() < 14.4);
     daemon.clock.advance(Span::MINUTE);
     let bad = beacon(r#"{"kind":"page_view","ok":false}"#, 5, 5_000);
