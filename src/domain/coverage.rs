@@ -122,7 +122,13 @@ impl Stream {
             Ok(at) => self.marks.get(at).copied().unwrap_or_default(),
             Err(_) => Mark::default(),
         };
-        let events: i128 = (from..end).map(|slice| i128::from(mark(slice).events)).sum();
+        let is_out = |slice: Slice| excluded.is_some_and(|excluded| excluded(slice));
+        // What is excluded tells neither how much was to be expected nor that it was missed.
+        let (mut events, mut looked_at) = (0_i128, 0_i128);
+        for slice in (from..end).filter(|slice| !is_out(*slice)) {
+            events += i128::from(mark(slice).events);
+            looked_at += 1;
+        }
         let (mut in_long, mut in_short) = (Coverage { covered: 0, of: 0 }, Coverage { covered: 0, of: 0 });
         let mut slice = from;
         while slice < end {
@@ -132,9 +138,10 @@ impl Stream {
             while silent && stretch_end < end && mark(stretch_end).events == 0 && !mark(stretch_end).pushed {
                 stretch_end += 1;
             }
-            let lost = silent && i128::from(stretch_end - slice) * events >= EXPECTED_MIN * i128::from(long);
+            let due = || (slice..stretch_end).filter(|at| !is_out(*at)).count() as i128;
+            let lost = silent && due() * events >= EXPECTED_MIN * looked_at.max(1);
             for at in slice..stretch_end {
-                if excluded.is_some_and(|excluded| excluded(at)) {
+                if is_out(at) {
                     continue;
                 }
                 let mark = mark(at);
@@ -219,6 +226,35 @@ mod tests {
         let stream = stream(&[(5, false, true); 60]);
         let (long, short) = stream.coverage(60, 5, Some(&|slice| slice >= 58));
         assert_eq!((long, short), (Coverage { covered: 58, of: 58 }, Coverage { covered: 3, of: 3 }));
+    }
+
+    #[test]
+    fn excluded_silence_uncovers_nothing_beside_it() {
+        // Data begins in the 55th slice; all before the 50th is excluded. Five silent slices are due 15 at the
+        // mean of what is not excluded: too few to be missed, however long the silence lasted before.
+        let mut slices = vec![(6, false, true); 60];
+        slices[..55].iter_mut().for_each(|slice| slice.0 = 0);
+        let quiet = stream(&slices);
+        let (long, short) = quiet.coverage(60, 5, Some(&|slice| slice < 50));
+        assert_eq!((long, short), (Coverage { covered: 10, of: 10 }, Coverage { covered: 5, of: 5 }));
+        // At 100 a slice they are missed, and only they.
+        slices[55..].iter_mut().for_each(|slice| slice.0 = 100);
+        let (long, _) = stream(&slices).coverage(60, 5, Some(&|slice| slice < 50));
+        assert_eq!(long, Coverage { covered: 5, of: 10 });
+        let (long, _) = stream(&slices).coverage(60, 5, Some(&|slice| slice < 55));
+        assert_eq!(long, Coverage { covered: 5, of: 5 });
+        // A whole window of maintenance is neither covered nor not.
+        assert_eq!(stream(&slices).coverage(60, 5, Some(&|_| true)).0, Coverage { covered: 0, of: 0 });
+    }
+
+    #[test]
+    fn traffic_in_excluded_time_lets_nothing_be_expected() {
+        // Load tests in maintenance: 1,000 a slice. The quiet rest is due nothing by that.
+        let mut slices = vec![(0, false, true); 60];
+        slices[..30].iter_mut().for_each(|slice| slice.0 = 1_000);
+        slices[30].0 = 1;
+        let (long, _) = stream(&slices).coverage(60, 5, Some(&|slice| slice < 30));
+        assert_eq!(long, Coverage { covered: 30, of: 30 });
     }
 
     #[test]

@@ -1,8 +1,14 @@
-//! How much one source may add to an SLI: so many events a minute to each metric of an app, and no more.
+//! How much one source may add to an SLI: so many events a minute to each metric of an app, and of the bad news of a
+//! metric that many networks report no more than all the others together.
 //!
 //! A source is a network (not an address: whoever has one has its neighbours) and, beside that, a person. The bound is on
 //! app and metric, of which every SLI is a part. Memory is bounded: persons beyond what is remembered of a minute are held
 //! to the bound of their network alone, and networks beyond that are so many that none of them is one source.
+//!
+//! The share of bad news is looked at by the hour, and only where enough networks report that "all the others" means something:
+//! an app in one office, or behind a proxy that does not say for whom it speaks, has the first bound alone. An outage that
+//! others see too takes nothing out, since then others have bad news too. Events weigh what they stand for, or else a claimed
+//! sampling rate would lift every bound.
 
 use std::hash::Hash;
 
@@ -15,6 +21,14 @@ const SOURCES_MAX: usize = 65_536;
 const SLIS_MAX: usize = 16_384;
 /// Of fewer events in a minute a share says nothing.
 const SHARE_MIN: u64 = 100;
+/// Networks with bad news that are remembered of an hour.
+const REPORTERS_MAX: usize = 65_536;
+/// From about this many other networks in an hour on there are others to compare with.
+const OTHERS_MIN: u32 = 20;
+/// So many bad events an hour a network may always report, and this part of what all others report: half of what spends a
+/// budget of 0.1 % ten times too fast.
+const BAD_MIN: u64 = 5;
+const BAD_PART: u64 = 200;
 
 /// The events of this minute by source, and the largest share of the last one.
 #[derive(Debug)]
@@ -27,6 +41,57 @@ pub struct Influence {
     persons: AHashMap<(u64, u64), u32>,
     totals: AHashMap<u64, u64>,
     largest: Option<Share>,
+    this_hour: Hour,
+    last_hour: Hour,
+}
+
+/// What was reported within an hour.
+#[derive(Debug, Default)]
+struct Hour {
+    number: i64,
+    slis: AHashMap<u64, Reported>,
+    /// Bad events by network, of those that had any.
+    bad: AHashMap<(u64, u64), u64>,
+}
+
+/// What was reported of one metric of an app.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reported {
+    events: u64,
+    bad: u64,
+    /// A bit for each network, by its hash: enough to tell many from few.
+    networks: [u64; 2],
+}
+
+impl Reported {
+    /// About how many networks there were.
+    fn networks(self) -> u32 {
+        let bits = f64::from(u64::BITS * 2);
+        let clear = self.networks.iter().map(|word| word.count_zeros()).sum::<u32>();
+        (bits * (bits / f64::from(clear.max(1))).ln()).round() as u32
+    }
+}
+
+impl Hour {
+    /// The most bad events that a network may report in an hour, going by what the others reported in this one.
+    fn bad_max(&self, key: (u64, u64)) -> Option<u64> {
+        let all = self.slis.get(&key.0).filter(|all| all.networks() > OTHERS_MIN)?;
+        let bad_of_others = all.bad.saturating_sub(self.bad.get(&key).copied().unwrap_or(0));
+        // Its good events are among those of the others here: where many report, one network's do not matter to a 200th.
+        Some(BAD_MIN.max(all.events / BAD_PART).max(bad_of_others))
+    }
+
+    fn note(&mut self, key: (u64, u64), events: u32, bad: u32) {
+        if self.slis.len() < SLIS_MAX || self.slis.contains_key(&key.0) {
+            let all = self.slis.entry(key.0).or_default();
+            all.events += u64::from(events);
+            all.bad += u64::from(bad);
+            all.networks[(key.1 >> 6 & 1) as usize] |= 1 << (key.1 & 63);
+        }
+        if bad > 0 && (self.bad.len() < REPORTERS_MAX || self.bad.contains_key(&key)) {
+            *self.bad.entry(key).or_default() += u64::from(bad);
+        }
+    }
 }
 
 /// What one network added to one metric of an app in a minute.
@@ -58,6 +123,8 @@ impl Influence {
             persons: AHashMap::new(),
             totals: AHashMap::new(),
             largest: None,
+            this_hour: Hour::default(),
+            last_hour: Hour::default(),
         }
     }
 
@@ -66,8 +133,8 @@ impl Influence {
         Sli(self.hasher.hash_one((app, metric)))
     }
 
-    /// Whether so many events of this source may be counted; they are noted if so. They are all or none.
-    pub fn admit(&mut self, sli: Sli, network: &impl Hash, person: Option<u64>, events: u32, now: Timestamp) -> bool {
+    /// Whether so many events of this source, of which so many are bad, may be counted; they are noted if so. They are all or none.
+    pub fn admit(&mut self, sli: Sli, network: &impl Hash, person: Option<u64>, (events, bad): (u32, u32), now: Timestamp) -> bool {
         if self.max == 0 {
             return true;
         }
@@ -79,7 +146,11 @@ impl Influence {
         if !room(&self.networks, network) || person.is_some_and(|person| !room(&self.persons, person)) {
             return false;
         }
+        if bad > 0 && !self.has_room_for(network, u64::from(bad)) {
+            return false;
+        }
         note(&mut self.networks, network, events);
+        self.this_hour.note(network, events, bad);
         if let Some(person) = person {
             note(&mut self.persons, person, events);
         }
@@ -94,7 +165,20 @@ impl Influence {
         self.largest
     }
 
+    /// Whether a network may report so much more bad news, by what this hour or the last one allows: whichever knows more.
+    fn has_room_for(&self, key: (u64, u64), bad: u64) -> bool {
+        let reported = self.this_hour.bad.get(&key).copied().unwrap_or(0).saturating_add(bad);
+        let max = [&self.last_hour, &self.this_hour].into_iter().filter_map(|hour| hour.bad_max(key)).max();
+        max.is_none_or(|max| reported <= max)
+    }
+
     fn turn(&mut self, now: Timestamp) {
+        let hour = now.millis().div_euclid(Span::HOUR.millis());
+        if hour != self.this_hour.number {
+            let before = std::mem::replace(&mut self.this_hour, Hour { number: hour, ..Hour::default() });
+            // What lies further back says nothing of now.
+            self.last_hour = if before.number == hour - 1 { before } else { Hour::default() };
+        }
         let minute = now.millis().div_euclid(Span::MINUTE.millis());
         if minute == self.minute {
             return;
@@ -127,7 +211,7 @@ mod tests {
 
     fn admitted(influence: &mut Influence, network: u32, person: Option<u64>, times: usize, now: Timestamp) -> usize {
         let sli = influence.sli("shop", &Metric::Request);
-        (0..times).filter(|_| influence.admit(sli, &network, person, 1, now)).count()
+        (0..times).filter(|_| influence.admit(sli, &network, person, (1, 0), now)).count()
     }
 
     #[test]
@@ -136,7 +220,7 @@ mod tests {
         assert_eq!(admitted(&mut influence, 1, None, 5_000, NOW), 60);
         assert_eq!(admitted(&mut influence, 2, None, 50, NOW), 50);
         let other = influence.sli("shop", &Metric::PageView);
-        assert!(influence.admit(other, &1_u32, None, 60, NOW) && !influence.admit(other, &1_u32, None, 1, NOW));
+        assert!(influence.admit(other, &1_u32, None, (60, 0), NOW) && !influence.admit(other, &1_u32, None, (1, 0), NOW));
         assert_eq!(admitted(&mut influence, 1, None, 5_000, NOW + Span::MINUTE), 60);
     }
 
@@ -152,9 +236,9 @@ mod tests {
     fn what_stands_for_many_events_is_taken_whole_or_not() {
         let mut influence = Influence::new(60);
         let sli = influence.sli("shop", &Metric::Request);
-        assert!(!influence.admit(sli, &1_u32, None, 61, NOW));
-        assert!(influence.admit(sli, &1_u32, None, 60, NOW));
-        assert!(!influence.admit(sli, &1_u32, None, u32::MAX, NOW));
+        assert!(!influence.admit(sli, &1_u32, None, (61, 0), NOW));
+        assert!(influence.admit(sli, &1_u32, None, (60, 0), NOW));
+        assert!(!influence.admit(sli, &1_u32, None, (u32::MAX, 0), NOW));
     }
 
     #[test]
@@ -185,8 +269,66 @@ mod tests {
         assert!(influence.networks.len() <= SOURCES_MAX && influence.persons.len() <= SOURCES_MAX);
         for sli in 0..50_000_u32 {
             let sli = influence.sli("shop", &sli);
-            influence.admit(sli, &1_u32, None, 1, NOW + Span::minutes(2));
+            influence.admit(sli, &1_u32, None, (1, 1), NOW + Span::minutes(2));
         }
-        assert!(influence.totals.len() <= SLIS_MAX);
+        assert!(influence.totals.len() <= SLIS_MAX && influence.this_hour.slis.len() <= SLIS_MAX);
+        for network in 0..100_000_u32 {
+            influence.admit(other(&influence), &network, None, (1, 1), NOW + Span::minutes(2));
+        }
+        assert!(influence.this_hour.bad.len() <= REPORTERS_MAX);
+    }
+
+    fn other(influence: &Influence) -> Sli {
+        influence.sli("shop", &Metric::PageView)
+    }
+
+    /// An hour of a small site: 40 networks with 30 events each, of which so many are bad, and a network that sends nothing but
+    /// bad news. What is counted.
+    fn small_site(influence: &mut Influence, bad_of: impl Fn(u32, i64) -> bool, flood: u32, start: Timestamp) -> (i64, i64) {
+        let (sli, mut counted) = (other(influence), (0, 0));
+        for minute in 0..60 {
+            let now = start + Span::minutes(minute);
+            for network in (0..40_u32).filter(|network| (i64::from(*network) + minute) % 2 == 0) {
+                let bad = u32::from(bad_of(network, minute));
+                if influence.admit(sli, &network, None, (1, bad), now) {
+                    counted = (counted.0 + 1, counted.1 + i64::from(bad));
+                }
+            }
+            for _ in 0..flood {
+                if influence.admit(sli, &999_u32, None, (1, 1), now) {
+                    counted = (counted.0 + 1, counted.1 + 1);
+                }
+            }
+        }
+        counted
+    }
+
+    #[test]
+    fn at_the_default_one_source_does_not_page_on_a_small_site() {
+        let mut influence = Influence::new(60_000);
+        assert_eq!(small_site(&mut influence, |_, _| false, 0, NOW), (1_200, 0));
+        for hour in 1..7 {
+            let (total, bad) = small_site(&mut influence, |_, _| false, 500, NOW + Span::hours(hour));
+            let burn = crate::domain::burn::burn(crate::domain::cell::Counts::plain(total, bad), 1_000).expect("measured");
+            // Neither by the tier of an hour nor by that of six.
+            assert!(bad > 0 && burn < 6.0, "{total} {bad} {burn}");
+        }
+    }
+
+    #[test]
+    fn what_happens_to_everybody_is_counted_whole() {
+        let mut influence = Influence::new(60_000);
+        small_site(&mut influence, |_, _| false, 0, NOW);
+        assert_eq!(small_site(&mut influence, |_, minute| minute >= 20, 0, NOW + Span::HOUR), (1_200, 800));
+    }
+
+    #[test]
+    fn where_few_networks_report_nobody_is_held_to_the_others() {
+        let mut influence = Influence::new(60_000);
+        let sli = other(&influence);
+        for network in 0..10_u32 {
+            assert!(influence.admit(sli, &network, None, (1, 0), NOW));
+        }
+        assert!((0..5_000).all(|_| influence.admit(sli, &99_u32, None, (1, 1), NOW)));
     }
 }

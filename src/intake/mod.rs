@@ -41,8 +41,10 @@ pub use serve::serve;
 use crate::clock::SharedClock;
 use crate::config::{Config, OptOut};
 use crate::domain::cell::UNIT;
+use crate::domain::event::Event;
 use crate::domain::influence::Influence;
 use crate::domain::keyed::{KeyedHash, Purpose};
+use crate::domain::metric::Metric;
 use crate::domain::redact::Redactor;
 use crate::domain::route_template::Templates;
 use crate::domain::telemetry;
@@ -342,7 +344,7 @@ impl Intake {
             let app = &*batch.source.app;
             batch.events.retain(|event| {
                 let sli = influence.sli(app, &event.metric);
-                let admitted = influence.admit(sli, &network, event.user, 1, now);
+                let admitted = influence.admit(sli, &network, event.user, stands_for(event), now);
                 if !admitted {
                     refuse(event.index);
                 }
@@ -352,7 +354,9 @@ impl Intake {
         decoded.rows.retain(|(index, row)| {
             let app = row.dims().find(|(name, _)| *name == "app").map_or("", |(_, app)| app);
             let sli = influence.sli(app, &row.metric);
-            let admitted = influence.admit(sli, &network, None, u32::try_from(row.cell.counts.raw).unwrap_or(u32::MAX), now);
+            let counts = (row.cell.counts.raw, row.cell.counts.raw_bad);
+            let [events, bad] = [counts.0, counts.1].map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+            let admitted = influence.admit(sli, &network, None, (events, bad), now);
             if !admitted {
                 refuse(*index);
             }
@@ -361,8 +365,22 @@ impl Intake {
         if let Some(share) = influence.largest() {
             gauge!("burnwatch_intake_top_source_share").set(share.fraction());
         }
-        decoded.rejected.len() - before
+        let limited = decoded.rejected.len() - before;
+        // A session of which nothing counts does not count either; others are events like any.
+        let nothing_left = limited > 0 && decoded.batches.iter().all(|batch| batch.events.is_empty());
+        for batch in &mut decoded.sessions {
+            let sli = influence.sli(&batch.source.app, &Metric::Session);
+            let admit = |event: &Event<'_>| !nothing_left && influence.admit(sli, &network, event.user, stands_for(event), now);
+            batch.events.retain(admit);
+        }
+        limited
     }
+}
+
+/// How many events one stands for, and how many of them are bad.
+fn stands_for(event: &Event<'_>) -> (u32, u32) {
+    let events = u32::try_from(event.weight.div_euclid(UNIT).max(1)).unwrap_or(u32::MAX);
+    (events, if event.bad { events } else { 0 })
 }
 
 /// Shows all counters of the intake before the first request, so that a rate has something to begin at.
