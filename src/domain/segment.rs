@@ -423,7 +423,7 @@ mod tests {
             if let Some(first) = bytes.first_mut() { *first = VERSION; }
             let _ = read(&bytes, |_| true, |_, _, _| {});
             let limit = Limit { value: 1.0, inclusive: true };
-            let _ = read_runs(&bytes, |_| true, |_, run| run.iter().for_each(|(_, b)| assert!(b.against(limit).raw_bad >= i64::MIN)));
+            let _ = read_runs(&bytes, |_| true, |_, run| run.iter().for_each(|(_, b)| { b.against(limit); }));
         }
     }
 

@@ -102,9 +102,9 @@ pub(super) mod tests {
         let count = nodes.len();
         let mut out = Vec::new();
         for (at, node) in nodes.iter().enumerate() {
-            for side in 0..2 {
+            for (side, next) in node.iter().enumerate() {
                 let leaf = leaves.iter().find(|leaf| (leaf.0, leaf.1) == (at, side)).map(|leaf| count + 16 + leaf.2);
-                let record = leaf.or(node[side]).unwrap_or(count) as u32;
+                let record = leaf.or(*next).unwrap_or(count) as u32;
                 out.extend(&record.to_be_bytes()[1..]);
             }
         }

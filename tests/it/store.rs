@@ -490,7 +490,7 @@ on_both! {
         for apps in [&["a", "b", "c"][..], &["b"], &["d", "b"], &["c", "a", "e"]] {
             come(apps, now);
             flush.run(now).await.unwrap();
-            now = now + Span::days(5);
+            now += Span::days(5);
         }
         let mut tx = store.read().await.unwrap();
         let names: std::collections::BTreeMap<SeriesId, String> =
