@@ -2,7 +2,7 @@
 //!
 //! An event carries no figures, only that they changed: the script fetches the page that it is on, and nothing
 //! is shown that the page itself would not show. Each event has an id, and so has each page. Who connects says
-//! which one was the last ([`seen`]); if anything happened since, the first event says so at once.
+//! which one was the last (`seen`); if anything happened since, the first event says so at once.
 
 use std::sync::Arc;
 use std::time::Duration;
