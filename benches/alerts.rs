@@ -5,7 +5,7 @@
 //! they took. `benches/alerts-side-by-side` runs it against Debian's Alertmanager as well.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -14,6 +14,11 @@ use burnwatch::clock::{Clock, SystemClock};
 use burnwatch::domain::time::{Span, Timestamp};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
+
+#[path = "shared/daemon.rs"]
+mod daemon;
+
+use daemon::Process;
 
 const ALERTS: usize = 100_000;
 const BATCH: usize = 64;
@@ -59,45 +64,14 @@ async fn main() {
     }
 }
 
-/// A process that ends with the bench.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// A daemon with the rules of a small installation, and its address.
 fn start(folder: &Path) -> (Process, String) {
-    std::fs::create_dir(folder.join("rules")).expect("a new folder");
     let rules = r#"receiver("team", webhook(#{ url: "http://127.0.0.1:9/" }));
 route(#{ when: #{ severity: "critical" }, to: ["team"], group_by: ["alertname", "cluster"] });
 route(#{ to: ["team"] });
 "#;
-    std::fs::write(folder.join("rules/rules.rhai"), rules).expect("a file");
     let config = "[server]\nlisten = \"127.0.0.1:0\"\n[intake]\nlisten = \"127.0.0.1:0\"\n[delivery]\nallow_private = [\"127.0.0.0/8\"]\n";
-    std::fs::write(folder.join("burnwatch.toml"), config).expect("a file");
-    let log = std::fs::File::create(folder.join("log")).expect("a file");
-    let child = Command::new(env!("CARGO_BIN_EXE_burnwatch"))
-        .arg("run")
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().expect("a file"))
-        .stderr(log)
-        .spawn()
-        .expect("the daemon starts");
-    let child = Process(child);
-    for _ in 0..600 {
-        let text = std::fs::read_to_string(folder.join("log")).expect("its log");
-        if let Some((_, rest)) = text.split_once("pages and API on ") {
-            return (child, rest.split(',').next().unwrap_or_default().to_owned());
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    panic!("the daemon did not start");
+    daemon::start(folder, rules, config)
 }
 
 /// Kibibytes of resident memory.

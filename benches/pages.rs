@@ -7,11 +7,15 @@ use std::fmt::Write as _;
 use std::io::{Read, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use burnwatch::clock::{Clock, SystemClock};
 use burnwatch::domain::time::Span;
+
+#[path = "shared/daemon.rs"]
+mod daemon;
+
+use daemon::Process;
 
 const SLOS: usize = 1_000;
 const BURNING: usize = 100;
@@ -75,17 +79,6 @@ fn millis(span: Duration) -> f64 {
     span.as_secs_f64() * 1_000.0
 }
 
-/// A process that ends with the bench.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 fn rules() -> String {
     let mut text = String::from(
         "receiver(\"nobody\", webhook(#{ url: \"http://127.0.0.1:9/\" }));\nroute(#{ to: [\"nobody\"], group_by: [\"slo\"] });\n",
@@ -107,29 +100,10 @@ fn rules() -> String {
 }
 
 fn start(folder: &Path) -> (Process, String) {
-    std::fs::create_dir(folder.join("rules")).expect("a new folder");
-    std::fs::write(folder.join("rules/rules.rhai"), rules()).expect("a file");
     let config =
         "[server]\nlisten = \"127.0.0.1:0\"\n[intake]\nlisten = \"127.0.0.1:0\"\n[aggregation]\nbucket = \"10s\"\nsettle = \"1s\"\n";
-    std::fs::write(folder.join("burnwatch.toml"), config).expect("a file");
-    let log = std::fs::File::create(folder.join("log")).expect("a file");
-    let child = Command::new(env!("CARGO_BIN_EXE_burnwatch"))
-        .arg("run")
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().expect("a file"))
-        .stderr(log)
-        .spawn()
-        .expect("the daemon starts");
-    let child = Process(child);
-    for _ in 0..1_200 {
-        let text = std::fs::read_to_string(folder.join("log")).expect("its log");
-        if let Some((_, rest)) = text.split_once("pages and API on ") {
-            return (child, rest.split(',').next().unwrap_or_default().trim_start_matches("http://").to_owned());
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    panic!("the daemon did not start");
+    let (child, url) = daemon::start(folder, &rules(), config);
+    (child, url.trim_start_matches("http://").to_owned())
 }
 
 /// Seven minutes of traffic, in which the first SLOs fail, until all their incidents are open; the id of one.
