@@ -121,14 +121,7 @@ fn ready(slos: usize, days: i64, traffic: Traffic) -> Evaluator {
 }
 
 fn feed(evaluator: &mut Evaluator, stored: &[u8], old: bool) {
-    let fed = segment::read_runs(
-        stored,
-        |_| true,
-        |id, run| match old {
-            true => run.iter().for_each(|(slice, brief)| evaluator.add_old(id, *slice, brief)),
-            false => evaluator.add_run(id, run),
-        },
-    );
+    let fed = segment::read_runs(stored, |id, run| if old { evaluator.add_old(id, 1, run) } else { evaluator.add_run(id, run) });
     fed.expect("what was just written can be read");
 }
 

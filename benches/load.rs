@@ -2,9 +2,10 @@
 //!
 //! Each part starts the program that was built, in a throwaway folder with an SQLite database.
 //!
-//! - *intake*: beacons over HTTP for some seconds, at one event and at twenty a request. Prints what was accepted
-//!   per second of the wall and per second of CPU that the daemon used (parsing, redaction, folding, flush and
-//!   evaluation together), how its memory grew, and whether the stored total equals what was accepted.
+//! - *intake*: beacons over HTTP for some seconds, at one event and at twenty a request. The daemon is held to one core
+//!   (`taskset`, where there is one), the clients to the others. Prints what was accepted per second of the wall and per
+//!   second of CPU that the daemon used (parsing, redaction, folding, flush to SQLite and evaluation together), how its
+//!   memory grew, and whether the stored total equals what was accepted.
 //! - *page*: a hundred SLOs with buckets of 10 s and two seconds of settling; each begins to fail at another moment.
 //!   Prints how long it takes from the first failing beacon to the webhook.
 
@@ -22,16 +23,21 @@ use burnwatch::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
 
 const RUN: Duration = Duration::from_secs(10);
-const CLIENTS: usize = 8;
+const CLIENTS: usize = 32;
+/// Requests that a client has under way at once, so that the clients cost less than the daemon.
+const PIPELINED: u64 = 8;
 const SLOS: usize = 100;
 
 fn main() {
     let part = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
     let wanted = |name: &str| part.as_deref().is_none_or(|part| part == name);
     if wanted("intake") {
+        let last = std::thread::available_parallelism().map_or(1, |cores| cores.get()) - 1;
+        hold(std::process::id(), &format!("{}-{last}", last.min(1)));
         for events in [1, 20] {
             intake(events);
         }
+        hold(std::process::id(), &format!("0-{last}"));
     }
     if wanted("page") {
         page();
@@ -131,8 +137,22 @@ impl Client {
 
     /// Posts a body; the status and, in `self.body`, what was answered.
     fn post(&mut self, path: &str, body: &str) -> u16 {
-        let request = format!("POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n\r\n{body}", self.to, body.len());
-        self.stream.get_mut().write_all(request.as_bytes()).expect("the daemon reads");
+        self.send(path, [body]);
+        self.answer()
+    }
+
+    /// Posts bodies without waiting for answers in between.
+    fn send(&mut self, path: &str, bodies: impl IntoIterator<Item = impl AsRef<str>>) {
+        let mut out = String::new();
+        for body in bodies {
+            let body = body.as_ref();
+            out.push_str(&format!("POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n\r\n{body}", self.to, body.len()));
+        }
+        self.stream.get_mut().write_all(out.as_bytes()).expect("the daemon reads");
+    }
+
+    /// Reads the next answer.
+    fn answer(&mut self) -> u16 {
         let mut status = 0;
         let mut length = 0;
         loop {
@@ -155,8 +175,17 @@ impl Client {
     }
 }
 
+/// Holds a process and all its threads to some cores; without `taskset` it stays where it is, which is said.
+fn hold(process: u32, cores: &str) {
+    let done = Command::new("taskset").args(["-apc", cores, &process.to_string()]).stdout(Stdio::null()).status();
+    if !done.is_ok_and(|status| status.success()) {
+        println!("(not held to cores {cores}: taskset failed)");
+    }
+}
+
 fn intake(events: usize) {
     let daemon = Daemon::start("bucket = \"1m\"", "");
+    hold(daemon.process.id(), "0");
     let next = Arc::new(AtomicU64::new(0));
     let accepted = Arc::new(AtomicU64::new(0));
     let over = Arc::new(AtomicBool::new(false));
@@ -167,10 +196,11 @@ fn intake(events: usize) {
             std::thread::spawn(move || {
                 let mut client = Client::new(to);
                 while !over.load(Ordering::Relaxed) {
-                    let n = next.fetch_add(1, Ordering::Relaxed);
-                    if client.post("/v1/rum", &beacon(n, events)) == 202 {
-                        accepted.fetch_add(events as u64, Ordering::Relaxed);
-                    }
+                    let first = next.fetch_add(PIPELINED, Ordering::Relaxed);
+                    let bodies = (first..first + PIPELINED).map(|n| beacon(n, events));
+                    client.send("/v1/rum", bodies);
+                    let taken = (0..PIPELINED).filter(|_| client.answer() == 202).count();
+                    accepted.fetch_add((taken * events) as u64, Ordering::Relaxed);
                 }
             })
         })

@@ -1,6 +1,12 @@
 use super::*;
+use crate::domain::alert::*;
+use crate::domain::filter::Filter;
 use crate::domain::fraction::Fraction;
+use crate::domain::metric::Metric;
+use crate::domain::rule::*;
 use crate::domain::rule::{Combine, MaintenanceTimes, Op, Selector, Tier};
+use crate::domain::series::{Series, SeriesId};
+use crate::domain::snapshot::*;
 
 const M: Span = Span::MINUTE;
 
@@ -270,6 +276,7 @@ fn a_replay_of_a_stretch_equals_a_replay_of_each_bucket() {
     let (mut each, mut whole) = (Bench::new(rules.clone()), Bench::new(rules));
     each.series(0, "de");
     whole.series(0, "de");
+    whole.evaluator.aim_at(Timestamp(6_000 * M.0));
     for hour in 0..100 {
         for minute in hour * 60..hour * 60 + 60 {
             let (raw, bad) = (100 + minute % 7, i64::from(minute % 50 == 0));

@@ -76,10 +76,21 @@ impl History {
     /// Appends the entry of the slice [`History::next`].
     #[inline(always)]
     pub fn push(&mut self, entry: Entry) {
+        self.push_with(|open| encode(entry, open));
+    }
+
+    /// The same for so many events that weigh one, and so many bad ones among them.
+    #[inline]
+    pub fn push_plain(&mut self, raw: u32, bad: u32) {
+        self.push_with(|open| encode_plain(u64::from(raw), u64::from(bad), open));
+    }
+
+    #[inline(always)]
+    fn push_with(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
         if self.open.capacity() == 0 {
             self.open.reserve(2 * CHUNK as usize);
         }
-        encode(entry, &mut self.open);
+        encode(&mut self.open);
         self.next += 1;
         if self.next.rem_euclid(CHUNK) == 0 {
             let chunk = std::mem::take(&mut self.open);
@@ -98,6 +109,11 @@ impl History {
     fn chunk(&self, chunk: i64) -> &[u8] {
         let at = (chunk - self.first_chunk) as usize;
         self.chunks.get(at).map_or(&self.open, |packed| packed)
+    }
+
+    /// A cursor at the slice that is pushed next.
+    pub fn end(&self) -> Cursor {
+        Cursor { slice: self.next, offset: if self.next.rem_euclid(CHUNK) == 0 { 0 } else { self.open.len() as u32 } }
     }
 
     /// A cursor at a slice, which is clamped into what is kept.
@@ -194,19 +210,23 @@ fn encode(entry: Entry, out: &mut Vec<u8>) {
         Entry::Counted(counts) => counts,
     };
     if counts.is_plain() && (0..1 << 61).contains(&counts.raw) && counts.raw_bad >= 0 {
-        if counts.raw_bad == 0 {
-            write_u64(out, (counts.raw as u64) << 2 | PLAIN_GOOD);
-        } else {
-            write_u64(out, (counts.raw as u64) << 2 | PLAIN);
-            write_u64(out, counts.raw_bad as u64);
-        }
-        return;
+        return encode_plain(counts.raw as u64, counts.raw_bad as u64, out);
     }
     out.push(FULL as u8);
     for value in [counts.raw, counts.raw_bad, counts.total, counts.bad] {
         write_i64(out, value);
     }
     write_i128(out, counts.sq);
+}
+
+#[inline(always)]
+fn encode_plain(raw: u64, bad: u64, out: &mut Vec<u8>) {
+    if bad == 0 {
+        write_u64(out, raw << 2 | PLAIN_GOOD);
+    } else {
+        write_u64(out, raw << 2 | PLAIN);
+        write_u64(out, bad);
+    }
 }
 
 #[inline]

@@ -10,6 +10,10 @@ use super::sketch::Sketch;
 use super::users::Users;
 use super::varint::{read_i64, read_i128, read_u64, write_i64, write_i128, write_u64};
 
+mod run;
+
+pub use run::{Brief, Run, Seen, read_runs, unpack_brief};
+
 const VERSION: u8 = 1;
 
 /// Number of a slice of time: its start divided by its length.
@@ -81,63 +85,6 @@ pub fn read(bytes: &[u8], mut wanted: impl FnMut(SeriesId) -> bool, mut visit: i
     })
 }
 
-/// What a cell says apart from its distributions: enough for every window.
-#[derive(Clone, Copy, Debug)]
-pub struct Brief<'a> {
-    pub counts: Counts,
-    /// As [`Cell::pushed`].
-    pub pushed: bool,
-    cell: &'a [u8],
-}
-
-impl Brief<'_> {
-    /// The counts of `within(limit)`; unpacks the sketch only when the limit was not counted exactly.
-    pub fn against(&self, limit: Limit) -> Counts {
-        self.measure(limit).unwrap_or(Counts::ZERO)
-    }
-
-    fn measure(&self, limit: Limit) -> Option<Counts> {
-        let mut input = self.cell;
-        let head = decode_head(&mut input)?;
-        let mut cell = Cell { valued: head.valued, ..Cell::default() };
-        if head.has_over {
-            for _ in 0..read_u64(&mut input)? {
-                let over = decode_over(&mut input)?;
-                if over.limit == limit {
-                    cell.add_over(over);
-                }
-            }
-        }
-        let exact = cell.over.first().is_some_and(|over| over.tested == cell.valued.total);
-        if head.has_detail && !exact && cell.valued.total != 0 {
-            cell.sketch = Sketch::decode(&mut input)?;
-        }
-        Some(cell.against(limit))
-    }
-}
-
-/// Like [`read`], a series at a time and without unpacking distributions: enough for every window.
-pub fn read_runs<'a>(
-    bytes: &'a [u8],
-    mut wanted: impl FnMut(SeriesId) -> bool,
-    mut visit: impl FnMut(SeriesId, &[(Slice, Brief<'a>)]),
-) -> Result<(), Damaged> {
-    let mut run = Vec::new();
-    read_series(bytes, |series, count, cells| {
-        if !wanted(series) {
-            return Some(());
-        }
-        run.clear();
-        let mut slice = 0;
-        for _ in 0..count {
-            slice += read_i64(cells)?;
-            run.push((slice, plain_brief(cells).or_else(|| unpack_brief(cells))?));
-        }
-        visit(series, &run);
-        Some(())
-    })
-}
-
 /// Appends one cell by itself, for archives that keep their own order of cells.
 pub fn pack(cell: &Cell, out: &mut Vec<u8>) {
     encode_cell(cell, out);
@@ -161,40 +108,6 @@ pub fn unpack_counts(input: &mut &[u8]) -> Option<Cell> {
         skip_detail(input)?;
     }
     Some(cell)
-}
-
-/// Like [`unpack`], without unpacking anything but the counts.
-#[inline]
-pub fn unpack_brief<'a>(input: &mut &'a [u8]) -> Option<Brief<'a>> {
-    let cell = *input;
-    let head = decode_head(input)?;
-    if head.has_over {
-        for _ in 0..read_u64(input)? {
-            decode_over(input)?;
-        }
-    }
-    if head.has_detail {
-        skip_detail(input)?;
-    }
-    Some(Brief { counts: head.counts, pushed: head.pushed, cell: &cell[..cell.len() - input.len()] })
-}
-
-/// What nearly all cells of good-or-bad metrics are: counts of events that weigh one, and nothing else.
-/// `None`, and `input` as it was, if this one is not.
-#[inline(always)]
-fn plain_brief<'a>(input: &mut &'a [u8]) -> Option<Brief<'a>> {
-    let cell = *input;
-    let (&flags, mut rest) = cell.split_first()?;
-    if flags & !PUSHED != PLAIN {
-        return None;
-    }
-    let (raw, raw_bad) = (read_i64(&mut rest)?, read_i64(&mut rest)?);
-    // Far from what would overflow in millionths.
-    if raw.unsigned_abs() >> 40 != 0 || raw_bad.unsigned_abs() >> 40 != 0 {
-        return None;
-    }
-    *input = rest;
-    Some(Brief { counts: Counts::plain(raw, raw_bad), pushed: flags & PUSHED != 0, cell: &cell[..cell.len() - rest.len()] })
 }
 
 fn skip_detail(input: &mut &[u8]) -> Option<()> {
@@ -412,8 +325,12 @@ mod tests {
             prop_assert_eq!(&got, &cells);
             let limits = [100.0, 50.0].map(|value| Limit { value, inclusive: true });
             let mut runs = Vec::new();
-            let brief = |series, slice, b: &Brief<'_>| ((series, slice), b.counts, limits.map(|l| b.against(l)));
-            read_runs(&bytes, |_| true, |series, run| runs.extend(run.iter().map(|(slice, b)| brief(series, *slice, b)))).unwrap();
+            let brief = |series, slice, b: &Seen<'_>| ((series, slice), b.counts(), limits.map(|l| b.against(l)));
+            let take = |series, mut run: Run<'_>| {
+                runs.extend(run.by_ref().map(|(slice, b)| brief(series, slice, &b)));
+                run.end()
+            };
+            read_runs(&bytes, take).unwrap();
             let expected: Vec<_> = cells.iter().map(|(key, c)| (*key, c.counts, limits.map(|l| c.against(l)))).collect();
             prop_assert_eq!(runs, expected);
         }
@@ -423,7 +340,10 @@ mod tests {
             if let Some(first) = bytes.first_mut() { *first = VERSION; }
             let _ = read(&bytes, |_| true, |_, _, _| {});
             let limit = Limit { value: 1.0, inclusive: true };
-            let _ = read_runs(&bytes, |_| true, |_, run| run.iter().for_each(|(_, b)| { b.against(limit); }));
+            let _ = read_runs(&bytes, |_, mut run| {
+                run.by_ref().for_each(|(_, b)| { b.against(limit); });
+                run.end()
+            });
         }
     }
 

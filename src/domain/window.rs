@@ -5,13 +5,15 @@
 //! edges; longer ones are exact at the near edge and their far edge moves in steps of at most
 //! 1/720 of their length (SEMANTICS 12). Late data is merged into its own slice.
 
-use std::collections::VecDeque;
-
 use super::cell::{Counts, UNIT};
 use super::history::{Cursor, Entry, History};
 use super::rule::EmptySlice;
 use super::segment::Slice;
 use super::time::Span;
+
+mod ahead;
+
+use ahead::Ahead;
 
 /// Windows up to this length are exact to the slice at both edges.
 pub const EXACT_MAX: Span = Span::days(7);
@@ -117,7 +119,7 @@ fn far_step(window: Span, slice: Span) -> i64 {
 struct Sum {
     counts: Counts,
     excluded: u32,
-    /// The first slice inside the window.
+    /// The first slice inside the window; while windows are aimed, known from when that slice closes.
     far: Cursor,
 }
 
@@ -127,13 +129,12 @@ pub struct Rolling {
     fine: History,
     sums: Box<[Sum]>,
     budget: BudgetSum,
-    /// Slices that have not closed yet, the next one first.
-    ahead: VecDeque<Counts>,
+    ahead: Ahead,
     /// Whether anything was ever counted.
     used: bool,
     asleep: bool,
-    /// Whether the sums of exact windows are behind: see [`Rolling::close_loosely`].
-    loose: bool,
+    /// While history is read: the slice before which the windows will end, and of which the sums are already.
+    aim: Option<Slice>,
 }
 
 #[derive(Clone, Debug)]
@@ -151,6 +152,8 @@ struct Long {
     far: Cursor,
     /// The step that is being filled.
     current: Counts,
+    /// While old history is read: the steps from the next one on.
+    old: Ahead,
 }
 
 impl Long {
@@ -175,11 +178,17 @@ impl Rolling {
             Budget::Long { step, .. } => {
                 let steps = History::new(past.div_euclid(step));
                 let far = steps.cursor(past.div_euclid(step));
-                BudgetSum::Long(Box::new(Long { counts: Counts::ZERO, steps, far, current: Counts::ZERO }))
+                BudgetSum::Long(Box::new(Long { counts: Counts::ZERO, steps, far, current: Counts::ZERO, old: Ahead::default() }))
             }
             Budget::Since => BudgetSum::Since { start: past, counts: Counts::ZERO },
         };
-        Rolling { fine, sums, budget, ahead: VecDeque::new(), used: false, asleep: false, loose: false }
+        Rolling { fine, sums, budget, ahead: Ahead::default(), used: false, asleep: false, aim: None }
+    }
+
+    /// Says that nobody looks at the sums before the slices before `aim` are closed: until then only what lies in those
+    /// windows is summed, and nothing leaves them. Right after [`Rolling::new`].
+    pub fn aim_at(&mut self, aim: Slice) {
+        self.aim = Some(aim).filter(|aim| *aim > self.next());
     }
 
     /// The first slice that has not closed.
@@ -209,17 +218,10 @@ impl Rolling {
         if slice >= self.next() {
             let at = (slice - self.next()) as usize;
             if at < AHEAD_MAX {
-                match self.ahead.get_mut(at) {
-                    Some(waiting) => *waiting += counts,
-                    None => {
-                        self.ahead.resize(at, Counts::ZERO);
-                        self.ahead.push_back(counts);
-                    }
-                }
+                self.ahead.add(at, counts);
             }
             return;
         }
-        self.tighten(shape);
         let delta = match self.fine.get(slice) {
             Some(Entry::Excluded) => return,
             Some(Entry::Counted(old)) => {
@@ -234,12 +236,21 @@ impl Rolling {
             None if shape.target.is_some() => return,
             None => counts,
         };
-        for sum in &mut self.sums {
-            if slice >= sum.far.slice() {
+        for (sum, length) in self.sums.iter_mut().zip(&shape.exact) {
+            let from = self.aim.map_or(Slice::MIN, |aim| aim - length);
+            if slice >= sum.far.slice().max(from) {
                 sum.counts += delta;
             }
         }
         self.add_to_budget(shape, slice, delta);
+    }
+
+    /// The same for events that weigh one, in a slice that has not closed; `false`, and nothing is added, where that is not so.
+    #[inline]
+    pub fn add_plain(&mut self, slice: Slice, raw: u32, bad: u32) -> bool {
+        let at = slice - self.next();
+        self.used = true;
+        (0..AHEAD_MAX as i64).contains(&at) && self.ahead.add_plain(at as usize, raw, bad)
     }
 
     fn add_to_budget(&mut self, shape: &Shape, slice: Slice, delta: Counts) {
@@ -268,29 +279,115 @@ impl Rolling {
     }
 
     /// Adds old history that only the budget still holds: how a start reads a month without its
-    /// minutes. Roughly in order of time; `slice` is any slice of what the counts cover.
+    /// minutes. In any order; `slice` is any slice of what the counts cover.
     pub fn add_old(&mut self, shape: &Shape, slice: Slice, counts: Counts) {
         self.used = true;
         if let (BudgetSum::Long(long), Budget::Long { step, .. }) = (&mut self.budget, shape.budget) {
-            long.move_to(slice.div_euclid(step));
+            let at = slice.div_euclid(step) - long.steps.next();
+            if (0..AHEAD_MAX as i64).contains(&at) {
+                long.old.add(at as usize, counts);
+                long.counts += counts;
+            }
+        } else {
+            self.add_to_budget(shape, slice, counts);
         }
-        self.add_to_budget(shape, slice, counts);
     }
 
     /// Ends the reading of old history: what follows are slices, one by one.
     pub fn end_of_past(&mut self, shape: &Shape) {
         let next = self.next();
         if let (BudgetSum::Long(long), Budget::Long { step, .. }) = (&mut self.budget, shape.budget) {
-            long.move_to(next.div_euclid(step));
+            let mut old = std::mem::take(&mut long.old);
+            while long.steps.next() < next.div_euclid(step) {
+                long.steps.push(Entry::Counted(old.pop()));
+            }
+            long.current += old.pop();
         }
     }
 
     /// Closes the slice [`Rolling::next`]. `since` is the first slice of the calendar period that
     /// the evaluation after this slice belongs to; `excluded` takes the slice out.
     pub fn close(&mut self, shape: &Shape, excluded: bool, since: Option<Slice>) {
-        self.tighten(shape);
-        let counts = self.push(shape, excluded, since);
+        let slice = self.next();
+        self.reach_far_edges(shape);
+        let counts = self.ahead.pop();
+        self.fine.push(if excluded { Entry::Excluded } else { Entry::Counted(counts) });
+        let counts = if excluded { Counts::ZERO } else { weigh(shape, counts) };
+        self.close_budget(shape, slice, counts, since);
+        self.sum_up(shape, slice, counts, excluded);
+        if self.next().rem_euclid(64) == 0 {
+            self.fine.forget_before(self.next() - shape.fine_slices());
+        }
+    }
+
+    /// Closes every slice before `to`, none of which is excluded; the budget is no calendar period's. What is aimed is
+    /// summed in as few steps as edges of windows and of the budget allow.
+    pub fn close_run(&mut self, shape: &Shape, to: Slice) {
+        let step = match shape.budget {
+            Budget::Long { step, .. } => step,
+            Budget::Exact(_) | Budget::Since => i64::MAX,
+        };
+        while self.next() < to {
+            let Some(aim) = self.aim else {
+                self.close(shape, false, None);
+                continue;
+            };
+            self.reach_far_edges(shape);
+            let next = self.next();
+            let edge = shape.exact.iter().map(|length| aim - length).filter(|far| *far > next).min();
+            let end = to.min(aim).min((next.div_euclid(step) + 1).saturating_mul(step)).min(edge.unwrap_or(to));
+            let sum = self.push_run(shape, end);
+            self.close_budget(shape, end - 1, sum, None);
+            self.sum_up(shape, next, sum, false);
+        }
+        self.fine.forget_before(to - shape.fine_slices());
+    }
+
+    /// Moves the slices before `end` into the history; gives what they count.
+    fn push_run(&mut self, shape: &Shape, end: Slice) -> Counts {
+        if self.ahead.is_plain() && shape.target.is_none() {
+            let (mut raw, mut bad) = (0, 0);
+            while self.next() < end {
+                let counts = self.ahead.pop_plain();
+                self.fine.push_plain(counts.0, counts.1);
+                (raw, bad) = (raw + i64::from(counts.0), bad + i64::from(counts.1));
+            }
+            return Counts::plain(raw, bad);
+        }
+        let mut sum = Counts::ZERO;
+        while self.next() < end {
+            let counts = self.ahead.pop();
+            self.fine.push(Entry::Counted(counts));
+            sum += weigh(shape, counts);
+        }
+        sum
+    }
+
+    /// Notes the far edges that lie at the next slice, while windows are aimed.
+    fn reach_far_edges(&mut self, shape: &Shape) {
+        let Some(aim) = self.aim else { return };
+        let next = self.fine.end();
+        for (sum, length) in self.sums.iter_mut().zip(&shape.exact) {
+            if aim - length == next.slice() {
+                sum.far = next;
+            }
+        }
+    }
+
+    /// Adds what closed from `first` on, which lies in a window as a whole or not at all, and takes out what left.
+    fn sum_up(&mut self, shape: &Shape, first: Slice, counts: Counts, excluded: bool) {
         let next = self.next();
+        if let Some(aim) = self.aim {
+            for (sum, _) in self.sums.iter_mut().zip(&shape.exact).filter(|(_, length)| first >= aim - **length) {
+                sum.counts += counts;
+                sum.excluded += u32::from(excluded);
+            }
+            if next == aim {
+                self.aim = None;
+                self.ahead.shrink();
+            }
+            return;
+        }
         for (sum, length) in self.sums.iter_mut().zip(&shape.exact) {
             sum.counts += counts;
             sum.excluded += u32::from(excluded);
@@ -300,86 +397,6 @@ impl Rolling {
                     Entry::Excluded => sum.excluded -= 1,
                 }
             }
-        }
-        self.forget(shape);
-    }
-
-    /// Like [`Rolling::close`], for long stretches: leaves the sums of exact windows behind until
-    /// [`Rolling::tighten`] counts them in one go. They must not be read before.
-    pub fn close_loosely(&mut self, shape: &Shape, excluded: bool, since: Option<Slice>) {
-        self.loose = true;
-        self.push(shape, excluded, since);
-        self.forget(shape);
-    }
-
-    /// Like [`Rolling::close_loosely`] for every slice before `to`, where none is excluded and the
-    /// budget is no calendar period's: whole steps of the budget at once.
-    pub fn close_run(&mut self, shape: &Shape, to: Slice) {
-        self.loose = true;
-        let step = match shape.budget {
-            Budget::Long { step, .. } => step,
-            Budget::Exact(_) | Budget::Since => i64::MAX,
-        };
-        while self.next() < to {
-            let next = self.next();
-            let end = to.min((next.div_euclid(step) + 1).saturating_mul(step));
-            let mut sum = Counts::ZERO;
-            for _ in next..end {
-                let counts = self.ahead.pop_front().unwrap_or(Counts::ZERO);
-                self.fine.push(Entry::Counted(counts));
-                sum += weigh(shape, counts);
-            }
-            self.close_budget(shape, end - 1, sum, None);
-        }
-        self.fine.forget_before(to - shape.fine_slices());
-    }
-
-    /// Counts the sums that [`Rolling::close_loosely`] left behind.
-    pub fn tighten(&mut self, shape: &Shape) {
-        if !std::mem::take(&mut self.loose) {
-            return;
-        }
-        self.ahead.shrink_to(1);
-        let next = self.next();
-        let mut at = self.fine.cursor(next - shape.fine_slices());
-        let (mut seen, mut excluded) = (Counts::ZERO, 0);
-        // From the longest window to the shortest: each begins where this much had been seen.
-        for (sum, length) in self.sums.iter_mut().zip(&shape.exact).rev() {
-            while at.slice() < next - length {
-                match self.fine.read(&mut at) {
-                    Entry::Counted(counts) => seen += weigh(shape, counts),
-                    Entry::Excluded => excluded += 1,
-                }
-            }
-            *sum = Sum { counts: seen, excluded, far: at };
-        }
-        while at.slice() < next {
-            match self.fine.read(&mut at) {
-                Entry::Counted(counts) => seen += weigh(shape, counts),
-                Entry::Excluded => excluded += 1,
-            }
-        }
-        for sum in &mut self.sums {
-            let mut inside = seen;
-            inside -= sum.counts;
-            (sum.counts, sum.excluded) = (inside, excluded - sum.excluded);
-        }
-    }
-
-    /// Moves the next slice into history and budget; gives what it counts.
-    fn push(&mut self, shape: &Shape, excluded: bool, since: Option<Slice>) -> Counts {
-        let slice = self.next();
-        let counts = self.ahead.pop_front().unwrap_or(Counts::ZERO);
-        self.fine.push(if excluded { Entry::Excluded } else { Entry::Counted(counts) });
-        let counts = if excluded { Counts::ZERO } else { weigh(shape, counts) };
-        self.close_budget(shape, slice, counts, since);
-        counts
-    }
-
-    fn forget(&mut self, shape: &Shape) {
-        let next = self.next();
-        if next.rem_euclid(64) == 0 {
-            self.fine.forget_before(next - shape.fine_slices());
         }
     }
 
@@ -398,6 +415,8 @@ impl Rolling {
             }
             BudgetSum::Long(long) => {
                 let Budget::Long { length, step } = shape.budget else { unreachable!("made from this shape") };
+                // Windows that were woken late stand at a step long past: what closes now is not of that step.
+                long.move_to(slice.div_euclid(step));
                 long.counts += counts;
                 long.current += counts;
                 let next = slice + 1;
@@ -415,6 +434,7 @@ impl Rolling {
 
     /// The sums of an exact window, by its index in the shape.
     pub fn sum(&self, index: usize) -> Counts {
+        debug_assert!(self.aim.is_none(), "history is still being read");
         self.sums[index].counts
     }
 
@@ -438,11 +458,7 @@ impl Rolling {
             BudgetSum::Long(long) => size_of::<Long>() + long.steps.heap_bytes(),
             BudgetSum::Exact(_) | BudgetSum::Since { .. } => 0,
         };
-        size_of::<Rolling>()
-            + self.fine.heap_bytes()
-            + self.sums.len() * size_of::<Sum>()
-            + self.ahead.capacity() * size_of::<Counts>()
-            + budget
+        size_of::<Rolling>() + self.fine.heap_bytes() + self.sums.len() * size_of::<Sum>() + self.ahead.heap_bytes() + budget
     }
 
     /// What is remembered of one closed slice: for charts and for finding where a burn began.
@@ -491,202 +507,4 @@ pub fn events(weight: i64) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::collections::BTreeMap;
-
-    /// The definition, word for word: sum over the slices that start in the window.
-    fn slow(data: &BTreeMap<Slice, Counts>, excluded: &[Slice], shape: &Shape, from: Slice, to: Slice, start: Slice) -> Counts {
-        let mut sum = Counts::ZERO;
-        for slice in from.max(start)..to {
-            if !excluded.contains(&slice) {
-                sum += weigh(shape, data.get(&slice).copied().unwrap_or(Counts::ZERO));
-            }
-        }
-        sum
-    }
-
-    fn counts() -> impl Strategy<Value = Counts> {
-        (0_i64..400, 0_i64..5, prop_oneof![Just(UNIT), Just(10 * UNIT), Just(1_428_571)]).prop_map(|(raw, bad, weight)| {
-            let bad = bad.min(raw);
-            Counts { raw, raw_bad: bad, total: raw * weight, bad: bad * weight, sq: super::super::cell::square(weight) * i128::from(raw) }
-        })
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-        #[test]
-        fn sums_equal_a_slow_recomputation(
-            start in -100_i64..100,
-            steps in prop::collection::vec((prop::collection::vec((0_i64..400, counts()), 0..3), any::<bool>()), 1..400),
-            windows in prop::collection::vec(1_i64..200, 1..5),
-            target in prop::option::of(prop_oneof![Just(EmptySlice::Skip), Just(EmptySlice::Good), Just(EmptySlice::Bad)]),
-        ) {
-            let slice = Span::MINUTE;
-            let target = target.map(|empty| Target { ppm: 990_000, empty });
-            let mut shape = Shape::new(slice, windows.iter().map(|n| Span(n * slice.0)), Some(Span::minutes(100)), target);
-            // A short long window with steps of seven slices, so that its far edge moves in a small test.
-            shape.budget = Budget::Long { length: 150, step: 7 };
-            let mut rolling = Rolling::new(&shape, start, start);
-            let (mut data, mut excluded) = (BTreeMap::new(), Vec::new());
-            for (step, (adds, exclude)) in steps.into_iter().enumerate() {
-                let next = start + step as i64;
-                for (back, counts) in adds {
-                    // Up to two slices ahead, otherwise late; nothing older than what is kept.
-                    let at = (next + 2 - back).max(start).max(next - shape.fine_slices() + 1);
-                    if !excluded.contains(&at) {
-                        *data.entry(at).or_insert(Counts::ZERO) += counts;
-                        rolling.add(&shape, at, counts);
-                    }
-                }
-                let exclude = exclude && step % 9 == 0;
-                if exclude {
-                    excluded.push(next);
-                    data.remove(&next);
-                }
-                rolling.close(&shape, exclude, None);
-                let to = next + 1;
-                for (index, length) in shape.exact.iter().enumerate() {
-                    prop_assert_eq!(rolling.sum(index), slow(&data, &excluded, &shape, to - length, to, start));
-                    let gone = excluded.iter().filter(|at| **at >= to - length).count() as u32;
-                    prop_assert_eq!(rolling.excluded(index), gone);
-                }
-                let far = (to - 150).div_euclid(7) * 7;
-                prop_assert_eq!(rolling.budget(), slow(&data, &excluded, &shape, far, to, start));
-            }
-        }
-    }
-
-    #[test]
-    fn a_start_from_sums_equals_a_start_from_slices() {
-        let shape = Shape::new(Span::MINUTE, [Span::hours(1)], Some(Span::days(30)), None);
-        let data = |slice: i64| Counts::plain(10 + slice % 7, i64::from(slice % 11 == 0));
-        let (from, switch, to) = (5 * 60 + 17, 36 * 1440 + 25, 40 * 1440 + 3);
-        let mut slow = Rolling::new(&shape, from, from);
-        for slice in from..to {
-            slow.add(&shape, slice, data(slice));
-            slow.close(&shape, false, None);
-        }
-        let mut fast = Rolling::new(&shape, switch, from);
-        let mut slice = from;
-        while slice < switch {
-            let end = ((slice.div_euclid(60) + 1) * 60).min(switch);
-            let mut sum = Counts::ZERO;
-            (slice..end).for_each(|slice| sum += data(slice));
-            fast.add_old(&shape, slice, sum);
-            slice = end;
-        }
-        fast.end_of_past(&shape);
-        for slice in switch..to {
-            fast.add(&shape, slice, data(slice));
-            fast.close(&shape, false, None);
-        }
-        assert_eq!(fast.budget(), slow.budget());
-        assert_eq!(fast.sum(0), slow.sum(0));
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-        #[test]
-        fn closing_loosely_comes_to_the_same(
-            slices in prop::collection::vec((counts(), 0_u8..12), 0..600),
-            windows in prop::collection::vec(1_i64..300, 1..5),
-            target in prop::option::of(Just(Target { ppm: 990_000, empty: EmptySlice::Bad })),
-            late in prop::collection::vec((0_usize..600, counts()), 0..3),
-        ) {
-            let mut shape = Shape::new(Span::MINUTE, windows.iter().map(|n| Span::minutes(*n)), None, target);
-            shape.budget = Budget::Long { length: 150, step: 7 };
-            let (mut exact, mut loose) = (Rolling::new(&shape, 5, 5), Rolling::new(&shape, 5, 5));
-            let same = |exact: &Rolling, loose: &Rolling| {
-                let all = |rolling: &Rolling| -> Vec<_> {
-                    rolling.sums.iter().map(|sum| (sum.counts, sum.excluded, sum.far.slice())).collect()
-                };
-                all(exact) == all(loose) && exact.budget() == loose.budget()
-            };
-            for (at, (counts, fate)) in slices.iter().enumerate() {
-                let slice = at as i64 + 5;
-                exact.add(&shape, slice, *counts);
-                loose.add(&shape, slice, *counts);
-                exact.close(&shape, *fate == 0, None);
-                loose.close_loosely(&shape, *fate == 0, None);
-                for (_, counts) in late.iter().filter(|(when, _)| *when == at) {
-                    exact.add(&shape, slice - 3, *counts);
-                    loose.add(&shape, slice - 3, *counts);
-                    prop_assert!(same(&exact, &loose));
-                }
-            }
-            loose.tighten(&shape);
-            prop_assert!(same(&exact, &loose));
-            exact.close(&shape, false, None);
-            loose.close(&shape, false, None);
-            prop_assert!(same(&exact, &loose));
-            // The same without exclusions, in runs.
-            let (mut exact, mut runs) = (Rolling::new(&shape, 5, 5), Rolling::new(&shape, 5, 5));
-            for (at, (counts, fate)) in slices.iter().enumerate() {
-                let slice = at as i64 + 5;
-                exact.add(&shape, slice, *counts);
-                exact.close(&shape, false, None);
-                runs.add(&shape, slice, *counts);
-                if *fate == 0 {
-                    runs.close_run(&shape, slice + 1);
-                }
-            }
-            runs.close_run(&shape, exact.next());
-            runs.tighten(&shape);
-            prop_assert!(same(&exact, &runs));
-        }
-    }
-
-    #[test]
-    fn a_calendar_budget_begins_anew_and_late_data_of_the_old_period_stays_there() {
-        let shape = Shape::new(Span::MINUTE, [Span::minutes(5)], None, None);
-        let mut rolling = Rolling::new(&shape, 0, 0);
-        for slice in 0..20 {
-            rolling.add(&shape, slice, Counts::plain(10, 1));
-            rolling.close(&shape, false, Some(if slice + 1 >= 10 { 10 } else { 0 }));
-            if slice == 9 {
-                assert_eq!(rolling.budget(), Counts::ZERO);
-            }
-        }
-        assert_eq!(rolling.budget(), Counts::plain(100, 10));
-        rolling.add(&shape, 9, Counts::plain(5, 5));
-        rolling.add(&shape, 11, Counts::plain(5, 0));
-        assert_eq!(rolling.budget(), Counts::plain(105, 10));
-    }
-
-    #[test]
-    fn thirty_days_move_by_the_hour_and_seven_days_by_the_bucket() {
-        let shape = Shape::new(Span::MINUTE, [Span::hours(1)], Some(Span::days(30)), None);
-        assert_eq!(shape.budget, Budget::Long { length: 43_200, step: 60 });
-        assert_eq!(far_step(Span::days(28), Span::MINUTE), 30);
-        assert_eq!(far_step(Span::days(8), Span::seconds(10)), 90);
-        let week = Shape::new(Span::MINUTE, [Span::hours(1)], Some(Span::days(7)), None);
-        assert_eq!(week.budget, Budget::Exact(1));
-    }
-
-    #[test]
-    fn a_month_and_four_tiers_fit_into_32_kib() {
-        let minutes = [60, 5, 360, 30, 1440, 120, 4320, 360].map(Span::minutes);
-        let shape = Shape::new(Span::MINUTE, minutes, Some(Span::days(30)), None);
-        let mut rolling = Rolling::new(&shape, 0, 0);
-        for slice in 0..35 * 1440 {
-            rolling.add(&shape, slice, Counts::plain(2000 + slice % 900, slice % 4));
-            rolling.close(&shape, false, None);
-        }
-        assert!(rolling.bytes() <= 32 * 1024, "{}", rolling.bytes());
-    }
-
-    #[test]
-    fn time_slices_are_judged_whole_also_when_late_data_changes_one() {
-        let target = Some(Target { ppm: 950_000, empty: EmptySlice::Skip });
-        let shape = Shape::new(Span::MINUTE, [Span::minutes(10)], Some(Span::days(1)), target);
-        let mut rolling = Rolling::new(&shape, 0, 0);
-        rolling.add(&shape, 0, Counts::plain(100, 5));
-        rolling.add(&shape, 1, Counts::plain(100, 6));
-        (0..3).for_each(|_| rolling.close(&shape, false, None));
-        assert_eq!(rolling.sum(0), Counts::plain(2, 1));
-        rolling.add(&shape, 1, Counts::plain(100, 0));
-        assert_eq!(rolling.sum(0), Counts::plain(2, 0));
-    }
-}
+mod tests;

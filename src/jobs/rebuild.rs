@@ -16,6 +16,9 @@ use super::uptime::Uptime;
 
 /// Pages that are read ahead.
 const AHEAD: usize = 2;
+/// How much history is taken together: so many buckets (windows hold some thousands that have not closed), or this many bytes.
+const BATCH_BUCKETS: i64 = 480;
+const BATCH_BYTES_MAX: usize = 32 << 20;
 
 /// What is to be read.
 pub struct Plan {
@@ -45,21 +48,34 @@ impl Plan {
         let end = Timestamp(i64::MAX / 2);
         let (pages, mut ahead) = mpsc::channel::<Read>(AHEAD);
         let taking = tokio::task::spawn_blocking(move || {
-            let mut is_past = true;
+            let (mut is_past, mut batch) = (true, Batch::default());
             while let Some(read) = ahead.blocking_recv() {
                 match read {
-                    Read::Old(level, page) => self.take_old(&mut evaluator, level, &page)?,
+                    Read::Old(level, page) => {
+                        for chunk in page {
+                            if !batch.has_room_for(&chunk, Span(i64::MAX)) {
+                                self.take_old(&mut evaluator, level, batch.take())?;
+                            }
+                            batch.push(chunk);
+                        }
+                    }
                     Read::Fine(page) => {
                         if std::mem::take(&mut is_past) {
-                            evaluator.end_of_past();
+                            self.end_of_past(&mut evaluator, old, batch.take())?;
                         }
-                        self.take_fine(&mut evaluator, end, &page)?;
+                        for chunk in page {
+                            if !batch.has_room_for(&chunk, Span(self.bucket.0 * BATCH_BUCKETS)) {
+                                self.take_fine(&mut evaluator, end, batch.take())?;
+                            }
+                            batch.push(chunk);
+                        }
                     }
                 }
             }
             if is_past {
-                evaluator.end_of_past();
+                self.end_of_past(&mut evaluator, old, batch.take())?;
             }
+            self.take_fine(&mut evaluator, end, batch.take())?;
             self.close_to(&mut evaluator, self.settled);
             Ok(evaluator)
         });
@@ -71,21 +87,31 @@ impl Plan {
         taking.await.expect("reading history does not panic")
     }
 
-    fn take_old(&self, evaluator: &mut Evaluator, level: Level, page: &[Chunk]) -> Result<(), StoreError> {
+    fn end_of_past(&self, evaluator: &mut Evaluator, old: Option<Level>, last: Vec<Chunk>) -> Result<(), StoreError> {
+        if let Some(level) = old {
+            self.take_old(evaluator, level, last)?;
+        }
+        evaluator.end_of_past();
+        Ok(())
+    }
+
+    fn take_old(&self, evaluator: &mut Evaluator, level: Level, mut batch: Vec<Chunk>) -> Result<(), StoreError> {
         let ratio = level.slice.0 / self.bucket.0;
-        for chunk in page {
-            archive::runs(chunk, level, self.past, self.start, |id, run| {
-                run.iter().for_each(|(slice, brief)| evaluator.add_old(id, slice * ratio, brief));
-            })?;
+        batch.sort_unstable_by_key(|chunk| (chunk.grp, chunk.start));
+        for chunk in &batch {
+            archive::runs(chunk, level, self.past, self.start, |id, run| evaluator.add_old(id, ratio, run))?;
         }
         Ok(())
     }
 
-    fn take_fine(&self, evaluator: &mut Evaluator, end: Timestamp, page: &[Chunk]) -> Result<(), StoreError> {
-        for chunk in page {
-            // Chunks come in the order of time: when one begins, what lies before it is complete,
-            // but for the newest, which partials may still add to.
-            self.close_to(evaluator, Timestamp(chunk.start).min(self.settled));
+    fn take_fine(&self, evaluator: &mut Evaluator, end: Timestamp, mut batch: Vec<Chunk>) -> Result<(), StoreError> {
+        // Chunks come in the order of time: what lies before the first one is complete, but for the newest slices,
+        // which partials may still add to.
+        let Some(first) = batch.first() else { return Ok(()) };
+        self.close_to(evaluator, Timestamp(first.start).min(self.settled));
+        // A series after the other, so that its windows are still at hand when its next hour comes.
+        batch.sort_unstable_by_key(|chunk| (chunk.grp, chunk.start));
+        for chunk in &batch {
             archive::runs(chunk, self.levels[0], self.start, end, |id, run| evaluator.add_run(id, run))?;
         }
         Ok(())
@@ -93,6 +119,30 @@ impl Plan {
 
     fn close_to(&self, evaluator: &mut Evaluator, to: Timestamp) {
         evaluator.replay_to(to, |from| self.uptime.covers(from, self.bucket));
+    }
+}
+
+/// Chunks of some hours, in the order of time, that are taken together.
+#[derive(Default)]
+struct Batch {
+    chunks: Vec<Chunk>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn has_room_for(&self, chunk: &Chunk, span: Span) -> bool {
+        let begins = self.chunks.first().map_or(chunk.start, |first| first.start);
+        chunk.start - begins < span.0 && self.bytes + chunk.data.len() <= BATCH_BYTES_MAX
+    }
+
+    fn push(&mut self, chunk: Chunk) {
+        self.bytes += chunk.data.len();
+        self.chunks.push(chunk);
+    }
+
+    fn take(&mut self) -> Vec<Chunk> {
+        self.bytes = 0;
+        std::mem::take(&mut self.chunks)
     }
 }
 

@@ -208,6 +208,7 @@ impl Watch {
         let past = (resume - probe.reach()).floor(Span::HOUR).min(start);
         drop(probe);
         let mut evaluator = Evaluator::new(desk.rules().clone(), settings(), start, past);
+        evaluator.aim_at(resume);
         let series = store::series::all(&mut tx).await?;
         let last_series = series.last().map(|(id, _)| *id);
         for (id, series) in &series {
@@ -531,7 +532,7 @@ async fn feed(tx: &mut Tx, evaluator: &RwLock<Evaluator>, writer: &str, mut last
         let mut evaluator = write(evaluator);
         for row in &page {
             last = row.n;
-            let fed = segment::read_runs(&row.data, |_| true, |id, run| evaluator.add_run(id, run));
+            let fed = segment::read_runs(&row.data, |id, run| evaluator.add_run(id, run));
             if fed.is_err() {
                 error!(writer, n = row.n, "a stored flush is damaged and was left out");
             }

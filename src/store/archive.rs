@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::cell::Cell;
-use crate::domain::segment::{self, Brief, Slice};
+use crate::domain::segment::{self, Damaged, Run, Slice};
 use crate::domain::series::SeriesId;
 use crate::domain::time::{Span, Timestamp};
 
@@ -114,19 +114,10 @@ pub fn runs(
     level: Level,
     from: Timestamp,
     to: Timestamp,
-    mut visit: impl FnMut(SeriesId, &[(Slice, Brief<'_>)]),
+    mut visit: impl FnMut(SeriesId, Run<'_>) -> Result<(), Damaged>,
 ) -> Result<(), StoreError> {
-    let before = |time: Timestamp| move |(slice, _): &(Slice, Brief<'_>)| slice * level.slice.0 < time.0;
-    let read = segment::read_runs(
-        &chunk.data,
-        |_| true,
-        |id, run| {
-            let within = &run[run.partition_point(before(from))..run.partition_point(before(to))];
-            if !within.is_empty() {
-                visit(id, within);
-            }
-        },
-    );
+    let first = |time: Timestamp| time.ceil(level.slice).0 / level.slice.0;
+    let read = segment::read_runs(&chunk.data, |id, run| visit(id, run.between(first(from), first(to))));
     read.map_err(|_| damaged(level, chunk.start, chunk.grp))
 }
 
@@ -140,7 +131,7 @@ async fn compacted(
     from: Timestamp,
     to: Timestamp,
     wanted: Wanted<'_>,
-    mut read: impl FnMut(&[u8]) -> Result<(), segment::Damaged>,
+    mut read: impl FnMut(&[u8]) -> Result<(), Damaged>,
 ) -> Result<(), StoreError> {
     let groups = wanted.groups();
     let mut broken = None;
@@ -154,7 +145,7 @@ async fn compacted(
 }
 
 /// Hands out every partial that is not compacted, by writer and number.
-async fn pending(tx: &mut Tx, mut read: impl FnMut(&[u8]) -> Result<(), segment::Damaged>) -> Result<(), StoreError> {
+async fn pending(tx: &mut Tx, mut read: impl FnMut(&[u8]) -> Result<(), Damaged>) -> Result<(), StoreError> {
     for writer in writer::all(tx).await? {
         let mut last = writer.compacted_n;
         loop {

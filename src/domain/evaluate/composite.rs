@@ -56,21 +56,21 @@ const UNKNOWN: Judgement = Judgement { verdict: TierVerdict::Unknown, ..CLEAR };
 impl Evaluator {
     /// Whether a track has no data of its own.
     pub(super) fn is_composite(&self, at: usize) -> bool {
-        matches!(self.rules.slos[self.tracks[at].slo].sli, Sli::Composite { .. })
+        matches!(self.plan.rules.slos[self.tracks[at].slo].sli, Sli::Composite { .. })
     }
 
     /// Judges every group of a composite and moves its alert on.
     pub(super) fn evaluate_composite(&mut self, at: usize, out: &mut Vec<AlertEvent>) {
-        let bucket = self.settings.bucket;
+        let bucket = self.plan.settings.bucket;
         let now = self.evaluated_to();
         self.meet_groups(at);
         for number in 0..self.tracks[at].groups.len() {
             let labels = self.tracks[at].groups[number].labels.clone();
-            let tiers = &self.rules.slos[self.tracks[at].slo].tiers;
+            let tiers = &self.plan.rules.slos[self.tracks[at].slo].tiers;
             let judged: SmallVec<[Judgement; 4]> = tiers.iter().map(|tier| self.judge_composite(at, &labels, tier)).collect();
             let combined = self.combine(at, &labels);
             let track = &mut self.tracks[at];
-            let slo = &self.rules.slos[track.slo];
+            let slo = &self.plan.rules.slos[track.slo];
             let group = &mut track.groups[number];
             group.judged = judged;
             group.combined = Some(combined);
@@ -84,7 +84,7 @@ impl Evaluator {
 
     /// Gives a composite by dimensions the groups that its leaves have.
     fn meet_groups(&mut self, at: usize) {
-        let rules = self.rules.clone();
+        let rules = self.plan.rules.clone();
         let slo = &rules.slos[self.tracks[at].slo];
         if slo.by.is_empty() || !slo.enabled {
             return;
@@ -105,7 +105,7 @@ impl Evaluator {
 
     /// The members of a composite, with their weights where it has any.
     fn members(&self, at: usize) -> (&Combine, Vec<usize>) {
-        match &self.rules.slos[self.tracks[at].slo].sli {
+        match &self.plan.rules.slos[self.tracks[at].slo].sli {
             // A loaded rule set names only SLOs that there are, so members and weights go together.
             Sli::Composite { members, how } => (how, members.iter().filter_map(|name| self.names.get(name).copied()).collect()),
             Sli::Good(_) | Sli::Within { .. } | Sli::Ratio { .. } | Sli::Slices { .. } | Sli::External { .. } => {
@@ -119,7 +119,7 @@ impl Evaluator {
         if labels.is_empty() {
             return track.groups.first();
         }
-        let by = &self.rules.slos[track.slo].by;
+        let by = &self.plan.rules.slos[track.slo].by;
         let values: Vec<String> = by.iter().map(|name| labels.get(name).cloned().unwrap_or_default()).collect();
         track.groups.get(*track.index.get(&values)? as usize)
     }
@@ -129,7 +129,7 @@ impl Evaluator {
         let track = &self.tracks[at];
         let (long, short) = (track.shape.index(tier.long)?, track.shape.index(tier.short)?);
         let group = self.row(track, labels)?;
-        let buckets = |span: Span| (span.0 / self.settings.bucket.0).max(1);
+        let buckets = |span: Span| (span.0 / self.plan.settings.bucket.0).max(1);
         let (stream, pair) = (&self.streams[track.stream].stream, (buckets(tier.long), buckets(tier.short)));
         let coverage = match group.rolling.excluded(long) {
             0 => stream.coverage(pair.0, pair.1, None),
@@ -143,7 +143,7 @@ impl Evaluator {
     fn part(&self, at: usize, labels: &Labels, tier: &Tier) -> Option<Part> {
         if !self.is_composite(at) {
             let (long, short) = self.views(at, labels, tier)?;
-            return Some(Part::Slo { budget_ppm: self.rules.slos[self.tracks[at].slo].budget_ppm, long, short });
+            return Some(Part::Slo { budget_ppm: self.plan.rules.slos[self.tracks[at].slo].budget_ppm, long, short });
         }
         let (how, members) = self.members(at);
         let parts = members.iter().map(|member| self.part(*member, labels, tier)).collect::<Option<Vec<Part>>>()?;
@@ -156,7 +156,7 @@ impl Evaluator {
     /// Judges one tier. Of the worst, a member that passes both windows makes it hold; without one, a member that is unknown
     /// leaves it unknown. Of the weighted, the mean of the burns decides, and a member that cannot be asked leaves it unknown.
     fn judge_composite(&self, at: usize, labels: &Labels, tier: &Tier) -> Judgement {
-        let slo = &self.rules.slos[self.tracks[at].slo];
+        let slo = &self.plan.rules.slos[self.tracks[at].slo];
         let (how, members) = self.members(at);
         match how {
             Combine::Weighted(_) => match self.part(at, labels, tier) {
@@ -167,7 +167,7 @@ impl Evaluator {
                 let judged = if self.is_composite(member) {
                     self.judge_composite(member, labels, tier)
                 } else if let Some((long, short)) = self.views(member, labels, tier) {
-                    burn::judge(&self.rules.slos[self.tracks[member].slo], tier, &long, &short, None)
+                    burn::judge(&self.plan.rules.slos[self.tracks[member].slo], tier, &long, &short, None)
                 } else {
                     UNKNOWN
                 };
@@ -199,7 +199,7 @@ impl Evaluator {
                 Some(span) => rolling.sum(track.shape.index(span)?),
                 None => rolling.budget(),
             };
-            return burn::burn(counts, self.rules.slos[track.slo].budget_ppm);
+            return burn::burn(counts, self.plan.rules.slos[track.slo].budget_ppm);
         }
         let (how, members) = self.members(at);
         let mut burns = members.into_iter().map(|member| self.burn_of_all(member, labels, window));
