@@ -12,7 +12,6 @@ use super::exit::{Code, Failure, Outcome};
 use super::{Context, client, logging, output};
 use crate::chance;
 use crate::config::Purpose;
-use crate::domain::keyed::KeyedHash;
 use crate::domain::redact::Redactor;
 use crate::domain::rows::Reader;
 use crate::jobs::flush::Flush;
@@ -77,11 +76,11 @@ async fn load(args: &Load, context: &Context) -> Outcome {
     let file = File::open(&args.file).with_context(|| format!("cannot read `{}`", args.file.display())).map_err(Failure::cannot)?;
     let size = file.metadata().map(|meta| meta.len()).unwrap_or(0);
     let store = Store::open(&config.database.url, now).await.map_err(store_failure)?;
-    let key = crate::app::hash_key(&config, &store).await.map_err(store_failure)?;
+    let hash = crate::app::keyed_hash(&config, &store).await.map_err(store_failure)?;
     let aggregator = crate::app::aggregator(&config, &store, now).await.map_err(store_failure)?;
     let redactor =
         Redactor::new(config.privacy.redact, &config.privacy.redact_patterns).context("privacy.redact_patterns").map_err(Failure::usage)?;
-    let reader = Reader::new(config.aggregation.bucket, &config.aggregation.dimensions, KeyedHash::new(key), redactor);
+    let reader = Reader::new(config.aggregation.bucket, &config.aggregation.dimensions, hash, redactor);
     let sink = Arc::new(Sink::new(aggregator));
     let mut flush = Flush::new(store.clone(), sink.clone(), "rows", chance::id);
     let mut tally = Tally::default();
