@@ -111,6 +111,11 @@ async fn load(args: &Load, context: &Context) -> Outcome {
     flush.finish(context.clock.now()).await.map_err(store_failure)?;
     drop(progress);
     store.close().await;
+    report(&tally, args)
+}
+
+/// Says what became of the rows; a refused one makes it fail.
+fn report(tally: &Tally, args: &Load) -> Outcome {
     for (line, reason) in &tally.rejected {
         output::complain(&format!("{}:{line}: {}", args.file.display(), output::plain(reason)));
     }

@@ -156,3 +156,23 @@ fn rows_are_loaded_from_lines_and_from_a_json_array() {
     let output = daemon.command(&["aggregates", "load", "half.json"]);
     assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+#[test]
+fn what_was_stored_is_in_the_list_also_without_a_span() {
+    let mut daemon = Daemon::new("", "");
+    daemon.start();
+    for body in
+        [json!({ "kind": "deploy", "app": "shop", "release": "1", "at": "2025-01-01T00:00:00Z" }), json!({ "kind": "flag", "app": "shop" })]
+    {
+        assert_eq!(post(daemon.admin, "/v1/annotations", &body.to_string()).expect("it answers").0, 201);
+    }
+    let list = json_of(&daemon, "/v1/annotations");
+    let kinds: Vec<&Value> = list["items"].as_array().expect("a list").iter().map(|item| &item["kind"]).collect();
+    assert_eq!(kinds, ["flag", "deploy"]);
+    // Decades ahead, and two conditions on one label: as /api/v2/silences and rules take them.
+    let silence =
+        json!({ "matchers": ["region=~eu.*", "region!=eu-1"], "ends": "2099-01-01T00:00:00Z", "author": "ada", "comment": "moved" });
+    assert_eq!(post(daemon.admin, "/v1/silences", &silence.to_string()).expect("it answers").0, 201);
+    let listed = json_of(&daemon, "/v1/silences");
+    assert_eq!(listed["items"][0]["matchers"], silence["matchers"]);
+}
