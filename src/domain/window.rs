@@ -398,6 +398,8 @@ impl Rolling {
             }
             BudgetSum::Long(long) => {
                 let Budget::Long { length, step } = shape.budget else { unreachable!("made from this shape") };
+                // Windows that were woken late stand at a step long past: what closes now is not of that step.
+                long.move_to(slice.div_euclid(step));
                 long.counts += counts;
                 long.current += counts;
                 let next = slice + 1;
@@ -663,6 +665,24 @@ mod tests {
         assert_eq!(far_step(Span::days(8), Span::seconds(10)), 90);
         let week = Shape::new(Span::MINUTE, [Span::hours(1)], Some(Span::days(7)), None);
         assert_eq!(week.budget, Budget::Exact(1));
+    }
+
+    #[test]
+    fn the_first_slice_of_windows_that_wake_late_stays_in_the_budget() {
+        let shape = Shape::new(Span::MINUTE, [Span::hours(1)], Some(Span::days(30)), None);
+        let first = 40 * 1440 + 7;
+        for close in [Rolling::close, Rolling::close_loosely] {
+            let mut rolling = Rolling::new(&shape, first, 0);
+            rolling.add(&shape, first, Counts::plain(7, 1));
+            for _ in 0..1440 {
+                close(&mut rolling, &shape, false, None);
+                assert_eq!(rolling.budget(), Counts::plain(7, 1));
+            }
+        }
+        let mut rolling = Rolling::new(&shape, first, 0);
+        rolling.add(&shape, first, Counts::plain(7, 1));
+        rolling.close_run(&shape, first + 1440);
+        assert_eq!(rolling.budget(), Counts::plain(7, 1));
     }
 
     #[test]
