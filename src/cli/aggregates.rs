@@ -1,7 +1,8 @@
 //! `burnwatch aggregates load`: aggregate rows from a file into the configured database.
 
+mod source;
+
 use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,25 +13,23 @@ use super::exit::{Code, Failure, Outcome};
 use super::{Context, client, logging, output};
 use crate::chance;
 use crate::config::Purpose;
-use crate::domain::keyed::KeyedHash;
 use crate::domain::redact::Redactor;
 use crate::domain::rows::Reader;
 use crate::jobs::flush::Flush;
 use crate::sink::Sink;
 use crate::store::Store;
+use source::Source;
 
 /// Rows that are stored together.
 const BATCH: usize = 20_000;
 /// Refused rows that are told one by one.
 const SHOWN: usize = 20;
-/// No row is longer.
-const LINE_MAX: usize = 4 << 20;
 
 /// What can be done with aggregates.
 #[derive(Debug, Subcommand)]
 pub enum AggregatesCommand {
     /// Load rows from a file into the database of the configuration
-    #[command(after_help = "One JSON object a line, the rows of POST /v1/aggregates:\n  \
+    #[command(after_help = "One JSON object a line, or one JSON array of them: the rows of POST /v1/aggregates.\n  \
         {\"bucket\":\"2026-11-22T03:00:00Z\",\"metric\":\"request\",\"dims\":{\"app\":\"shop\"},\"total\":600,\"bad\":3,\"id\":\"r1\"}\n\
         Refused rows are reported with their line; exits 1 if there is one. A row whose id was loaded before counts once.")]
     Load(Load),
@@ -74,33 +73,24 @@ impl Tally {
 async fn load(args: &Load, context: &Context) -> Outcome {
     let config = context.config(Purpose::Tool)?;
     let now = context.clock.now();
-    let file = File::open(&args.file).with_context(|| format!("cannot read `{}`", args.file.display())).map_err(Failure::cannot)?;
+    let unreadable =
+        |error: std::io::Error| Failure::cannot(anyhow::Error::new(error).context(format!("cannot read `{}`", args.file.display())));
+    let file = File::open(&args.file).map_err(unreadable)?;
     let size = file.metadata().map(|meta| meta.len()).unwrap_or(0);
+    let mut source = Source::open(file).map_err(unreadable)?;
     let store = Store::open(&config.database.url, now).await.map_err(store_failure)?;
-    let key = crate::app::hash_key(&config, &store).await.map_err(store_failure)?;
+    let hash = crate::app::keyed_hash(&config, &store).await.map_err(store_failure)?;
     let aggregator = crate::app::aggregator(&config, &store, now).await.map_err(store_failure)?;
     let redactor =
         Redactor::new(config.privacy.redact, &config.privacy.redact_patterns).context("privacy.redact_patterns").map_err(Failure::usage)?;
-    let reader = Reader::new(config.aggregation.bucket, &config.aggregation.dimensions, KeyedHash::new(key), redactor);
+    let reader = Reader::new(config.aggregation.bucket, &config.aggregation.dimensions, hash, redactor);
     let sink = Arc::new(Sink::new(aggregator));
     let mut flush = Flush::new(store.clone(), sink.clone(), "rows", chance::id);
     let mut tally = Tally::default();
     let mut progress = output::Progress::default();
-    let mut lines = BufReader::with_capacity(1 << 20, file);
-    let (mut line, mut number, mut waiting, mut read) = (Vec::new(), 0_usize, 0_usize, 0_u64);
-    loop {
-        line.clear();
-        let got = std::io::Read::take(&mut lines, LINE_MAX as u64).read_until(b'\n', &mut line);
-        let got = got.with_context(|| format!("cannot read `{}`", args.file.display())).map_err(Failure::cannot)?;
-        if got == 0 {
-            break;
-        }
-        number += 1;
-        read += got as u64;
-        if line.iter().all(u8::is_ascii_whitespace) {
-            continue;
-        }
-        match reader.row(&line) {
+    let (mut json, mut waiting) = (Vec::new(), 0_usize);
+    while let Some(number) = source.next(&mut json).map_err(unreadable)? {
+        match reader.row(&json) {
             Ok(row) if row.at > now => tally.refuse(number, "`bucket` lies in the future".into()),
             Ok(row) => {
                 let done = sink.submit_rows([(number, row)], now);
@@ -115,12 +105,17 @@ async fn load(args: &Load, context: &Context) -> Outcome {
         if waiting >= BATCH {
             waiting = 0;
             flush.run(context.clock.now()).await.map_err(store_failure)?;
-            progress.at(|| format!("{} rows loaded, {} % of the file", tally.accepted, read * 100 / size.max(1)));
+            progress.at(|| format!("{} rows loaded, {} % of the file", tally.accepted, source.bytes() * 100 / size.max(1)));
         }
     }
     flush.finish(context.clock.now()).await.map_err(store_failure)?;
     drop(progress);
     store.close().await;
+    report(&tally, args)
+}
+
+/// Says what became of the rows; a refused one makes it fail.
+fn report(tally: &Tally, args: &Load) -> Outcome {
     for (line, reason) in &tally.rejected {
         output::complain(&format!("{}:{line}: {}", args.file.display(), output::plain(reason)));
     }

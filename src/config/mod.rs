@@ -198,13 +198,6 @@ pub struct Aggregation {
     pub series_max: usize,
 }
 
-impl Aggregation {
-    /// How long after its end a bucket is closed for an app.
-    pub fn settle_of(&self, app: &str) -> Span {
-        self.settle + self.delay.get(app).copied().unwrap_or(Span::ZERO)
-    }
-}
-
 /// `[retention]`
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {

@@ -117,7 +117,7 @@ heartbeat = { url = "", every = "1m" }
 [privacy]
 "#;
     let config = serve(text).unwrap();
-    assert_eq!(config.aggregation.settle_of("shop"), Span::seconds(150));
+    assert_eq!((config.aggregation.settle, config.aggregation.delay["shop"]), (Span::seconds(30), Span::seconds(120)));
     assert_eq!(config.smtp.unwrap().port, 587);
     assert!(config.delivery.heartbeat.is_none() && config.rules.git.is_none());
 }
@@ -173,7 +173,7 @@ fn variables_override_every_key_as_toml_or_text() {
     assert_eq!(config.server.listen.port(), 1);
     assert_eq!((config.server.tokens[0].name.as_str(), config.server.tokens[0].sha256[1]), ("ci", 0x11));
     assert_eq!((config.aggregation.series_max, config.aggregation.settle), (7, Span::seconds(5)));
-    assert_eq!(config.aggregation.settle_of("shop"), Span::seconds(65));
+    assert_eq!(config.aggregation.delay["shop"], Span::seconds(60));
     assert_eq!(config.intake.sample_rates["shop"], 0.5);
     assert_eq!(config.rules.git.unwrap().branch, "main");
     assert_eq!(config.smtp.unwrap().password.unwrap().expose(), "12345");

@@ -4,23 +4,13 @@ use crate::domain::filter::Filter;
 use crate::domain::fraction::Fraction;
 use crate::domain::metric::Metric;
 use crate::domain::rule::*;
-use crate::domain::rule::{Combine, MaintenanceTimes, Op, Selector, Tier};
 use crate::domain::series::{Series, SeriesId};
 use crate::domain::snapshot::*;
 
 const M: Span = Span::MINUTE;
 
 fn tier(severity: Severity, long: &str, short: &str, factor: &str) -> Tier {
-    Tier {
-        place: Default::default(),
-        severity,
-        long: long.parse().unwrap(),
-        short: short.parse().unwrap(),
-        factor: factor.parse::<Fraction>().unwrap(),
-        op: Op::Above,
-        pending: Span::ZERO,
-        keep_firing: Span::ZERO,
-    }
+    Tier::new(severity, long.parse().unwrap(), short.parse().unwrap(), factor.parse().unwrap())
 }
 
 /// The workbook's four tiers.
@@ -34,29 +24,9 @@ fn tiers() -> Vec<Tier> {
 }
 
 fn slo(tiers: Vec<Tier>) -> Slo {
-    Slo {
-        name: "api".into(),
-        place: Default::default(),
-        description: String::new(),
-        owner: "team".into(),
-        service: "shop".into(),
-        budget_ppm: 1_000,
-        window: SloWindow::Rolling(Span::days(30)),
-        sli: Sli::Good(Selector { metric: Metric::Request, filter: Filter([("app".into(), Match::Equal("shop".into()))].into()) }),
-        by: vec![],
-        tiers,
-        min_events: 0,
-        min_bad: None,
-        confidence: None,
-        traffic_corrected: false,
-        no_data: NoData::Keep,
-        labels: Labels::new(),
-        runbook: None,
-        dashboard: None,
-        tier: None,
-        enabled: true,
-        budget_policy: None,
-    }
+    let filter = Filter([("app".into(), Match::Equal("shop".into()))].into());
+    let sli = Sli::Good(Selector { metric: Metric::Request, filter });
+    Slo { owner: "team".into(), service: "shop".into(), tiers, ..Slo::new("api", 1_000, sli) }
 }
 
 struct Bench {

@@ -9,7 +9,7 @@ use crate::domain::desk::{Book, Desk};
 use crate::domain::evaluate::Settings;
 use crate::domain::filter::Match;
 use crate::domain::notification::{ChangeKind, Values};
-use crate::domain::rule::{NoData, Op, Severity, SloWindow, Tier};
+use crate::domain::rule::{Severity, Tier};
 use crate::domain::series::{Series, SeriesId};
 
 const M: Span = Span::MINUTE;
@@ -19,39 +19,9 @@ fn filter(pairs: &[(&str, &str)]) -> Filter {
 }
 
 fn slo(sli: Sli, by: &[&str]) -> Slo {
-    let tier = Tier {
-        place: Default::default(),
-        severity: Severity::Page,
-        long: Span::HOUR,
-        short: Span::minutes(5),
-        factor: "14.4".parse().unwrap(),
-        op: Op::Above,
-        pending: Span::ZERO,
-        keep_firing: Span::ZERO,
-    };
-    Slo {
-        name: "checkout-api".into(),
-        place: Default::default(),
-        description: String::new(),
-        owner: String::new(),
-        service: "shop".into(),
-        budget_ppm: 1_000,
-        window: SloWindow::Rolling(Span::days(30)),
-        sli,
-        by: by.iter().map(|name| (*name).into()).collect(),
-        tiers: vec![tier],
-        min_events: 0,
-        min_bad: None,
-        confidence: None,
-        traffic_corrected: false,
-        no_data: NoData::Keep,
-        labels: Labels::new(),
-        runbook: None,
-        dashboard: None,
-        tier: None,
-        enabled: true,
-        budget_policy: None,
-    }
+    let tier = Tier::new(Severity::Page, Span::HOUR, Span::minutes(5), "14.4".parse().unwrap());
+    let by = by.iter().map(|name| (*name).into()).collect();
+    Slo { service: "shop".into(), by, tiers: vec![tier], ..Slo::new("checkout-api", 1_000, sli) }
 }
 
 fn good() -> Sli {

@@ -1,4 +1,4 @@
-//! Questions to stored history: the `q.…` queries of free-form rules, and series of points for charts.
+//! Questions to stored history: the `q.…` queries of free-form rules.
 //!
 //! What an app sent nothing of is *unknown*; what it sent something of, but nothing that a filter selects,
 //! is a measured zero: an order funnel that stops counts as stopped, an app that is silent does not.
@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::archive::{Archive, Ask, ROLLUPS, read_span};
+use super::archive::{Archive, Ask, read_span};
 use super::burn;
 use super::cell::{Cell, Counts};
 use super::evaluate::{Evaluator, could_match};
@@ -25,8 +25,6 @@ const PAST_MIN: usize = 3;
 /// Values of a dimension that are told apart, and those that are given.
 const VALUES_MAX: usize = 100_000;
 const TOP_MAX: usize = 100;
-/// Points of one answer, over all its series.
-const POINTS_MAX: usize = 50_000;
 
 /// Time that says nothing about what is usual: an incident, or maintenance that is excluded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -314,101 +312,6 @@ pub fn narrowed(filter: &Filter, group: &Labels) -> Filter {
         filter.0.insert(name.clone(), if accepted { Match::Equal(value.clone()) } else { Match::AnyOf(Vec::new()) });
     }
     filter
-}
-
-/// A question for series of points.
-#[derive(Clone, Debug)]
-pub struct Chart<'a> {
-    pub metric: &'a Metric,
-    pub filter: &'a Filter,
-    pub from: Timestamp,
-    pub to: Timestamp,
-    /// Length of a point; `None`: one point for the whole span.
-    pub step: Option<Span>,
-    /// One series per combination of these dimensions' values.
-    pub by: &'a [String],
-    /// Each from 0 to 1.
-    pub quantiles: &'a [f64],
-}
-
-/// The points of one group, in order of time. What was not measured has no point.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Line {
-    pub labels: Labels,
-    pub points: Vec<Point>,
-}
-
-/// One step of one group.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Point {
-    pub at: Timestamp,
-    pub total: f64,
-    pub bad: f64,
-    pub raw: u64,
-    /// `None` where no event named a user.
-    pub users: Option<u64>,
-    pub bad_users: Option<u64>,
-    /// In the order of the question; `None` without values.
-    pub quantiles: Option<Vec<f64>>,
-}
-
-#[derive(Default)]
-struct Step {
-    counts: Counts,
-    sketch: Sketch,
-    users: Users,
-    bad_users: Users,
-}
-
-/// Series of points (`POST /v1/query`). Steps count from the first bucket of the span.
-pub fn series(archive: &dyn Archive, chart: &Chart<'_>, bucket: Span) -> Result<Vec<Line>, String> {
-    let base = chart.from.ceil(bucket);
-    let length = chart.step.unwrap_or(chart.to - base).max(bucket);
-    let mut groups: BTreeMap<Vec<String>, BTreeMap<i64, Step>> = BTreeMap::new();
-    let mut steps = 0;
-    let mut visit = |series: &super::series::Series, at: Timestamp, cell: &Cell| {
-        if steps >= POINTS_MAX {
-            return;
-        }
-        let key: Vec<String> = chart.by.iter().map(|name| series.get(name).to_owned()).collect();
-        let step = groups.entry(key).or_default().entry((at - base).0.div_euclid(length.0)).or_insert_with(|| {
-            steps += 1;
-            Step::default()
-        });
-        step.counts += cell.counts;
-        step.sketch.merge(&cell.sketch);
-        step.users.merge(&cell.users);
-        step.bad_users.merge(&cell.bad_users);
-    };
-    let ask = Ask { metric: chart.metric, filter: chart.filter, from: base, to: chart.to, step: bucket, detail: true };
-    match chart.step {
-        None => read_span(archive, &ask, &mut visit)?,
-        Some(length) => {
-            let fits = |step: &Span| length.0 % step.0 == 0 && base.floor(*step) == base && chart.to.floor(*step) == chart.to;
-            let step = ROLLUPS.into_iter().find(fits).filter(|step| *step > bucket).unwrap_or(bucket);
-            archive.cells(&Ask { step, ..ask }, &mut visit)?;
-        }
-    }
-    if steps >= POINTS_MAX {
-        return Err(format!("that would be more than {POINTS_MAX} points; use a longer `step` or a narrower `where`"));
-    }
-    let point = |(number, step): (i64, Step)| {
-        let quantiles: Option<Vec<f64>> = chart.quantiles.iter().map(|q| step.sketch.quantile(*q)).collect();
-        Point {
-            at: base + Span(number * length.0),
-            total: events(step.counts.total),
-            bad: events(step.counts.bad),
-            raw: step.counts.raw.max(0).unsigned_abs(),
-            users: (!step.users.is_empty()).then(|| step.users.estimate()),
-            bad_users: (!step.users.is_empty()).then(|| step.bad_users.estimate()),
-            quantiles: quantiles.filter(|values| !values.is_empty()),
-        }
-    };
-    let line = |(values, points): (Vec<String>, BTreeMap<i64, Step>)| Line {
-        labels: chart.by.iter().cloned().zip(values).collect(),
-        points: points.into_iter().map(point).collect(),
-    };
-    Ok(groups.into_iter().map(line).collect())
 }
 
 #[cfg(test)]

@@ -141,33 +141,3 @@ fn changes_are_newest_first() {
     assert_eq!(shown, [("2", Span::minutes(8)), ("1", Span::minutes(9))]);
     assert_eq!(lookup.changes(&filter(&[("release", "7")]), Span::minutes(9)), Ok(vec![]));
 }
-
-#[test]
-fn a_chart_has_no_points_where_nothing_was_measured() {
-    let (paid, cart) = (step("shop", "paid"), step("shop", "cart"));
-    let archive = archive(&[(&paid, 1, cell(5, 1)), (&paid, 2, cell(3, 0)), (&cart, 7, cell(4, 0)), (&paid, 11, cell(1, 0))]);
-    let by = ["step".to_owned()];
-    let empty = filter(&[]);
-    let mut chart = Chart {
-        metric: &Metric::Step,
-        filter: &empty,
-        from: minute(0),
-        to: minute(10),
-        step: Some(Span::minutes(5)),
-        by: &by,
-        quantiles: &[0.5],
-    };
-    let lines = series(&archive, &chart, Span::MINUTE).unwrap();
-    let shown: Vec<_> = lines
-        .iter()
-        .map(|line| {
-            (line.labels["step"].as_str(), line.points.iter().map(|p| (p.at.0 / 60_000, p.total, p.users, p.bad_users)).collect::<Vec<_>>())
-        })
-        .collect();
-    assert_eq!(shown, [("cart", vec![(5, 4.0, Some(4), Some(0))]), ("paid", vec![(0, 8.0, Some(5), Some(1))])]);
-    assert_eq!(lines[0].points[0].quantiles, None, "steps have no values");
-    (chart.step, chart.by, chart.from) = (None, &[], Timestamp(30_000));
-    let lines = series(&archive, &chart, Span::MINUTE).unwrap();
-    assert_eq!(lines.len(), 1);
-    assert_eq!(lines[0].points.iter().map(|p| (p.at, p.raw)).collect::<Vec<_>>(), [(minute(1), 12)]);
-}

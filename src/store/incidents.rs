@@ -113,18 +113,6 @@ pub async fn get_for_update(tx: &mut Tx, id: &str) -> Result<Option<IncidentRow>
     on!(tx, conn => sqlx::query_as(sql).bind(text(id)).fetch_optional(conn))
 }
 
-/// The incident with this key that is not resolved.
-pub async fn open_by_key(tx: &mut Tx, key: &str) -> Result<Option<IncidentRow>, StoreError> {
-    let sql = concat!("select ", columns!(), " from incident where key_digest = $1 and status <> 'resolved'");
-    on!(tx, conn => sqlx::query_as(sql).bind(digest(&[key])).fetch_optional(conn))
-}
-
-/// The newest incident with this key, resolved or not.
-pub async fn latest_by_key(tx: &mut Tx, key: &str) -> Result<Option<IncidentRow>, StoreError> {
-    let sql = concat!("select ", columns!(), " from incident where key_digest = $1 order by opened_at desc, id desc limit 1");
-    on!(tx, conn => sqlx::query_as(sql).bind(digest(&[key])).fetch_optional(conn))
-}
-
 /// Those with this key that opened before a time, newest first.
 pub async fn earlier_by_key(tx: &mut Tx, key: &str, before: Timestamp, limit: usize) -> Result<Vec<IncidentRow>, StoreError> {
     let sql =

@@ -80,25 +80,13 @@ fn around(text: &str, needle: &str) -> String {
 }
 
 pub fn slo() -> Slo {
-    let tier = |severity, long, short, factor: (i128, i128)| Tier {
-        place: Place::default(),
-        severity,
-        long,
-        short,
-        factor: Fraction::new(factor.0, factor.1).expect("a fraction"),
-        op: Op::Above,
-        pending: Span::ZERO,
-        keep_firing: Span::ZERO,
-    };
+    let tier = |severity, long, short, (num, den)| Tier::new(severity, long, short, Fraction::new(num, den).expect("a fraction"));
+    let sli = Sli::Good(Selector { metric: crate::domain::metric::Metric::Request, filter: Default::default() });
     Slo {
-        name: "checkout-api".into(),
         place: Place { path: "checkout.rhai".into(), line: 12, column: 1 },
         description: "Requests to /api/checkout succeed".into(),
         owner: "team-checkout".into(),
         service: "shop".into(),
-        budget_ppm: 1_000,
-        window: SloWindow::Rolling(Span::days(30)),
-        sli: Sli::Good(Selector { metric: crate::domain::metric::Metric::Request, filter: Default::default() }),
         by: vec!["region".into()],
         tiers: vec![
             tier(Severity::Page, Span::HOUR, Span::minutes(5), (144, 10)),
@@ -106,17 +94,9 @@ pub fn slo() -> Slo {
             tier(Severity::Ticket, Span::hours(24), Span::hours(2), (3, 1)),
             tier(Severity::Ticket, Span::days(3), Span::hours(6), (1, 1)),
         ],
-        min_events: 0,
-        min_bad: None,
-        confidence: None,
-        traffic_corrected: false,
-        no_data: NoData::Keep,
-        labels: Labels::new(),
         runbook: Some("https://runbooks.example.com/checkout-api".into()),
-        dashboard: None,
         tier: Some("1".into()),
-        enabled: true,
-        budget_policy: None,
+        ..Slo::new("checkout-api", 1_000, sli)
     }
 }
 

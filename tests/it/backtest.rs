@@ -432,3 +432,15 @@ fn labelled_outages_give_precision_recall_and_time_to_detection() {
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("outages.ndjson:1:"));
 }
+
+#[test]
+fn a_budget_holds_the_first_minute_also_where_nothing_was_measured_for_a_month_before() {
+    let mut bench = Bench::new(&slo("a", r#"page(#{ long: "1h", short: "5m", factor: 14.4 })"#));
+    for minute in 0..120 {
+        bench.requests(minute, "a", 100, if minute == 0 { 9 } else { 0 });
+    }
+    for to in [59, 60, 61, 120] {
+        let found = bench.json(&["--from", &at(-31 * 1440), "--to", &at(to)]);
+        assert_eq!((&found["slos"][0]["total"], &found["slos"][0]["bad"]), (&json!(100 * to), &json!(9)), "{to}");
+    }
+}

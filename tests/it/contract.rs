@@ -133,3 +133,46 @@ fn a_session_that_beacons_name_is_counted_once_and_in_no_answer() {
     });
     assert_eq!(sums, (2.0, 1.0));
 }
+
+#[test]
+fn rows_are_loaded_from_lines_and_from_a_json_array() {
+    let daemon = Daemon::new("", "");
+    let row = |region: &str, bad: u64| {
+        let dims = json!({ "app": "shop", "region": region });
+        json!({ "bucket": "2026-01-01T00:00:00Z", "metric": "request", "dims": dims, "total": 10, "bad": bad })
+    };
+    let rows = [row("de", 1), row("us", 11), row("at", 0)];
+    let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
+    for (name, text) in [("rows.ndjson", lines), ("rows.json", json!(rows).to_string()), ("pretty.json", format!("\n{:#}\n", json!(rows)))]
+    {
+        daemon.write(name, &text);
+        let output = daemon.command(&["aggregates", "load", name, "--json"]);
+        let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(answer["accepted"], 2, "{name}: {answer}");
+        assert_eq!(answer["rejected"], json!([{ "line": 2, "reason": "`bad` is more than `total`" }]), "{name}");
+        assert_eq!(output.status.code(), Some(1), "{name}: a row was refused");
+    }
+    daemon.write("half.json", "[{\"bucket\": 0},");
+    let output = daemon.command(&["aggregates", "load", "half.json"]);
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn what_was_stored_is_in_the_list_also_without_a_span() {
+    let mut daemon = Daemon::new("", "");
+    daemon.start();
+    for body in
+        [json!({ "kind": "deploy", "app": "shop", "release": "1", "at": "2025-01-01T00:00:00Z" }), json!({ "kind": "flag", "app": "shop" })]
+    {
+        assert_eq!(post(daemon.admin, "/v1/annotations", &body.to_string()).expect("it answers").0, 201);
+    }
+    let list = json_of(&daemon, "/v1/annotations");
+    let kinds: Vec<&Value> = list["items"].as_array().expect("a list").iter().map(|item| &item["kind"]).collect();
+    assert_eq!(kinds, ["flag", "deploy"]);
+    // Decades ahead, and two conditions on one label: as /api/v2/silences and rules take them.
+    let silence =
+        json!({ "matchers": ["region=~eu.*", "region!=eu-1"], "ends": "2099-01-01T00:00:00Z", "author": "ada", "comment": "moved" });
+    assert_eq!(post(daemon.admin, "/v1/silences", &silence.to_string()).expect("it answers").0, 201);
+    let listed = json_of(&daemon, "/v1/silences");
+    assert_eq!(listed["items"][0]["matchers"], silence["matchers"]);
+}

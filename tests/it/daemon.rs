@@ -41,6 +41,16 @@ impl Daemon {
         std::fs::write(self.folder.path().join("rules/rules.rhai"), rules).expect("the folder can be written");
     }
 
+    /// Puts a file into the folder.
+    pub fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.folder.path().join(name), text).expect("the folder can be written");
+    }
+
+    /// Runs another command in the folder and waits for its end.
+    pub fn command(&self, args: &[&str]) -> std::process::Output {
+        Command::new(env!("CARGO_BIN_EXE_burnwatch")).args(args).current_dir(self.folder.path()).output().expect("the program starts")
+    }
+
     fn log_path(&self) -> PathBuf {
         self.folder.path().join("log")
     }

@@ -8,7 +8,7 @@ use super::script::{self, Alerting};
 use crate::domain::filter::Filter;
 use crate::domain::fraction::Fraction;
 use crate::domain::metric::Metric;
-use crate::domain::rule::{Labels, NoData, Op, Place, Selector, Severity, Sli, Slo, SloWindow, Tier};
+use crate::domain::rule::{Op, Place, Selector, Severity, Sli, Slo, SloWindow, Tier};
 use crate::domain::time::Span;
 
 /// Longest name of a rule.
@@ -37,29 +37,7 @@ pub struct Draft {
 impl Draft {
     /// An SLO with this name, 30 days, and no query.
     pub fn new(name: &str, source: &str) -> Draft {
-        let slo = Slo {
-            name: name.to_owned(),
-            place: Place::default(),
-            description: String::new(),
-            owner: String::new(),
-            service: String::new(),
-            budget_ppm: 10_000,
-            window: SloWindow::Rolling(Span::days(30)),
-            sli: placeholder(name, None),
-            by: Vec::new(),
-            tiers: Vec::new(),
-            min_events: 0,
-            min_bad: None,
-            confidence: None,
-            traffic_corrected: false,
-            no_data: NoData::Keep,
-            labels: Labels::new(),
-            runbook: None,
-            dashboard: None,
-            tier: None,
-            enabled: false,
-            budget_policy: None,
-        };
+        let slo = Slo { enabled: false, ..Slo::new(name, 10_000, placeholder(name, None)) };
         let source = source.to_owned();
         Draft { slo, alerting: Alerting::Tiers, notes: Vec::new(), source, qualifier: String::new(), impossible: None }
     }

@@ -24,10 +24,10 @@ fn json_of(row: &AnnotationRow) -> Value {
     })
 }
 
-/// Newest first; of the last 30 days unless `from` and `to` say otherwise.
+/// Newest first; all that are kept unless `from` and `to` say otherwise.
 pub async fn list(Take(state): Take<Arc<State>>, params: Params) -> Answer {
     let to = params.time("to")?.unwrap_or_else(|| state.clock.now() + Span::days(1));
-    let from = params.time("from")?.unwrap_or(to - Span::days(31));
+    let from = params.time("from")?.unwrap_or(Timestamp(0));
     let mut tx = state.store.read().await?;
     let rows = annotations::list(&mut tx, from, to, params.get("app")).await?;
     let rows: Vec<Value> = rows.iter().rev().map(json_of).collect();

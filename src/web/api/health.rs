@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use tracing::warn;
 
+use super::slos::window_name;
 use crate::domain::notification::Status;
 use crate::domain::rule::Severity;
 use crate::domain::snapshot::{SloStatus, Snapshot};
@@ -120,7 +121,7 @@ fn budgets(snapshot: &Snapshot, out: &mut String) {
     out.push('\n');
     gauge("burnwatch_slo_burn_rate", "How many times the budget's pace is burnt over a window.", out);
     for (status, labels) in &series {
-        for (window, burn) in status.burn.iter().filter_map(|(window, burn)| Some((window, (*burn)?))) {
+        for (window, burn) in status.burn.iter().filter_map(|(window, burn)| Some((window_name(*window), (*burn)?))) {
             out.push_str(&format!("burnwatch_slo_burn_rate{{{labels},window=\"{window}\"}} {burn}\n"));
         }
     }
@@ -163,7 +164,7 @@ mod tests {
         let status = SloStatus {
             group: group.into(),
             budget_remaining: Some(0.25),
-            burn: [(Span::minutes(5), None), (Span::HOUR, Some(1.5))].into_iter().collect(),
+            burn: [(Span::minutes(5), None), (Span::HOUR, Some(1.5)), (Span::DAY, Some(0.5))].into_iter().collect(),
             ..crate::web::fixture::status()
         };
         let slo = status.slo.clone();
@@ -172,7 +173,8 @@ mod tests {
         let labels = format!(r#"slo="{slo}",region="e\"u\n\\",dimension_slo="x""#);
         let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
         let remaining = format!("burnwatch_slo_budget_remaining_ratio{{{labels}}} 0.25");
-        assert_eq!(lines, [remaining, format!("burnwatch_slo_burn_rate{{{labels},window=\"1h\"}} 1.5")]);
+        let burn = |window: &str, burn: f64| format!("burnwatch_slo_burn_rate{{{labels},window=\"{window}\"}} {burn}");
+        assert_eq!(lines, [remaining, burn("1h", 1.5), burn("24h", 0.5)], "windows have the names that they have in /v1/slos");
         assert_eq!(text.lines().filter(|line| line.starts_with("# TYPE ")).count(), 2);
     }
 

@@ -73,11 +73,12 @@ pub async fn one(Take(state): Take<Arc<State>>, Path(id): Path<String>) -> Answe
 /// `POST /v1/incidents/{id}/{ack|unack|resolve|snooze|note|owner|severity}`.
 pub async fn act(Take(state): Take<Arc<State>>, visitor: Visitor, Path((id, action)): Path<(String, String)>, body: Body) -> Answer {
     let now = state.clock.now();
-    let text = body.text("text", NOTE_CHARS_MAX)?;
+    // What silences call a comment is one here, too.
+    let text = body.text("text", NOTE_CHARS_MAX)?.or(body.text("comment", NOTE_CHARS_MAX)?);
     let by = visitor.reader.name.clone();
     let input = match action.as_str() {
         "ack" => {
-            body.only(&["text"])?;
+            body.only(&["text", "comment"])?;
             Input::Acknowledge { by: by.clone() }
         }
         "unack" => {
@@ -85,12 +86,12 @@ pub async fn act(Take(state): Take<Arc<State>>, visitor: Visitor, Path((id, acti
             Input::Unacknowledge { by: by.clone() }
         }
         "resolve" => {
-            body.only(&["text", "reason", "why"])?;
+            body.only(&["text", "comment", "reason", "why"])?;
             let reason = body.text("reason", 500)?.or(body.text("why", 500)?);
             Input::Resolve { by: by.clone(), why: reason.or_else(|| text.clone()).unwrap_or_default() }
         }
         "snooze" => {
-            body.only(&["text", "for", "until"])?;
+            body.only(&["text", "comment", "for", "until"])?;
             let span =
                 body.text("for", 40)?.map(|span| span.parse::<Span>().map_err(|error| Problem::bad(error.to_string()))).transpose()?;
             let until = match (body.time("until")?, span) {
@@ -101,7 +102,7 @@ pub async fn act(Take(state): Take<Arc<State>>, visitor: Visitor, Path((id, acti
             Input::Snooze { by: by.clone(), until: checked_snooze(until, now)? }
         }
         "note" => {
-            body.only(&["text"])?;
+            body.only(&["text", "comment"])?;
             Input::Note { by: by.clone(), text: text.clone().ok_or_else(|| Problem::bad("`text` is missing: what is to be noted?"))? }
         }
         "owner" => {
@@ -209,6 +210,18 @@ mod tests {
         let request = request(Method::POST, &format!("/v1/incidents/4127/{action}"), &headers, &body.to_string());
         let (status, _, body) = read(house.send(request).await).await;
         (status, serde_json::from_str(&body).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_comment_is_noted_like_a_text() {
+        let house = House::new(true, false).await;
+        assert_eq!(call(&house, "ack", json!({ "comment": "on my way" })).await.0, StatusCode::OK);
+        assert_eq!(call(&house, "note", json!({ "comment": "rolled back" })).await.0, StatusCode::OK);
+        let token = format!("Bearer {MIRA}");
+        let asked = request(Method::GET, "/v1/incidents/4127", &[("authorization", &token)], "");
+        let (_, _, page) = read(house.send(asked).await).await;
+        let history = serde_json::from_str::<Value>(&page).unwrap()["history"].to_string();
+        assert!(history.contains("on my way") && history.contains("rolled back"), "{history}");
     }
 
     #[tokio::test]

@@ -1,0 +1,177 @@
+//! The outbox: deliveries, claims, attempts.
+
+use std::collections::BTreeSet;
+
+use burnwatch::store::{Store, StoreError, attempts, outbox, receivers};
+
+use super::{at, claim, delivery, ids};
+
+on_both! {
+    async fn a_delivery_is_stored_once(store: Store) {
+        let mut tx = store.write_durable().await.unwrap();
+        let row = delivery("d", "i", 1, "pager", 0);
+        assert!(outbox::insert(&mut tx, &row).await.unwrap());
+        assert!(!outbox::insert(&mut tx, &outbox::OutboxRow { payload: "other".into(), ..row.clone() }).await.unwrap());
+        assert_eq!(outbox::get(&mut tx, "d").await.unwrap(), Some(row));
+        assert_eq!(outbox::get(&mut tx, "e").await.unwrap(), None);
+        // Another id for the same notification is a bug, not a second delivery.
+        assert!(matches!(outbox::insert(&mut tx, &delivery("e", "i", 1, "pager", 0)).await, Err(StoreError::Taken(_))));
+    }
+
+    async fn deliveries_of_an_incident_go_out_in_order(store: Store) {
+        let mut tx = store.write_durable().await.unwrap();
+        for row in [
+            delivery("d1", "i", 1, "pager", 10),
+            delivery("d2", "i", 2, "pager", 0),
+            delivery("m1", "i", 1, "mail", 5),
+            delivery("j1", "j", 1, "pager", 7),
+            delivery("later", "k", 1, "pager", 50),
+        ] {
+            outbox::insert(&mut tx, &row).await.unwrap();
+        }
+        // A later generation waits for an earlier one.
+        outbox::insert(&mut tx, &outbox::OutboxRow { generation: 8, ..delivery("g2", "i", 1, "mail", 0) }).await.unwrap();
+        tx.commit().await.unwrap();
+
+        let mut tx = store.write_durable().await.unwrap();
+        let claimed = outbox::claim(&mut tx, claim(20)).await.unwrap();
+        assert_eq!(ids(&claimed), ["m1", "j1", "d1"]);
+        assert!(claimed.iter().all(|row| row.claimed_until == at(80)));
+        assert!(outbox::claim(&mut tx, claim(30)).await.unwrap().is_empty());
+        assert!(outbox::delivered(&mut tx, "d1", at(31), r#"{"ticket":1}"#).await.unwrap());
+        assert!(!outbox::delivered(&mut tx, "d1", at(32), "").await.unwrap());
+        assert_eq!(ids(&outbox::claim(&mut tx, claim(33)).await.unwrap()), ["d2"]);
+        let done = outbox::last_delivered(&mut tx, "i", 7, "pager").await.unwrap().unwrap();
+        assert_eq!((done.id.as_str(), done.reply.as_str(), done.finished_at, done.attempts), ("d1", r#"{"ticket":1}"#, Some(at(31)), 1));
+        assert_eq!(outbox::last_delivered(&mut tx, "i", 8, "pager").await.unwrap(), None);
+        let order: Vec<String> = outbox::for_incident(&mut tx, "i").await.unwrap().into_iter().map(|row| row.id).collect();
+        assert_eq!(order, ["m1", "d1", "d2", "g2"]);
+    }
+
+    async fn a_claim_ends_with_its_time(store: Store) {
+        let mut tx = store.write_durable().await.unwrap();
+        outbox::insert(&mut tx, &delivery("d", "i", 1, "pager", 0)).await.unwrap();
+        assert_eq!(outbox::claim(&mut tx, claim(0)).await.unwrap().len(), 1);
+        assert!(outbox::claim(&mut tx, claim(59)).await.unwrap().is_empty());
+        assert!(outbox::extend(&mut tx, "d", at(59), at(100)).await.unwrap());
+        assert!(outbox::claim(&mut tx, claim(99)).await.unwrap().is_empty());
+        assert_eq!(ids(&outbox::claim(&mut tx, claim(100)).await.unwrap()), ["d"]);
+        assert!(outbox::release(&mut tx, "d", at(101)).await.unwrap());
+        assert!(outbox::claim(&mut tx, claim(100)).await.unwrap().is_empty());
+        let claimed = outbox::claim(&mut tx, claim(101)).await.unwrap();
+        assert_eq!((ids(&claimed), claimed[0].attempts), (vec!["d"], 0));
+        assert_eq!(outbox::release_all(&mut tx).await.unwrap(), 1);
+        assert!(outbox::progress(&mut tx, "d", r#"{"ticket":1}"#).await.unwrap());
+        let again = outbox::claim(&mut tx, claim(102)).await.unwrap();
+        assert_eq!((again[0].reply.as_str(), again[0].attempts), (r#"{"ticket":1}"#, 0));
+        assert!(outbox::delivered(&mut tx, "d", at(103), "").await.unwrap());
+        assert_eq!(outbox::release_all(&mut tx).await.unwrap(), 0);
+        assert!(!outbox::progress(&mut tx, "d", "{}").await.unwrap());
+    }
+
+    async fn a_failed_delivery_is_retried_buried_and_replayed(store: Store) {
+        let mut tx = store.write_durable().await.unwrap();
+        outbox::insert(&mut tx, &delivery("d", "i", 1, "pager", 0)).await.unwrap();
+        outbox::insert(&mut tx, &delivery("e", "i", 2, "pager", 0)).await.unwrap();
+        outbox::claim(&mut tx, claim(0)).await.unwrap();
+        assert!(outbox::retry(&mut tx, "d", at(30), "503").await.unwrap());
+        assert!(outbox::claim(&mut tx, claim(29)).await.unwrap().is_empty());
+        assert_eq!(ids(&outbox::claim(&mut tx, claim(30)).await.unwrap()), ["d"]);
+        assert!(outbox::dead(&mut tx, "d", at(31), "410 gone").await.unwrap());
+        let counts = outbox::counts(&mut tx).await.unwrap();
+        assert_eq!(counts, outbox::Counts { pending: 1, oldest: Some(at(0)), due: Some(at(0)), dead: 1 });
+        // The dead one holds nobody up.
+        assert_eq!(ids(&outbox::claim(&mut tx, claim(32)).await.unwrap()), ["e"]);
+        for late in [outbox::retry(&mut tx, "d", at(33), "").await, outbox::dead(&mut tx, "d", at(33), "").await, outbox::extend(&mut tx, "d", at(33), at(34)).await] {
+            assert!(!late.unwrap());
+        }
+        assert!(outbox::replay(&mut tx, "d", at(40)).await.unwrap());
+        assert!(!outbox::replay(&mut tx, "d", at(40)).await.unwrap());
+        let replayed = outbox::claim(&mut tx, claim(41)).await.unwrap();
+        assert_eq!((ids(&replayed), replayed[0].attempts, replayed[0].finished_at), (vec!["d"], 2, None));
+        assert!(outbox::discard(&mut tx, "d", at(42), "receiver removed").await.unwrap());
+        assert!(!outbox::discard(&mut tx, "d", at(42), "").await.unwrap());
+        let row = outbox::get(&mut tx, "d").await.unwrap().unwrap();
+        assert_eq!((row.state.as_str(), row.last_error.as_str(), row.finished_at), ("discarded", "receiver removed", Some(at(42))));
+        outbox::delivered(&mut tx, "e", at(43), "").await.unwrap();
+        assert_eq!(outbox::counts(&mut tx).await.unwrap(), outbox::Counts::default());
+    }
+
+    async fn paused_and_busy_receivers_are_left_out(store: Store) {
+        let mut tx = store.write_durable().await.unwrap();
+        for (id, receiver) in [("a", "pager"), ("b", "mail"), ("c", "tickets")] {
+            outbox::insert(&mut tx, &delivery(id, "i", 1, receiver, 0)).await.unwrap();
+        }
+        receivers::save(&mut tx, "pager", at(30), "{}").await.unwrap();
+        let busy = ["tickets".to_owned()];
+        assert_eq!(ids(&outbox::claim(&mut tx, outbox::Claim { skip: &busy, ..claim(0) }).await.unwrap()), ["b"]);
+        assert_eq!(ids(&outbox::claim(&mut tx, outbox::Claim { limit: 1, ..claim(29) }).await.unwrap()), ["c"]);
+        assert_eq!(ids(&outbox::claim(&mut tx, claim(30)).await.unwrap()), ["a"]);
+        receivers::save(&mut tx, "mail", at(0), r#"{"disabled":true}"#).await.unwrap();
+        receivers::save(&mut tx, "pager", at(40), "{}").await.unwrap();
+        let known = receivers::load(&mut tx).await.unwrap();
+        assert_eq!(known.iter().map(|row| (row.receiver.as_str(), row.paused_until)).collect::<Vec<_>>(), [("mail", at(0)), ("pager", at(40))]);
+    }
+
+    async fn claiming_at_the_same_time_gives_each_row_to_one(store: Store) {
+        let mut tx = store.write_durable().await.unwrap();
+        for n in 0..60 {
+            outbox::insert(&mut tx, &delivery(&format!("d{n}"), &format!("i{n}"), 1, "pager", 0)).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let mut tasks = Vec::new();
+        for _ in 0..6 {
+            let store = store.clone();
+            tasks.push(tokio::spawn(async move {
+                let mut got = Vec::new();
+                loop {
+                    let mut tx = store.write_durable().await.unwrap();
+                    let rows = outbox::claim(&mut tx, outbox::Claim { limit: 7, ..claim(1) }).await.unwrap();
+                    tx.commit().await.unwrap();
+                    if rows.is_empty() {
+                        return got;
+                    }
+                    assert!(rows.len() <= 7);
+                    got.extend(rows.into_iter().map(|row| row.id));
+                }
+            }));
+        }
+        let mut all = Vec::new();
+        for task in tasks {
+            all.extend(task.await.unwrap());
+        }
+        // Somebody may have come away empty because another one held the last rows; nobody got one twice.
+        let distinct: BTreeSet<&String> = all.iter().collect();
+        assert_eq!((all.len(), distinct.len()), (60, 60));
+    }
+
+    async fn deliveries_are_listed_newest_first(store: Store) {
+        let mut tx = store.write().await.unwrap();
+        for n in 0..5 {
+            let receiver = if n % 2 == 0 { "pager" } else { "mail" };
+            outbox::insert(&mut tx, &delivery(&format!("d{n}"), "i", n, receiver, n / 2)).await.unwrap();
+        }
+        outbox::dead(&mut tx, "d1", at(9), "no").await.unwrap();
+        outbox::insert(&mut tx, &outbox::OutboxRow { state: "suppressed".into(), ..delivery("s", "j", 1, "mail", 9) }).await.unwrap();
+        let filter = outbox::Filter::default;
+        let (first, next) = outbox::list(&mut tx, &filter(), None, 4).await.unwrap();
+        let (rest, end) = outbox::list(&mut tx, &filter(), next.as_deref(), 4).await.unwrap();
+        assert_eq!((ids(&first), ids(&rest), end), (vec!["s", "d4", "d3", "d2"], vec!["d1", "d0"], None));
+        let dead = outbox::Filter { state: vec!["dead".into(), "suppressed".into()], ..filter() };
+        assert_eq!(ids(&outbox::list(&mut tx, &dead, None, 9).await.unwrap().0), ["s", "d1"]);
+        let mail = outbox::Filter { receiver: Some("mail".into()), incident: Some("i".into()), ..filter() };
+        assert_eq!(ids(&outbox::list(&mut tx, &mail, None, 9).await.unwrap().0), ["d3", "d1"]);
+    }
+
+    async fn attempts_are_numbered_by_delivery(store: Store) {
+        let mut tx = store.write().await.unwrap();
+        let row = |outcome: &str, status| attempts::AttemptRow {
+            delivery: "d".into(), n: 0, at: at(1), outcome: outcome.into(), status, took_ms: 12, detail: "…".into(),
+        };
+        assert_eq!(attempts::add(&mut tx, &row("retry", None)).await.unwrap(), 1);
+        assert_eq!(attempts::add(&mut tx, &row("delivered", Some(202))).await.unwrap(), 2);
+        let expected = [attempts::AttemptRow { n: 1, ..row("retry", None) }, attempts::AttemptRow { n: 2, ..row("delivered", Some(202)) }];
+        assert_eq!(attempts::list(&mut tx, "d").await.unwrap(), expected);
+        assert!(attempts::list(&mut tx, "e").await.unwrap().is_empty());
+    }
+}
