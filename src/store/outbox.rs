@@ -272,7 +272,7 @@ pub struct Standing {
 /// of those that wait and that gave up.
 pub async fn standing(tx: &mut Tx, from: Timestamp, limit: usize) -> Result<BTreeMap<String, Standing>, StoreError> {
     let mut found: BTreeMap<String, Standing> = BTreeMap::new();
-    let sql = "select receiver, sum(attempts), sum(case when state = 'delivered' then 1 else 0 end), \
+    let sql = "select receiver, cast(sum(attempts) as bigint), cast(sum(case when state = 'delivered' then 1 else 0 end) as bigint), \
                max(case when state = 'delivered' then finished_at end) from \
                (select receiver, state, attempts, finished_at from outbox where finished_at >= $1 and state in ('delivered', 'dead') \
                 order by finished_at desc limit $2) lately group by receiver";

@@ -1,5 +1,7 @@
 //! Signing in: nobody sees anything before, and everybody lands where they wanted to go.
 
+use sha2::Digest as _;
+
 use super::stage::{Daemon, pages};
 use crate::chromium::{Browser, chromium};
 
@@ -12,7 +14,6 @@ fn who_is_not_signed_in_is_asked_to_and_then_led_on() {
         eprintln!("left out: chromium is not installed");
         return;
     };
-    use sha2::Digest as _;
     let hash: String = sha2::Sha256::digest(b"s3cret-of-mira").iter().map(|byte| format!("{byte:02x}")).collect();
     let daemon = Daemon::start_with(&TOKENS.replace('@', &hash));
     for path in pages("4127") {

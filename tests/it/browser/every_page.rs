@@ -167,21 +167,15 @@ fn gaps_zones_and_forced_colours() {
 
     // The same page in another zone, but for titles and ends that a person chooses.
     let pages = ["/overview".to_owned(), format!("/incidents/{id}"), "/silences/new?m=service%3Dshop".to_owned()];
-    let said = "(() => { const copy = document.querySelector('main').cloneNode(true); for (const one of copy.querySelectorAll('[title],[data-local]')) { one.removeAttribute('title'); if (one.dataset.local !== undefined) one.remove() } return [...copy.querySelectorAll('time')].map(time => time.outerHTML).join(' ') })()";
     for path in pages {
-        let mut seen = Vec::new();
         for zone in ["Asia/Tokyo", "America/Los_Angeles"] {
             browser.call("Emulation.setTimezoneOverride", json!({ "timezoneId": zone }));
             browser.open(&path);
             let title = browser.ask("document.querySelector('time').title");
             assert!(title.as_str().is_some_and(|title| title.ends_with(&format!("in {zone}"))), "{path}: {title}");
-            let times = browser.ask(said).to_string();
-            // What is of this minute may be of the next one when it is looked at again.
-            seen.push(times.split("<time").map(|time| time.contains("datetime=")).collect::<Vec<_>>());
             let utc = browser.ask("[...document.querySelectorAll('main time')].every(time => time.textContent.includes(time.dateTime.slice(11, 16)) || / \\d{4}$|^\\d+ \\w+$/.test(time.textContent))");
             assert_eq!(utc, true, "{path}: the words of a time are those of UTC");
         }
-        assert!(!seen[0].is_empty(), "{path} shows times");
     }
     browser.call("Emulation.setTimezoneOverride", json!({ "timezoneId": "" }));
 

@@ -63,6 +63,7 @@ fn a_person_finds_their_way_without_script() {
     let rows = browser.ask("document.querySelectorAll('.matcher').length").as_u64().expect("rows");
     browser.act("document.querySelector('button[name=add]').click()");
     assert_eq!(browser.ask("document.querySelectorAll('.matcher').length"), rows + 1);
+    daemon.feed();
     let set = format!(
         "document.querySelector('[name=n{rows}]').value = 'severity'; document.querySelector('[name=o{rows}]').value = '!='; \
          document.querySelector('[name=v{rows}]').value = 'info'; document.querySelector('#f').value = '2d'; \
