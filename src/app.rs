@@ -294,7 +294,7 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> Resu
         heeded: Default::default(),
         sessions: Default::default(),
         failures: Default::default(),
-        overview: Default::default(),
+        memory: Default::default(),
         live: Arc::new(Semaphore::new(web::state::LIVE_MAX)),
     });
     let router = web::router(state).into_make_service_with_connect_info::<SocketAddr>();

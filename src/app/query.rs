@@ -14,7 +14,7 @@ use crate::domain::time::{Span, Timestamp};
 use crate::domain::window::events;
 use crate::store::StoreError;
 use crate::store::history::History;
-use crate::web::query::{Answer, Ask, AskSlo, Later, Line, Point, Query, QueryError, SloPoint};
+use crate::web::query::{Answer, Ask, AskSlo, AskTraces, Later, Line, Point, Query, QueryError, SloPoint, Traced};
 
 /// Most points of one answer, over all its series.
 const POINTS_MAX: usize = 50_000;
@@ -118,6 +118,11 @@ impl Stored {
     }
 }
 
+async fn traced(history: History, ask: AskTraces) -> Result<Vec<Traced>, QueryError> {
+    let found = history.examples(&ask.metric, &ask.filter, (ask.from, ask.to)).await.map_err(failed)?;
+    Ok(found.into_iter().map(|(series, trace)| (ask.by.iter().map(|name| series.get(name).to_owned()).collect(), trace)).collect())
+}
+
 fn is_ratio(sli: &Sli) -> bool {
     match sli {
         Sli::Ratio { .. } => true,
@@ -137,5 +142,9 @@ impl Query for Stored {
 
     fn slo(&self, ask: AskSlo) -> Later<Result<Vec<SloPoint>, QueryError>> {
         Box::pin(self.clone().slo_points(ask))
+    }
+
+    fn traces(&self, ask: AskTraces) -> Later<Result<Vec<Traced>, QueryError>> {
+        Box::pin(traced(self.history.clone(), ask))
     }
 }

@@ -296,7 +296,7 @@ impl Case {
         }
     }
 
-    /// "checkout-api: 1 in 9 fails, 92 % of the failures above normal come from release 2.3.1 in region de".
+    /// "checkout-api: 1 in 9 fails, 92 % of the rise from release 2.3.1 in region de".
     fn title(&self, sum: Counts, answer: &Explanation) -> String {
         let brief = explain::brief(answer);
         if !self.summary.is_empty() {

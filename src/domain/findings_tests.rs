@@ -145,7 +145,7 @@ fn a_bad_release_in_one_region_is_named_and_counted() {
     let (total, bad) = (120.0 * 1466.0, 2.0 * 25.0 + 4.0 * minutes);
     assert!((found.impact.budget_consumed - (4.0 * minutes + 2.0) / (total * 0.001)).abs() < 1e-9);
     assert!((found.impact.budget_remaining - (1.0 - bad / (total * 0.001))).abs() < 1e-9);
-    assert_eq!(found.title, "checkout-api: 1 in 29 fails, 99 % of the failures above normal come from release 2.3.1 in region de");
+    assert_eq!(found.title, "checkout-api: 1 in 29 fails, 99 % of the rise from release 2.3.1 in region de");
     assert_eq!(found.changes.len(), 1);
 }
 

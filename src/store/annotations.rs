@@ -64,10 +64,20 @@ pub async fn add(tx: &mut Tx, row: &AnnotationRow) -> Result<bool, StoreError> {
 
 /// Those in [from, to), in order; with an app, its own and those of all apps. At most 10,000, the newest ones.
 pub async fn list(tx: &mut Tx, from: Timestamp, to: Timestamp, app: Option<&str>) -> Result<Vec<AnnotationRow>, StoreError> {
-    let sql = "select id, kind, at, app, release, text, url, created_at from annotation \
-               where at >= $1 and at < $2 and ($3 = '' or app = '' or app = $3) order by at desc, id desc limit 10000";
-    let mut rows: Vec<AnnotationRow> =
-        on!(tx, conn => sqlx::query_as(sql).bind(from).bind(to).bind(text(app.unwrap_or_default())).fetch_all(conn))?;
+    let mut rows = newest(tx, (from, to), app, 10_000).await?;
     rows.reverse();
     Ok(rows)
+}
+
+/// The newest ones in [from, to), newest first; with an app, its own and those of all apps.
+pub async fn newest(
+    tx: &mut Tx,
+    (from, to): (Timestamp, Timestamp),
+    app: Option<&str>,
+    limit: usize,
+) -> Result<Vec<AnnotationRow>, StoreError> {
+    let sql = "select id, kind, at, app, release, text, url, created_at from annotation \
+               where at >= $1 and at < $2 and ($3 = '' or app = '' or app = $3) order by at desc, id desc limit $4";
+    let app = text(app.unwrap_or_default());
+    on!(tx, conn => sqlx::query_as(sql).bind(from).bind(to).bind(&app).bind(limit as i64).fetch_all(conn))
 }

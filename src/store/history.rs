@@ -131,6 +131,27 @@ impl History {
         .await
     }
 
+    /// Traces of bad events of `[from, to)`, the newest flush first.
+    pub async fn examples(
+        &self,
+        metric: &Metric,
+        filter: &Filter,
+        (from, to): (Timestamp, Timestamp),
+    ) -> Result<Vec<(Series, String)>, StoreError> {
+        let mut tx = self.store.read().await?;
+        self.catalog.follow(&mut tx).await?;
+        let chosen = self.catalog.select(metric, filter);
+        // An event may be older than its flush, never younger by more than the clocks are apart.
+        let batches = trace::between(&mut tx, from, to + self.bucket, TRACES_MAX).await?;
+        let examples = batches.iter().flat_map(|batch| example::unpack(batch));
+        let meant = |example: Example| {
+            let at = Timestamp(example.slice * self.bucket.0);
+            let series = chosen.get(&example.series).filter(|_| from <= at && at < to)?;
+            Some(((**series).clone(), example.trace))
+        };
+        Ok(examples.filter_map(meant).collect())
+    }
+
     /// Reads which series are new.
     pub async fn follow(&self) -> Result<(), StoreError> {
         let mut tx = self.store.read().await?;
@@ -195,20 +216,7 @@ impl Archive for History {
     }
 
     fn traces(&self, ask: &Ask<'_>) -> Result<Vec<(Series, String)>, String> {
-        self.wait(async {
-            let mut tx = self.store.read().await?;
-            self.catalog.follow(&mut tx).await?;
-            let chosen = self.catalog.select(ask.metric, ask.filter);
-            // An event may be older than its flush, never younger by more than the clocks are apart.
-            let batches = trace::between(&mut tx, ask.from, ask.to + self.bucket, TRACES_MAX).await?;
-            let examples = batches.iter().flat_map(|batch| example::unpack(batch));
-            let meant = |example: Example| {
-                let at = Timestamp(example.slice * self.bucket.0);
-                let series = chosen.get(&example.series).filter(|_| ask.from <= at && at < ask.to)?;
-                Some(((**series).clone(), example.trace))
-            };
-            Ok(examples.filter_map(meant).collect())
-        })
+        self.wait(self.examples(ask.metric, ask.filter, (ask.from, ask.to)))
     }
 
     fn changes(&self, from: Timestamp, to: Timestamp, app: Option<&str>) -> Result<Vec<Change>, String> {

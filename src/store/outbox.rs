@@ -4,6 +4,8 @@
 //! back when the claim ends. Rows of one incident to one receiver go out in order: a later one is not
 //! due before the earlier ones are finished.
 
+use std::collections::BTreeMap;
+
 use sqlx::AssertSqlSafe;
 
 use crate::domain::time::Timestamp;
@@ -252,4 +254,47 @@ pub async fn counts(tx: &mut Tx) -> Result<Counts, StoreError> {
     let (pending, oldest, due) = on!(tx, conn => sqlx::query_as(sql).fetch_one(conn))?;
     let dead = on!(tx, conn => sqlx::query_scalar("select count(*) from outbox where state = 'dead'").fetch_one(conn))?;
     Ok(Counts { pending, oldest, due, dead })
+}
+
+/// How deliveries to one receiver went lately.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    pub pending: i64,
+    /// Attempts at what was finished lately, and how many of them succeeded.
+    pub attempts: i64,
+    pub delivered: i64,
+    pub last_success: Option<Timestamp>,
+    /// Why the newest delivery that waits or gave up has not arrived; empty where the last success is newer.
+    pub last_error: String,
+}
+
+/// Deliveries that say how receivers stand: the newest that were finished since `from`, in all at most `limit`, and as many
+/// of those that wait and that gave up.
+pub async fn standing(tx: &mut Tx, from: Timestamp, limit: usize) -> Result<BTreeMap<String, Standing>, StoreError> {
+    let mut found: BTreeMap<String, Standing> = BTreeMap::new();
+    let sql = "select receiver, cast(sum(attempts) as bigint), cast(sum(case when state = 'delivered' then 1 else 0 end) as bigint), \
+               max(case when state = 'delivered' then finished_at end) from \
+               (select receiver, state, attempts, finished_at from outbox where finished_at >= $1 and state in ('delivered', 'dead') \
+                order by finished_at desc limit $2) lately group by receiver";
+    type Sums = (String, i64, i64, Option<Timestamp>);
+    let rows: Vec<Sums> = on!(tx, conn => sqlx::query_as(sql).bind(from).bind(limit as i64).fetch_all(conn))?;
+    for (receiver, attempts, delivered, last_success) in rows {
+        found.insert(receiver, Standing { attempts, delivered, last_success, ..Standing::default() });
+    }
+    let sql = "select receiver, count(*) from outbox where state = 'pending' group by receiver";
+    let rows: Vec<(String, i64)> = on!(tx, conn => sqlx::query_as(sql).fetch_all(conn))?;
+    for (receiver, pending) in rows {
+        found.entry(receiver).or_default().pending = pending;
+    }
+    let failed = "select receiver, last_error, coalesce(finished_at, due_at) from outbox \
+                  where state in ('pending', 'dead') and last_error <> '' order by created_at desc, id desc limit $1";
+    let rows: Vec<(String, String, Timestamp)> = on!(tx, conn => sqlx::query_as(failed).bind(limit as i64).fetch_all(conn))?;
+    for (receiver, error, at) in rows {
+        let standing = found.entry(receiver).or_default();
+        // An error before the last success is history.
+        if standing.last_error.is_empty() && standing.last_success.is_none_or(|success| at > success) {
+            standing.last_error = error;
+        }
+    }
+    Ok(found)
 }

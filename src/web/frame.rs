@@ -1,13 +1,18 @@
 //! What every page has around its content: top bar, trust strip, outcome, footer.
 
+mod reader;
+mod trust;
+
 use maud::{DOCTYPE, Markup, html};
+
+pub use reader::{Reader, Theme};
+pub use trust::{Trust, short_revision};
 
 use super::asset;
 use super::icon::{Icon, Tone, flag};
 use super::number;
 use super::text::{Plain, plain};
-use crate::domain::snapshot::Snapshot;
-use crate::domain::time::{Span, Timestamp};
+use crate::domain::time::Timestamp;
 
 /// The pages of the top bar.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,42 +38,6 @@ const BAR: [(Place, &str, &str); 7] = [
     (Place::Notifications, "/notifications", "Notifications"),
 ];
 
-/// Who looks, and what they may do.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reader {
-    pub name: String,
-    pub operate: bool,
-    pub admin: bool,
-    /// Goes into every form; empty when nothing may be changed.
-    pub csrf: String,
-    /// Fixed by `/me`; `None` follows the system.
-    pub theme: Option<Theme>,
-    /// Whether single keys act.
-    pub keys_off: bool,
-}
-
-/// A theme fixed by the reader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Theme {
-    Light,
-    Dark,
-}
-
-impl Theme {
-    /// As it stands in the cookie and on `html`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Theme::Light => "light",
-            Theme::Dark => "dark",
-        }
-    }
-
-    /// Reads [`Theme::name`].
-    pub fn parse(name: &str) -> Option<Theme> {
-        [Theme::Light, Theme::Dark].into_iter().find(|theme| theme.name() == name)
-    }
-}
-
 /// How an action went, said once at the top of the next page.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Outcome {
@@ -76,45 +45,6 @@ pub struct Outcome {
     pub text: String,
     /// Path to POST to, and what the button says.
     pub undo: Option<(String, String)>,
-}
-
-/// Whether a page can be trusted: what the strip says.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Trust {
-    pub measured_to: Option<Timestamp>,
-    /// Beyond this age the figures are called stale.
-    pub stale_after: Span,
-    pub late: Option<Span>,
-    pub revision: String,
-    /// Errors of a newer rule set that was refused.
-    pub refused: usize,
-    /// Nobody knows whether there are newer rules.
-    pub unreachable: bool,
-    pub silent: Vec<String>,
-    pub folded: u64,
-    /// The store did not answer, and what failed.
-    pub failed: Option<String>,
-}
-
-impl Trust {
-    /// From what the last evaluation saw. `bucket` and `settle` say how old fresh data is.
-    pub fn of(snapshot: &Snapshot, bucket: Span, settle: Span) -> Trust {
-        Trust {
-            measured_to: snapshot.watermark,
-            stale_after: bucket + bucket + settle + Span::seconds(30),
-            late: snapshot.events_late,
-            revision: snapshot.rules.revision.clone(),
-            refused: snapshot.rules_refused.len(),
-            unreachable: snapshot.rules_unreachable.is_some(),
-            silent: snapshot.silent_apps.clone(),
-            folded: snapshot.folded,
-            failed: None,
-        }
-    }
-
-    fn stale(&self, now: Timestamp) -> bool {
-        self.measured_to.is_some_and(|to| now - to > self.stale_after)
-    }
 }
 
 /// What surrounds the content.
@@ -131,6 +61,14 @@ pub struct Frame {
     pub inbox: bool,
     /// The last event that this page knows of.
     pub event: String,
+}
+
+/// Another one when rows come, go or move: the script fills a list in place only while its shape stays.
+pub fn shape<'a>(rows: impl IntoIterator<Item = &'a str>) -> String {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    let mut hasher = DefaultHasher::new();
+    rows.into_iter().for_each(|row| row.hash(&mut hasher));
+    format!("{:x}", hasher.finish())
 }
 
 /// Seconds after which a page without script is loaded anew.
@@ -179,7 +117,7 @@ impl Frame {
                 body data-now=(self.now.millis()) data-event=[self.known().then_some(&self.event)] data-keys=[self.reader.keys_off.then_some("off")] {
                     a.skip href="#main" { "Skip to content" }
                     (self.bar(page.place))
-                    @if self.known() { (self.strip()) }
+                    @if self.known() { (self.trust.strip(self.now, self.inbox)) }
                     main id="main" class={ "wrap " (page.class) } data-shape=(plain(&page.shape)) {
                         (self.said())
                         (page.body)
@@ -243,54 +181,6 @@ impl Frame {
         }
     }
 
-    fn strip(&self) -> Markup {
-        let trust = &self.trust;
-        let bad = trust.failed.is_some() || trust.stale(self.now);
-        html! {
-            div class=(if bad { "trust bad" } else { "trust" }) role="status" aria-label="Can this page be trusted" {
-                div.wrap {
-                    span id="live" data-live="trust" { (self.live()) }
-                    @if let Some(late) = trust.late {
-                        span.wide { "events late by " b data-live="late" { (number::duration(late)) } " (P95)" }
-                    }
-                    @if !trust.revision.is_empty() {
-                        span.wide { "rules " a.mono href="/rules" { (short_revision(&trust.revision)) } }
-                    }
-                    @if trust.refused > 0 {
-                        span { a href="/rules" { (flag(Tone::Ticket, "newer rules refused")) } }
-                    }
-                    @if trust.unreachable {
-                        span { a href="/rules" { (flag(Tone::Ticket, "rules not reachable")) } }
-                    }
-                    @if !trust.silent.is_empty() {
-                        span {
-                            a href="/health" {
-                                (flag(Tone::Ticket, &format!("{} {} silent", trust.silent.len(), if trust.silent.len() == 1 { "source" } else { "sources" })))
-                            }
-                        }
-                    }
-                    @if self.inbox { span.wide { a href="/inbox" { "demo inbox" } } }
-                    a id="updates" href="" hidden { "updates, show" }
-                }
-            }
-        }
-    }
-
-    fn live(&self) -> Markup {
-        let trust = &self.trust;
-        if let Some(failed) = &trust.failed {
-            return html! { (flag(Tone::Page, "Store not answering")) " " (Plain(failed)) };
-        }
-        match trust.measured_to {
-            None => html! { (flag(Tone::Unknown, "Waiting")) " nothing measured yet" },
-            Some(to) => html! {
-                @if trust.stale(self.now) { (flag(Tone::Ticket, "Stale")) } @else { (flag(Tone::Fine, "Live")) }
-                " measured to " b { (number::time(to, self.now)) } ", "
-                span data-ago=(to.millis()) { (number::ago(to, self.now)) } " ago"
-            },
-        }
-    }
-
     fn said(&self) -> Markup {
         html! {
             @if let Some(outcome) = &self.outcome {
@@ -322,37 +212,6 @@ impl Frame {
             }
         }
     }
-}
-
-impl Reader {
-    /// The hidden field that every form carries.
-    pub fn token(&self) -> Markup {
-        html! { input type="hidden" name="csrf" value=(self.csrf); }
-    }
-
-    /// A form with one button, or nothing for who may not operate.
-    pub fn button(&self, path: &str, label: &str, class: &str, key: Option<&str>) -> Markup {
-        html! {
-            @if self.operate {
-                form method="post" action=(path) { (self.token()) button class=(class) data-key=[key] { (label) } }
-            }
-        }
-    }
-
-    /// Why there are no buttons, where there are none.
-    pub fn hint(&self) -> Markup {
-        html! {
-            @if !self.operate {
-                p."small"."muted" { "Signed in as " (Plain(&self.name)) " with the scope " code { "read" } ": acting takes the scope " code { "operate" } "." }
-            }
-        }
-    }
-}
-
-/// The first seven characters of a revision, which is a hash, and whether the files are not those of the commit.
-pub fn short_revision(revision: &str) -> String {
-    let dirty = if revision.contains("+dirty") { "+dirty" } else { "" };
-    plain(revision).chars().take(7).chain(dirty.chars()).collect()
 }
 
 fn keys() -> Markup {
@@ -397,6 +256,7 @@ pub fn problem(frame: &Frame, title: &str, what: &str, next: &str, request: Opti
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::time::Span;
 
     fn frame() -> Frame {
         Frame {

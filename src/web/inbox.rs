@@ -80,6 +80,11 @@ impl Inbox {
         self.state().kept.iter().filter(|delivery| wanted(&delivery.channel)).take(max).cloned().collect()
     }
 
+    /// How many deliveries of one kind are kept.
+    pub fn count(&self, wanted: impl Fn(&Channel) -> bool) -> usize {
+        self.state().kept.iter().filter(|delivery| wanted(&delivery.channel)).count()
+    }
+
     /// One delivery by its number.
     pub fn get(&self, n: u64) -> Option<Delivery> {
         self.state().kept.iter().find(|delivery| delivery.n == n).cloned()
@@ -114,6 +119,7 @@ mod tests {
         }
         inbox.push_page(Timestamp(9_999), vec![("Authorization".into(), "Bearer s3cret".into())], &vec![b'x'; BYTES_MAX + 5]);
         assert_eq!(inbox.newest(|_| true, 1_000).len(), KEPT_MAX);
+        assert_eq!((inbox.count(|_| true), inbox.count(|channel| *channel == Channel::Pager)), (KEPT_MAX, 1));
         let page = &inbox.newest(|channel| *channel == Channel::Pager, 5)[0];
         assert_eq!((page.at, page.body.len()), (Timestamp(9_999), BYTES_MAX));
         assert_eq!(page.headers[0].1, "[redacted]");

@@ -1,7 +1,7 @@
 //! `GET /events`: says over server-sent events that there is something new to show.
 //!
-//! An event carries no figures, only that they changed: the script fetches the page that it is on, and nothing
-//! is shown that the page itself would not show. Each event has an id, and so has each page. Who connects says
+//! An event carries no figures, only that they changed: `rules`, `slo` (a state), `incident`, and `tick` (any figure). The
+//! script fetches the page that it is on, and nothing is shown that the page itself would not show. Each event has an id, and so has each page. Who connects says
 //! which one was the last (`seen`); if anything happened since, the first event says so at once.
 
 use std::sync::Arc;
@@ -18,6 +18,9 @@ use tokio_util::io::ReaderStream;
 use super::api::Params;
 use super::problem::Problem;
 use super::state::State;
+use crate::domain::rule::Severity;
+use crate::domain::snapshot::AlertPhase;
+use crate::store::incidents;
 
 /// Silence longer than this is broken by a comment, so that dead connections are noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -62,7 +65,9 @@ async fn follow(state: &State, seen: Option<String>, to: &mut DuplexStream) {
         return;
     }
     let id = id_of(state, *pulse.borrow_and_update());
-    if seen.is_some_and(|seen| seen != id) && !send(to, &tick(state, &id)).await {
+    let mut known = Known::of(state).await;
+    // Nobody can say what of it changed meanwhile, so that whoever missed something is told of everything.
+    if seen.is_some_and(|seen| seen != id) && !send(to, &written(state, &id, &KINDS)).await {
         return;
     }
     loop {
@@ -73,7 +78,10 @@ async fn follow(state: &State, seen: Option<String>, to: &mut DuplexStream) {
                     return;
                 }
                 let id = id_of(state, *pulse.borrow_and_update());
-                tick(state, &id)
+                let now = Known::of(state).await;
+                let kinds = now.since(&known);
+                known = now;
+                written(state, &id, &kinds)
             }
             () = tokio::time::sleep(KEEP_ALIVE) => ": still here\n\n".to_owned(),
         };
@@ -83,10 +91,53 @@ async fn follow(state: &State, seen: Option<String>, to: &mut DuplexStream) {
     }
 }
 
-fn tick(state: &State, id: &str) -> String {
+/// Everything that may have changed, the tick last.
+const KINDS: [&str; 4] = ["rules", "slo", "incident", "tick"];
+
+/// What a reader was last told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Known {
+    revision: String,
+    /// Of every objective and group: where it is in its life, and how loud.
+    states: Vec<(AlertPhase, Option<Severity>)>,
+    /// Is another one after every change of an incident; `None`: the store did not answer.
+    incidents: Option<String>,
+}
+
+impl Known {
+    async fn of(state: &State) -> Known {
+        let snapshot = state.snapshot.load_full();
+        let incidents = async { incidents::changes(&mut state.store.read().await?).await };
+        Known {
+            revision: snapshot.rules.revision.clone(),
+            states: snapshot.slos.iter().map(|status| (status.state, status.severity)).collect(),
+            incidents: incidents.await.ok(),
+        }
+    }
+
+    /// What happened between `before` and this. Figures always may have.
+    fn since(&self, before: &Known) -> Vec<&'static str> {
+        let changed = [
+            self.revision != before.revision,
+            self.states != before.states,
+            self.incidents != before.incidents || self.incidents.is_none(),
+            true,
+        ];
+        KINDS.into_iter().zip(changed).filter(|(_, changed)| *changed).map(|(kind, _)| kind).collect()
+    }
+}
+
+/// One event of each kind. Only the last one has the id that stands for all of them: who loses the connection between
+/// two of them is told anew.
+fn written(state: &State, id: &str, kinds: &[&str]) -> String {
     let snapshot = state.snapshot.load();
     let data = json!({ "watermark": snapshot.watermark, "evaluated_at": snapshot.evaluated_at });
-    format!("id: {id}\nevent: tick\ndata: {data}\n\n")
+    let mut out = String::new();
+    for (n, kind) in kinds.iter().enumerate() {
+        let part = if n + 1 == kinds.len() { String::new() } else { format!(".{n}") };
+        out.push_str(&format!("id: {id}{part}\nevent: {kind}\ndata: {data}\n\n"));
+    }
+    out
 }
 
 async fn send(to: &mut DuplexStream, text: &str) -> bool {
@@ -116,7 +167,7 @@ mod tests {
     #[tokio::test]
     async fn who_missed_an_event_gets_one_at_once_and_who_missed_none_waits() {
         let house = House::new(false, false).await;
-        let (_, _, page) = house.get("/").await;
+        let (_, _, page) = house.get("/me").await;
         let (_, rest) = page.split_once("data-event=\"").expect("a page names the last event");
         let known = rest.split('"').next().expect("it ends").to_owned();
         let fresh = first(&house, &format!("/events?after={known}"), None).await;
@@ -127,8 +178,10 @@ mod tests {
         let missed = first(&house, &format!("/events?after={known}"), None).await;
         assert_eq!(missed.matches("event: tick").count(), 1, "what came between page and connection is told, once: {missed}");
         let missed = first(&house, "/events", Some(&known)).await;
-        let (_, rest) = missed.split_once("id: ").expect("what came between two connections is told");
-        let last = rest.lines().next().expect("an id").to_owned();
+        let ids: Vec<&str> = missed.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
+        let last = (*ids.last().expect("what came between two connections is told")).to_owned();
+        let half = first(&house, &format!("/events?after={known}"), Some(ids[1])).await;
+        assert!(half.contains("event: incident"), "who got a part of what happened is told all of it again: {half}");
         assert_ne!(last, known);
         // The page's own id is older than that of the connection that broke.
         let again = first(&house, &format!("/events?after={known}"), Some(&last)).await;
@@ -136,5 +189,27 @@ mod tests {
         let restarted = first(&house, "/events", Some("1700000000000-2")).await;
         assert!(restarted.contains("event: tick"), "an id of an earlier start says nothing about this one: {restarted}");
         assert!(!first(&house, "/events", None).await.contains("event:"), "who knows of nothing has missed nothing");
+    }
+
+    #[tokio::test]
+    async fn an_event_says_what_changed() {
+        let house = House::new(false, false).await;
+        let kinds = |before: &Known, after: &Known| after.since(before);
+        let before = Known::of(&house.state).await;
+        assert_eq!(kinds(&before, &before), ["tick"]);
+        let mut tx = house.store.write().await.expect("a transaction");
+        incidents::touch(&mut tx).await.expect("it is noted");
+        tx.commit().await.expect("it is stored");
+        let touched = Known::of(&house.state).await;
+        assert_eq!(kinds(&before, &touched), ["incident", "tick"]);
+        let mut snapshot = (*house.state.snapshot.load_full()).clone();
+        let mut slos = snapshot.slos.clone();
+        slos[0] = Arc::new(crate::domain::snapshot::SloStatus { state: AlertPhase::Ok, severity: None, ..(*slos[0]).clone() });
+        snapshot.slos = slos;
+        house.state.snapshot.store(Arc::new(snapshot));
+        assert_eq!(kinds(&touched, &Known::of(&house.state).await), ["slo", "tick"]);
+        let other = Known { revision: "other".into(), ..touched.clone() };
+        assert_eq!(kinds(&touched, &other), ["rules", "tick"]);
+        assert_eq!(kinds(&touched, &Known { incidents: None, ..touched.clone() }), ["incident", "tick"], "unknown is not unchanged");
     }
 }

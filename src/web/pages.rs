@@ -2,27 +2,36 @@
 
 pub mod action;
 pub mod answer;
+pub mod archive;
 pub mod budget;
+pub mod evidence;
 pub mod explore;
+pub mod health;
+pub mod heat;
 pub mod inbox;
 pub mod incident;
 pub mod lists;
+pub mod new_silence;
 pub mod oncall;
-pub mod operations;
 pub mod overview;
 pub mod personal;
 pub mod problem;
+pub mod receivers;
 pub mod report;
 pub mod rule;
+pub mod rules;
 pub mod segments;
 pub mod silence;
+pub mod silences;
 pub mod slos;
 
 use maud::{Markup, html};
 
-use super::text::{clip, plain};
+use super::icon::{Tone, flag};
+use super::text::{Plain, clip, plain, segment};
 use crate::domain::notification::{Change, ChangeKind};
-use crate::domain::rule::{ReceiverKind, SloWindow};
+use crate::domain::rule::{ReceiverKind, Severity, SloWindow};
+use crate::domain::snapshot::AlertPhase;
 
 /// `30 days`, `calendar month (Europe/Berlin)`.
 pub fn slo_window(window: &SloWindow) -> String {
@@ -72,5 +81,21 @@ pub const fn receiver_words(kind: &ReceiverKind) -> &'static str {
         ReceiverKind::Servicenow { .. } => "ServiceNow",
         ReceiverKind::AlertmanagerWebhook { .. } => "Alertmanager webhook",
         ReceiverKind::Action { .. } => "action",
+    }
+}
+
+/// A link to the line of a declaration.
+pub fn file_link(place: &crate::domain::rule::Place) -> Markup {
+    let path: Vec<String> = place.path.split('/').map(segment).collect();
+    html! { a."mono"."small" href={ "/rules/file/" (path.join("/")) "?line=" (place.line) "#L" (place.line) } { (Plain(&clip(&format!("{}:{}", place.path, place.line), 120))) } }
+}
+
+/// Where an alert is in its life: shape, word and colour.
+pub fn phase_flag(phase: AlertPhase, loud: Option<Severity>) -> Markup {
+    match phase {
+        AlertPhase::Firing => flag(loud.map_or(Tone::Ticket, Tone::from), "Firing"),
+        AlertPhase::Pending => flag(Tone::Ticket, "Pending"),
+        AlertPhase::Unknown => flag(Tone::Unknown, "Unknown"),
+        AlertPhase::Ok => flag(Tone::Fine, "Fine"),
     }
 }

@@ -82,6 +82,21 @@ pub struct SloPoint {
     pub partial: bool,
 }
 
+/// A question for traces of what went bad.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AskTraces {
+    pub metric: Metric,
+    pub filter: Filter,
+    /// `[from, to)`.
+    pub from: Timestamp,
+    pub to: Timestamp,
+    /// What is told of the series of each.
+    pub by: Vec<String>,
+}
+
+/// A trace, with the values of the dimensions that were asked for.
+pub type Traced = (Vec<String>, String);
+
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
@@ -99,4 +114,7 @@ pub trait Query: Send + Sync {
 
     /// Good and bad of an SLO per step: one point for each step of `[from, to)`.
     fn slo(&self, ask: AskSlo) -> Later<Result<Vec<SloPoint>, QueryError>>;
+
+    /// Traces of bad events, the newest first.
+    fn traces(&self, ask: AskTraces) -> Later<Result<Vec<Traced>, QueryError>>;
 }

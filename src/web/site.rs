@@ -4,19 +4,23 @@ pub mod action;
 pub mod actions;
 pub mod answer;
 pub mod budget;
+pub mod evidence;
 pub mod explore;
 pub mod export;
+pub mod health;
+pub mod heat;
 pub mod inbox;
 pub mod incident;
 pub mod lists;
 pub mod oncall;
-pub mod operations;
 pub mod overview;
 pub mod personal;
 pub mod report;
 pub mod rule;
+pub mod rules;
 pub mod segments;
 pub mod silence;
+pub mod silences;
 pub mod slos;
 
 pub mod telemetry;
@@ -65,14 +69,14 @@ pub fn router(state: &Arc<State>) -> Router<Arc<State>> {
         .route("/overview", get(overview::page))
         .route("/slos", get(slos::list))
         .route("/slos/{name}", get(slos::one))
-        .route("/silences", get(operations::silences))
-        .route("/silences/new", get(operations::new_silence).post(actions::silence))
+        .route("/silences", get(silences::list))
+        .route("/silences/new", get(silences::new).post(actions::silence))
         .route("/silences/{id}", get(silence::page))
         .route("/silences/{id}/end", post(actions::end_silence))
-        .route("/rules", get(operations::rules))
+        .route("/rules", get(rules::list))
         .route("/rules/{name}", get(rule::page))
-        .route("/rules/file/{*path}", get(operations::source))
-        .route("/health", get(operations::health))
+        .route("/rules/file/{*path}", get(rules::source))
+        .route("/health", get(health::page))
         .route("/query", get(explore::page))
         .route("/reports/{period}", get(report::latest))
         .route("/reports/{period}/{date}", get(report::page))

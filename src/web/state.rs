@@ -10,9 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::callback::Heeded;
 use super::inbox::Inbox;
+use super::pages::evidence::Evidence;
+use super::pages::health::Telemetry;
+use super::pages::report::Counted;
 use super::query::{Later, Query};
+use super::remembered::Remembered;
 use super::session::{Failures, Sessions};
-use super::site::overview::Memory;
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::domain::answer;
@@ -68,6 +71,15 @@ pub struct Tested {
 /// Sends a test notification to the receiver of this name, which exists.
 pub type TestReceiver = Arc<dyn Fn(String, Timestamp) -> Later<Result<Tested, CallError>> + Send + Sync>;
 
+/// What was read of stored history for pages.
+#[derive(Debug, Default)]
+pub struct Memory {
+    pub evidence: Arc<Remembered<(), Evidence>>,
+    pub telemetry: Arc<Remembered<(), Telemetry>>,
+    /// By the name of the period and its start.
+    pub reviews: Arc<Remembered<(&'static str, Timestamp), Counted>>,
+}
+
 /// Everything that the admin side reads and calls.
 pub struct State {
     pub config: Arc<Config>,
@@ -99,8 +111,8 @@ pub struct State {
     /// Signed-out sessions and failed sign-ins; `Default::default()` at start.
     pub sessions: Sessions,
     pub failures: Failures,
-    /// What the overview last read of stored history; `Default::default()` at start.
-    pub overview: Memory,
+    /// What pages last read of stored history; `Default::default()` at start.
+    pub memory: Memory,
     /// Live connections; `Semaphore::new(`[`LIVE_MAX`]`)`.
     pub live: Arc<Semaphore>,
 }

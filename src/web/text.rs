@@ -70,6 +70,11 @@ pub fn segment(text: &str) -> String {
     percent(text)
 }
 
+/// Text in which names of settings stand between backticks, as in documents.
+pub fn coded(text: &str) -> Markup {
+    html! { @for (i, part) in text.split('`').enumerate() { @if i % 2 == 1 { code { (Plain(part)) } } @else { (Plain(part)) } } }
+}
+
 /// Query pairs of a link inside the product, with the leading `?`; empty values are left out.
 pub fn query(pairs: &[(&str, &str)]) -> String {
     let mut text = String::new();

@@ -133,7 +133,11 @@ impl Browser {
 
     /// Presses one key.
     pub fn key(&mut self, key: &str) {
-        let (text, code) = if key == "Enter" { ("\r", 13) } else { (key, 0) };
+        let (text, code) = match key {
+            "Enter" => ("\r", 13),
+            "Tab" => ("", 9),
+            other => (other, 0),
+        };
         let press = |kind: &str| json!({ "type": kind, "key": key, "text": if kind == "keyDown" { text } else { "" }, "windowsVirtualKeyCode": code });
         self.post("Input.dispatchKeyEvent", press("keyDown"));
         self.post("Input.dispatchKeyEvent", press("keyUp"));

@@ -18,7 +18,7 @@ pub fn sentence(answer: &Explanation) -> String {
     }
 }
 
-/// The same in a few words, for titles: "92 % of the failures above normal come from release 2.3.1 in region DE"; empty where
+/// The same in a few words, for titles: "92 % of the rise from release 2.3.1 in region DE"; empty where
 /// nothing is known.
 pub fn brief(answer: &Explanation) -> String {
     match (answer.verdict, &answer.found[..]) {
@@ -29,7 +29,7 @@ pub fn brief(answer: &Explanation) -> String {
                 _ => format!(", the rest from {} other segments", rest.len()),
             };
             let whose = if first.suspect.excess_share >= 0.995 { "nearly all".to_owned() } else { percent(first.suspect.excess_share) };
-            format!("{whose} of the failures above normal come from {}{more}", words(first))
+            format!("{whose} of the rise from {}{more}", words(first))
         }
         (Verdict::Global, _) => "everywhere alike".to_owned(),
         (Verdict::Segment | Verdict::Unknown, _) => String::new(),

@@ -19,14 +19,27 @@
       age.textContent = seconds < 60 ? seconds + " s" : seconds < 3600 ? Math.floor(seconds / 60) + " min" : Math.floor(seconds / 3600) + " h";
     }
   };
+  // Ends that a person chooses stand in their own time, too.
+  const ends = (root) => {
+    for (const end of all("[data-end]", root)) {
+      const at = new Date((one("time", end) || {}).dateTime);
+      if (isNaN(at) || at.getTimezoneOffset() === 0 || one("[data-local]", end)) continue;
+      const local = document.createElement("span");
+      local.dataset.local = "";
+      local.textContent = ", " + at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }) + " in " + zone;
+      end.append(local);
+    }
+  };
   // The server's clock decides what "ago" means, not the reader's.
   const served = Number(document.body.dataset.now);
   let skew = served ? served - Date.now() : 0;
 
   // Live: a tick fetches this page again and replaces the marked figures in place. Rows never move:
   // when the page would have another shape, the strip offers the update instead.
-  let busy = false, again = false, measured = served;
-  const refresh = async () => {
+  let busy = false, again = false, due = 0, measured = served, missed = 0, last = "";
+  // Several events of one moment are one look.
+  const refresh = () => { if (!due) due = setTimeout(() => { due = 0; look(); }, 50); };
+  const look = async () => {
     if (busy) { again = true; return; }
     busy = true;
     try {
@@ -34,21 +47,34 @@
       if (answer.ok) take(new DOMParser().parseFromString(await answer.text(), "text/html"));
     } catch { lost(); }
     busy = false;
-    if (again) { again = false; setTimeout(refresh, 1000); }
+    if (again) { again = false; refresh(); }
   };
   const take = (fresh) => {
     skew = Number(fresh.body.dataset.now) - Date.now();
     measured = Date.now() + skew;
-    const shape = (doc) => (one("main", doc) || { dataset: {} }).dataset.shape;
-    if (shape(fresh) !== shape(document)) one("#updates").hidden = false;
+    // Lists have a shape of their own; one that has none yet is still being read and may be filled in.
+    const moved = [], lists = new Set();
+    const compare = (now, then, key) => {
+      if (now && then && now.dataset.shape && now.dataset.shape !== then.dataset.shape) { moved.push(key + then.dataset.shape); lists.add(now); }
+    };
+    compare(one("main"), one("main", fresh), "");
     for (const now of all("[data-live]")) {
       const then = one('[data-live="' + CSS.escape(now.dataset.live) + '"]', fresh);
-      if (!then || now.contains(document.activeElement) || now.innerHTML === then.innerHTML) continue;
+      compare(now, then, now.dataset.live);
+      if (!then || lists.has(now) || now.contains(document.activeElement) || now.innerHTML === then.innerHTML) continue;
+      now.dataset.shape = then.dataset.shape || "";
       const open = all("details", now).map((details) => details.open);
       now.className = then.className;
       now.replaceChildren(...[...then.childNodes].map((node) => document.importNode(node, true)));
       all("details", now).forEach((details, i) => { details.open = open[i] || false; });
       localTimes(now);
+    }
+    if (moved.length && moved.join() !== last) {
+      last = moved.join();
+      missed += 1;
+      const updates = one("#updates");
+      updates.textContent = missed + (missed === 1 ? " update, show" : " updates, show");
+      updates.hidden = false;
     }
     ages();
   };
@@ -102,6 +128,7 @@
   }
 
   localTimes(document);
+  ends(document);
   const outcome = one("#outcome");
   if (outcome) outcome.focus();
 })();

@@ -15,6 +15,8 @@ const BURN: (f64, f64) = (146.0, 190.0);
 const BASE: f64 = BURN.0 + BURN.1;
 const HITS_MAX: usize = 60;
 const MARKERS_MAX: usize = 5;
+/// Rows of the table behind the chart: the newest.
+const ROWS_MAX: usize = 80;
 
 /// The figure with its table of numbers behind.
 pub fn burn(chart: &BurnChart, now: Timestamp) -> Markup {
@@ -274,7 +276,7 @@ const NOTHING: &str = number::NOT_MEASURED;
 fn table(chart: &BurnChart, now: Timestamp) -> Markup {
     let limits: Vec<f64> = chart.tiers.iter().map(|tier| tier.factor).collect();
     // Newest last, and no more rows than a page should weigh; the link above has all of them.
-    let skip = chart.steps.len().saturating_sub(120);
+    let skip = chart.steps.len().saturating_sub(ROWS_MAX);
     html! {
         details {
             summary { "Show the numbers" }

@@ -16,7 +16,7 @@ const HEIGHT: f64 = 160.0;
 const BASE: f64 = TOP + HEIGHT;
 const HITS_MAX: usize = 80;
 /// Most cells of the table behind a plot.
-const CELLS_MAX: usize = 480;
+const CELLS_MAX: usize = 160;
 /// Most curves that can be told apart by their strokes.
 pub const CURVES_MAX: usize = 6;
 

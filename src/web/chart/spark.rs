@@ -14,6 +14,8 @@ pub struct Spark<'a> {
     /// The scale's ends; what lies beyond reaches its edge.
     pub low: f64,
     pub high: f64,
+    /// What is fine, shaded.
+    pub band: Option<(f64, f64)>,
     /// A value in words.
     pub words: &'a dyn Fn(f64) -> String,
     pub what: &'a str,
@@ -29,7 +31,10 @@ impl Spark<'_> {
         html! {
             svg.spark role="img" aria-label=(label) viewBox={ "0 0 " (self.values.len()) " " (HEIGHT) } preserveAspectRatio="none" {
                 title { (label) }
-                path.area d=(self.path(true)) {}
+                @match self.band {
+                    Some((low, high)) => { rect.band x="0" width=(self.values.len()) y=(format!("{:.1}", self.y(high))) height=(format!("{:.1}", self.y(low) - self.y(high))) {} }
+                    None => { path.area d=(self.path(true)) {} }
+                }
                 line.grid x1="0" x2=(self.values.len()) y1=(zero) y2=(zero) {}
                 path."line"."s0" d=(self.path(false)) {}
             }
@@ -71,7 +76,7 @@ mod tests {
     #[test]
     fn a_step_without_a_value_has_no_coordinate() {
         let values = [Some(1.0), None, Some(0.5), Some(0.0)];
-        let spark = Spark { values: &values, low: 0.0, high: 1.0, words: &|value| format!("{value}"), what: "left" };
+        let spark = Spark { values: &values, low: 0.0, high: 1.0, band: None, words: &|value| format!("{value}"), what: "left" };
         assert_eq!(spark.path(false), "M0 1.5H1M2 11.0H3V20.5H4");
         assert_eq!(spark.path(true), "M0 20.5V1.5H1V20.5zM2 20.5V11.0H3V20.5H4V20.5z");
         assert!(Spark { values: &[None, None], ..spark }.draw().into_string().is_empty());

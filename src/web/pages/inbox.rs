@@ -17,6 +17,8 @@ pub struct Model {
     pub pages: Vec<Delivery>,
     pub tickets: Vec<Delivery>,
     pub mails: Vec<Delivery>,
+    /// How many of each are kept.
+    pub all: [usize; 3],
     pub last: u64,
     pub now: Timestamp,
 }
@@ -37,9 +39,9 @@ pub fn page(model: &Model) -> Page {
             p."lede"."muted" { "What burnwatch delivered, as each reader would see it. Newest first. The demo's receivers all lead here." }
         }
         div.thirds {
-            @for (name, none, deliveries, card) in columns {
+            @for ((name, none, deliveries, card), all) in columns.into_iter().zip(model.all) {
                 section aria-labelledby={ "h-" (name) } {
-                    h2 id={ "h-" (name) } { (name) " " span."muted"."small" { (deliveries.len()) } }
+                    h2 id={ "h-" (name) } { (name) " " span."muted"."small" { (all) @if all > deliveries.len() { ", the newest " (deliveries.len()) } } }
                     @if deliveries.is_empty() { p.empty { "Empty: " (none) "." } }
                     @for delivery in deliveries { (card(delivery, model.now)) }
                 }
@@ -85,7 +87,8 @@ fn pager(delivery: &Delivery, now: Timestamp) -> Markup {
     html! {
         article class=(class) {
             (flagged)
-            h3 { (Plain(&clip(text_at(&event, "/payload/summary"), 300))) @if action != "trigger" { span.mono { (Plain(&clip(text_at(&event, "/dedup_key"), 60))) } } }
+            h3 { (Plain(&clip(text_at(&event, "/payload/summary"), 300))) }
+            @if action != "trigger" { p."small"."muted"."any" { "closes or answers " code { (Plain(&clip(text_at(&event, "/dedup_key"), 60))) } } }
             @if let Some(details) = details.filter(|details| !details.is_empty()) {
                 dl.facts {
                     @for (name, value) in details.iter().take(8) {
@@ -206,6 +209,7 @@ mod tests {
 
     pub fn model(inbox: &Inbox) -> Model {
         Model {
+            all: [60, 1, 1],
             pages: inbox.newest(|channel| *channel == Channel::Pager, 50),
             tickets: inbox.newest(|channel| matches!(channel, Channel::Hook(_)), 50),
             mails: inbox.newest(|channel| *channel == Channel::Mail, 50),

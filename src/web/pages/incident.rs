@@ -2,6 +2,7 @@
 
 pub mod answers;
 mod evidence;
+mod forms;
 pub mod people;
 #[cfg(test)]
 mod tests;
@@ -9,6 +10,7 @@ mod tests;
 use maud::{Markup, html};
 
 pub use evidence::tier_table;
+pub use forms::{assign, resolve, snooze};
 
 use crate::domain::incident::Incident;
 use crate::domain::notification::Status;
@@ -19,7 +21,7 @@ use crate::web::chart::BurnChart;
 use crate::web::frame::{Page, Place, Reader};
 use crate::web::icon::{Icon, Tone, flag, severity};
 use crate::web::number;
-use crate::web::text::{Plain, clip, plain, segment};
+use crate::web::text::{Plain, clip, segment};
 
 /// How much time the chart shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -315,132 +317,6 @@ pub fn time_line(incident: &Incident, entries: &[Entry], now: Timestamp) -> Page
                 p.lede { (Plain(&clip(&incident.title, 200))) }
             }
             section.card aria-label="Time line" { (people::entries(entries, now)) }
-        },
-    )
-}
-
-/// Snooze for how long.
-pub fn snooze(incident: &Incident, reader: &Reader) -> Page {
-    let path = path(&incident.id);
-    Page::new(
-        format!("Snooze: {}", clip(&incident.title, 120)),
-        Place::OnCall,
-        html! {
-            div.head {
-                p.small { a href=(path) { "← incident #" (short_id(&incident.id)) } }
-                h1 { "Snooze" }
-                p.lede { (Plain(&clip(&incident.title, 200))) }
-            }
-            section.card aria-label="For how long" {
-                p { "Nobody is reminded or told anew until then. If it gets louder it speaks up at once; if it ends, it resolves." }
-                @if reader.operate {
-                    div.actions {
-                        @for (name, label) in [("15m", "15 min"), ("1h", "1 h"), ("4h", "4 h"), ("09:00", "until 09:00 UTC")] {
-                            form method="post" action={ (path) "/snooze" } {
-                                (reader.token()) input type="hidden" name="for" value=(name); button.btn { (label) }
-                            }
-                        }
-                    }
-                    form.row method="post" action={ (path) "/snooze" } {
-                        (reader.token())
-                        label { "or a length (45m, 2h) or a time of day in UTC (09:30)" input name="for" required maxlength="20" autocomplete="off"; }
-                        button.btn { "Snooze" }
-                    }
-                } @else { (reader.hint()) }
-            }
-        },
-    )
-}
-
-/// Whose it is and how loud, to be decided by a person.
-pub fn assign(incident: &Incident, owners: &[String], reader: &Reader) -> Page {
-    let path = path(&incident.id);
-    let chosen = incident.by_hand.severity.as_ref();
-    let grades = [("page", "page: wakes a person"), ("ticket", "ticket: waits for working hours"), ("info", "info: for the record")];
-    Page::new(
-        format!("Owner and severity: {}", clip(&incident.title, 120)),
-        Place::OnCall,
-        html! {
-            div.head {
-                p.small { a href=(path) { "← incident #" (short_id(&incident.id)) } }
-                h1 { "Owner and severity" }
-                p.lede { (Plain(&clip(&incident.title, 200))) }
-            }
-            section.card aria-labelledby="h-ow" {
-                header { h2 id="h-ow" { "Hand over" } }
-                p {
-                    @if incident.owner.is_empty() { "Nobody owns it." } @else { "It is owned by " b { (Plain(&clip(&incident.owner, 100))) } "." }
-                    " The routes of the new owner are told, with their escalation from the beginning; whom they no longer name is told that it is closed for them."
-                }
-                @if reader.operate && !incident.is_over() {
-                    form.row.grow method="post" action={ (path) "/owner" } {
-                        (reader.token())
-                        label { "To whom" input name="owner" required maxlength="100" autocomplete="off" list="owners"; }
-                        datalist id="owners" { @for owner in owners.iter().take(100) { option value=(plain(owner)) {} } }
-                        label { "Why (optional)" input name="why" maxlength="500" autocomplete="off"; }
-                        button.btn.primary { "Hand over" }
-                    }
-                }
-            }
-            section.card aria-labelledby="h-se" {
-                header { h2 id="h-se" { "Severity" } }
-                p {
-                    "It is " b { (incident.severity.name()) }
-                    @match chosen { Some(chosen) => { ", as " (Plain(&clip(&chosen.by, 60))) " chose" }, None => { ", as its alerts say" } }
-                    ". A choice stands until the alerts rise above it, or until it is closed; the routes of that severity are told."
-                }
-                @if reader.operate && !incident.is_over() {
-                    form.row.grow method="post" action={ (path) "/severity" } {
-                        (reader.token())
-                        label { "How loud"
-                            select name="severity" {
-                                @for (value, label) in grades { option value=(value) selected[value == incident.severity.name()] { (label) } }
-                                @if chosen.is_some() { option value="auto" { "what its alerts say" } }
-                            }
-                        }
-                        label { "Why (optional)" input name="why" maxlength="500" autocomplete="off"; }
-                        button.btn.primary { "Set severity" }
-                    }
-                }
-            }
-            @if incident.is_over() { p.empty { "It is resolved: neither matters to anybody now." } } @else { (reader.hint()) }
-        },
-    )
-}
-
-/// What resolving will do, and why it is done.
-pub fn resolve(incident: &Incident, reader: &Reader) -> Page {
-    let path = path(&incident.id);
-    let firing = incident.members.iter().filter(|member| member.firing).count();
-    Page::new(
-        format!("Resolve: {}", clip(&incident.title, 120)),
-        Place::OnCall,
-        html! {
-            div.head {
-                p.small { a href=(path) { "← incident #" (short_id(&incident.id)) } }
-                h1 { "Resolve by hand" }
-                p.lede { (Plain(&clip(&incident.title, 200))) }
-            }
-            section.card aria-label="Confirm" {
-                p {
-                    @match firing {
-                        0 => "None of its alerts fires any more.",
-                        1 => "One of its alerts still fires. It is closed with the incident; when it fires anew, a new incident opens.",
-                        n => { (n) " of its alerts still fire. They are closed with the incident; when one fires anew, a new incident opens." }
-                    }
-                    " Everybody who was told that it opened is told that it is closed."
-                }
-                @if reader.operate {
-                    form.row.grow method="post" action={ (path) "/resolve" } {
-                        (reader.token())
-                        label { "Why"
-                            select name="why" { @for (value, label) in [("fixed", "fixed"), ("false alarm", "false alarm"), ("known", "known, being worked on"), ("other", "other")] { option value=(value) { (label) } } }
-                        }
-                        label { "In a few words (optional)" input name="text" maxlength="500" autocomplete="off"; }
-                        button.btn.primary { "Resolve" }
-                    }
-                } @else { (reader.hint()) }
-            }
         },
     )
 }

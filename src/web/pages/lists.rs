@@ -168,52 +168,6 @@ pub fn dead_letters(rows: &[Delivery], next: Option<&str>, now: Timestamp, reade
     page
 }
 
-/// One receiver with how it does.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ReceiverRow {
-    pub name: String,
-    pub kind: String,
-    pub target: String,
-    pub pending: usize,
-    pub last_success: Option<Timestamp>,
-    pub last_error: String,
-    pub paused_until: Option<Timestamp>,
-}
-
-/// Everybody who can be told.
-pub fn receivers(rows: &[ReceiverRow], now: Timestamp, reader: &Reader) -> Page {
-    let body = html! {
-        div.head {
-            h1 { "Receivers" }
-            nav.tabs aria-label="Related" { a href="/notifications" { "all notifications" } a href="/deadletters" { "dead letters" } a href="/receivers" aria-current="true" { "receivers" } }
-        }
-        (reader.hint())
-        @if rows.is_empty() { section.card aria-label="None" { p.empty { "None is declared: nobody will be told. Rules declare them with " code { "receiver(\"name\", …)" } "." } } } @else {
-            table."card"."stack" {
-                thead { tr { th scope="col" { "receiver" } th scope="col" { "leads to" } th scope="col" { "last success" } th scope="col" { "waiting" } th scope="col" { "state" } th scope="col" { "do" } } }
-                tbody { @for row in rows { tr data-row {
-                    th scope="row" { (Plain(&clip(&row.name, 80))) br; span."small"."muted" { (Plain(&row.kind)) } }
-                    td { (Plain(&clip(&row.target, 120))) }
-                    td data-th="last success" { @match row.last_success { Some(at) => (number::time(at, now)), None => "none yet" } }
-                    td data-th="waiting" { (row.pending) }
-                    td {
-                        @match row.paused_until.filter(|until| *until > now) {
-                            Some(until) => { (flag(Tone::Ticket, "Paused")) " until " (number::time_seconds(until, now)) }
-                            None if row.last_error.is_empty() => (flag(Tone::Fine, "Fine")),
-                            None => (flag(Tone::Ticket, "Failing")),
-                        }
-                        @if !row.last_error.is_empty() { br; span."small"."muted" { (Plain(&clip(&row.last_error, 160))) } }
-                    }
-                    td { (reader.button(&format!("/receivers/{}/test", segment(&row.name)), "Send a test", "btn quiet", None)) }
-                } } }
-            }
-        }
-    };
-    let mut page = Page::new("Receivers", Place::Notifications, body);
-    page.json = Some("/v1/receivers".into());
-    page
-}
-
 /// One button for all of them, and one for each receiver where there are several.
 fn send_all(rows: &[Delivery], reader: &Reader) -> Markup {
     let mut receivers: Vec<&str> = rows.iter().map(|row| row.receiver.as_str()).collect();
@@ -233,8 +187,20 @@ fn send_all(rows: &[Delivery], reader: &Reader) -> Markup {
     }
 }
 
+/// What the list of changes shows.
+pub struct Changes<'a> {
+    pub rows: &'a [Change],
+    pub app: &'a str,
+    /// The first row that is shown.
+    pub from: usize,
+    /// The first row of the next page.
+    pub next: Option<usize>,
+    pub now: Timestamp,
+}
+
 /// Deploys, flags and sampling changes, newest first.
-pub fn changes(rows: &[Change], app: &str, now: Timestamp) -> Page {
+pub fn changes(model: &Changes<'_>) -> Page {
+    let (rows, app, now) = (model.rows, model.app, model.now);
     let body = html! {
         div.head { h1 { "Changes" } p.muted { "Reported in the last 30 days, newest first." } }
         form."row"."grow" method="get" action="/changes" role="search" { label { "App" input type="search" name="app" value=(clip(app, 200)) autocomplete="off"; } button.btn { "Search" } }
@@ -249,6 +215,7 @@ pub fn changes(rows: &[Change], app: &str, now: Timestamp) -> Page {
                 } } }
             }
         }
+        @if let Some(next) = model.next { p { a.btn href={ "/changes" (query(&[("app", app), ("from", &next.to_string())])) } { "Older" } } }
     };
     let mut page = Page::new("Changes", Place::Elsewhere, body);
     page.json = Some(format!("/v1/annotations{}", query(&[("app", app)])));
@@ -323,17 +290,9 @@ mod tests {
         }));
         assert_inert(&render(NOW, |_| notification(&rows[0], &[attempt], HOSTILE, NOW)));
         assert_inert(&render(NOW, |reader| dead_letters(&rows, Some(HOSTILE), NOW, reader)));
-        let receiver = ReceiverRow {
-            name: text(),
-            kind: text(),
-            target: text(),
-            pending: 1,
-            last_success: None,
-            last_error: text(),
-            paused_until: None,
-        };
-        assert_inert(&render(NOW, |reader| receivers(&[receiver], NOW, reader)));
-        assert_inert(&render(NOW, |_| changes(&fixture::hostile_incident().changes, HOSTILE, NOW)));
+        assert_inert(&render(NOW, |_| {
+            changes(&Changes { rows: &fixture::hostile_incident().changes, app: HOSTILE, from: 0, next: Some(60), now: NOW })
+        }));
         assert_inert(&render(NOW, |_| {
             audit(&[Act { at: NOW, who: text(), action: text(), thing: text(), source: text(), detail: text() }], Some(HOSTILE), NOW)
         }));

@@ -1,12 +1,20 @@
-//! On call: what is open now, worst first; and the archive of everything.
+//! On call: what is open now, worst first; below it, what to look at next.
+
+mod below;
+
+use std::sync::Arc;
 
 use maud::{Markup, html};
 
-use super::incident::{path, short_id};
-use crate::domain::notification::Status;
+use super::evidence::Evidence;
+use super::heat::HeatRow;
+use super::incident::path;
+use crate::domain::notification::{Change, Status};
 use crate::domain::rule::Severity;
-use crate::domain::time::{Span, Timestamp};
-use crate::web::frame::{Page, Place, REFRESH, Reader};
+use crate::domain::time::Timestamp;
+use crate::web::chart::bullet::log_percent;
+use crate::web::chart::spark::Spark;
+use crate::web::frame::{Page, Place, REFRESH, Reader, shape};
 use crate::web::icon::{Tone, flag, severity};
 use crate::web::number;
 use crate::web::text::{Plain, clip, plain, query};
@@ -38,6 +46,8 @@ pub struct Row {
 pub enum Show {
     #[default]
     All,
+    /// Owned or acknowledged by whoever looks.
+    Mine,
     Snoozed,
     HeldBack,
 }
@@ -46,6 +56,7 @@ impl Show {
     /// Reads `?show=`.
     pub fn parse(name: &str) -> Show {
         match name {
+            "mine" => Show::Mine,
             "snoozed" => Show::Snoozed,
             "held" => Show::HeldBack,
             _ => Show::All,
@@ -55,14 +66,17 @@ impl Show {
     const fn name(self) -> &'static str {
         match self {
             Show::All => "",
+            Show::Mine => "mine",
             Show::Snoozed => "snoozed",
             Show::HeldBack => "held",
         }
     }
 
-    fn takes(self, row: &Row, now: Timestamp) -> bool {
+    fn takes(self, row: &Row, model: &Model<'_>) -> bool {
+        let (me, now) = (&model.reader.name, model.now);
         match self {
             Show::All => true,
+            Show::Mine => row.owner == *me || row.acknowledged_by.as_ref() == Some(me),
             Show::Snoozed => row.snoozed_until.is_some_and(|until| until > now),
             Show::HeldBack => row.held_by.is_some(),
         }
@@ -70,7 +84,22 @@ impl Show {
 }
 
 /// Rows of the first page; further ones are a link away.
-const ROWS: usize = 50;
+const ROWS: usize = 30;
+/// Points of one row's line: two minutes each.
+const POINTS: usize = 30;
+
+/// A free-form rule that fires or is about to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Anomaly {
+    pub rule: String,
+    pub words: String,
+    pub severity: Option<Severity>,
+    /// Not firing yet.
+    pub pending: bool,
+    pub since: Option<Timestamp>,
+    /// The open incident that it is in, with its users.
+    pub incident: Option<(String, u64)>,
+}
 
 /// What the first page shows.
 pub struct Model<'a> {
@@ -82,6 +111,17 @@ pub struct Model<'a> {
     pub objectives: usize,
     pub evaluated_at: Option<Timestamp>,
     pub last_incident: Option<Timestamp>,
+    /// `None` until history has answered for the first time.
+    pub evidence: Option<Arc<Evidence>>,
+    /// Objectives against the values of `dimension`.
+    pub heat: Vec<HeatRow<'a>>,
+    pub dimension: String,
+    /// The newest first.
+    pub anomalies: Vec<Anomaly>,
+    /// Of the last 24 hours, the newest first.
+    pub changes: Vec<Change>,
+    /// Actions that a person may call for an incident: name and what the button says.
+    pub actions: Vec<(String, String)>,
     pub now: Timestamp,
     pub reader: &'a Reader,
 }
@@ -93,12 +133,12 @@ pub fn rank(rows: &mut [Row]) {
 
 /// The page.
 pub fn page(model: &Model<'_>) -> Page {
-    let shown: Vec<&Row> = model.rows.iter().filter(|row| model.show.takes(row, model.now)).collect();
+    let shown: Vec<&Row> = model.rows.iter().filter(|row| model.show.takes(row, model)).collect();
     let all = shown.len();
     let from = model.from.min(all);
     let shown = &shown[from..all.min(from + ROWS)];
     let users: u64 = model.rows.iter().map(|row| row.users).sum();
-    let count = |show: Show| model.rows.iter().filter(|row| show.takes(row, model.now)).count();
+    let count = |show: Show| model.rows.iter().filter(|row| show.takes(row, model)).count();
     let heading = match model.rows.len() {
         0 => "Nothing is open".to_owned(),
         n if users == 0 => format!("{n} open"),
@@ -112,7 +152,7 @@ pub fn page(model: &Model<'_>) -> Page {
         div.head {
             h1 data-live="heading" { (heading) }
             nav.tabs aria-label="Which" {
-                @for (show, name, label) in [(Show::All, "", "all"), (Show::Snoozed, "snoozed", "snoozed"), (Show::HeldBack, "held", "held back")] {
+                @for (show, name, label) in [(Show::All, "", "all"), (Show::Mine, "mine", "mine"), (Show::Snoozed, "snoozed", "snoozed"), (Show::HeldBack, "held", "held back")] {
                     a href={ "/" (query(&[("show", name)])) } aria-current=[(show == model.show).then_some("true")] {
                         (label) @if show != Show::All { " " (count(show)) }
                     }
@@ -121,7 +161,7 @@ pub fn page(model: &Model<'_>) -> Page {
         }
         @if shown.is_empty() { (empty(model)) } @else {
             ol."plain"."card"."rows" {
-                @for row in shown { (row_of(row, model.now, model.reader)) }
+                @for row in shown { (row_of(row, model)) }
             }
         }
         @if from > 0 || from + ROWS < all {
@@ -131,11 +171,12 @@ pub fn page(model: &Model<'_>) -> Page {
             }
         }
         @if !model.rows.is_empty() { (model.reader.hint()) }
+        (below::cards(model))
     };
     let mut page = Page::new(heading, Place::OnCall, body);
     page.refresh = Some(REFRESH);
     page.json = Some("/v1/incidents?status=open&status=acknowledged".into());
-    page.shape = shown.iter().map(|row| row.id.as_str()).collect::<Vec<_>>().join(" ");
+    page.shape = shape(shown.iter().map(|row| row.id.as_str()));
     page
 }
 
@@ -143,7 +184,7 @@ fn empty(model: &Model<'_>) -> Markup {
     html! {
         section.card aria-label="Nothing open" {
             @if model.show != Show::All {
-                p.empty { "No open incident is " (if model.show == Show::Snoozed { "snoozed" } else { "held back" }) ". " a href="/" { "Show all" } }
+                p.empty { "No open incident is " (match model.show { Show::Mine => "yours: neither owned nor acknowledged by you", Show::Snoozed => "snoozed", Show::HeldBack | Show::All => "held back" }) ". " a href="/" { "Show all" } }
             } @else {
                 p.empty {
                     @match model.last_incident {
@@ -163,8 +204,21 @@ fn empty(model: &Model<'_>) -> Markup {
     }
 }
 
-fn row_of(row: &Row, now: Timestamp, reader: &Reader) -> Markup {
-    let age = number::duration(Span((row.resolved_at.unwrap_or(now) - row.opened_at).millis().max(0) / 60_000 * 60_000));
+/// Burn over the last hour, on the one log scale of all rows.
+fn spark(values: &[Option<f64>]) -> Markup {
+    let each = values.len().div_ceil(POINTS).max(1);
+    let part = |burn: f64| log_percent(burn) / 100.0;
+    let lines: Vec<Option<f64>> = values.chunks(each).map(|step| step.iter().flatten().copied().reduce(f64::max).map(part)).collect();
+    let words = |part: f64| {
+        if part <= 0.0 { "at most 0.1×".to_owned() } else { number::burn(Some((0.1 * 2_000_f64.powf(part) * 100.0).round() / 100.0), &[]) }
+    };
+    Spark { values: &lines, low: 0.0, high: 1.0, band: None, words: &words, what: "burn over the last hour, log" }.draw()
+}
+
+fn row_of(row: &Row, model: &Model<'_>) -> Markup {
+    let (now, reader) = (model.now, model.reader);
+    let age = number::age(row.opened_at, row.resolved_at.unwrap_or(now));
+    let burning = model.evidence.as_ref().and_then(|evidence| evidence.burning.get(&row.id));
     html! {
         li data-row {
             span { (severity(row.severity)) }
@@ -173,11 +227,12 @@ fn row_of(row: &Row, now: Timestamp, reader: &Reader) -> Markup {
                 a.t href=(path(&row.id)) { (Plain(&clip(&row.title, 160))) }
                 span.m data-live={ "meta-" (plain(&row.id)) } {
                     (age) " · " (state_words(row, now))
-                    @if let Some(change) = &row.change { " · " (Plain(&clip(change, 60))) }
+                    @if let Some(change) = &row.change { " · ◆ " (Plain(&clip(change, 60))) }
                     @if let Some(held) = &row.held_by { " · held back: " (Plain(&clip(held, 80))) }
                     @if !row.service.is_empty() { " · " (Plain(&clip(&row.service, 40))) }
                 }
             }
+            span.sp.wide data-live={ "spark-" (plain(&row.id)) } { @if let Some(values) = burning { (spark(values)) } }
             span.do {
                 @if row.status == Status::Open {
                     (reader.button(&format!("{}/ack", path(&row.id)), "Ack", "btn", None))
@@ -187,106 +242,14 @@ fn row_of(row: &Row, now: Timestamp, reader: &Reader) -> Markup {
     }
 }
 
-fn state_words(row: &Row, now: Timestamp) -> String {
+/// What people did about it so far.
+pub fn state_words(row: &Row, now: Timestamp) -> String {
     match (row.status, row.snoozed_until) {
         (Status::Resolved, _) => "resolved".into(),
         (_, Some(until)) if until > now => format!("snoozed until {}", number::clock(until, now)),
         (Status::Acknowledged, _) => row.acknowledged_by.as_ref().map_or_else(|| "acked".into(), |by| format!("acked by {}", clip(by, 40))),
         (Status::Open, _) => "not acked".into(),
     }
-}
-
-/// What an archive was asked for, as it was typed; empty: anything.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Asked {
-    pub status: String,
-    pub severity: String,
-    pub service: String,
-    pub q: String,
-    /// First and last day on which it opened, in UTC.
-    pub from: String,
-    pub to: String,
-}
-
-impl Asked {
-    fn pairs(&self) -> [(&'static str, &str); 6] {
-        [
-            ("status", &self.status),
-            ("severity", &self.severity),
-            ("service", &self.service),
-            ("q", &self.q),
-            ("from", &self.from),
-            ("to", &self.to),
-        ]
-    }
-}
-
-/// What the archive shows.
-pub struct Archive<'a> {
-    pub rows: Vec<Row>,
-    pub asked: Asked,
-    pub next: Option<String>,
-    pub now: Timestamp,
-    pub reader: &'a Reader,
-}
-
-/// All incidents, newest first.
-pub fn archive(model: &Archive<'_>) -> Page {
-    let asked = &model.asked;
-    let filters = asked.pairs();
-    let choice = |name: &str, chosen: &str, values: &[&str]| {
-        html! {
-            select name=(name) {
-                option value="" { "any" }
-                @for value in values { option value=(value) selected[*value == chosen] { (value) } }
-            }
-        }
-    };
-    let body = html! {
-        div.head { h1 { "Incidents" } p.muted { "Newest first." } }
-        form."row"."grow" method="get" action="/incidents" role="search" {
-            label { "Status" (choice("status", &asked.status, &["open", "acknowledged", "resolved"])) }
-            label { "Severity" (choice("severity", &asked.severity, &["page", "ticket", "info"])) }
-            label { "Service" input name="service" value=(clip(&asked.service, 200)) autocomplete="off"; }
-            label { "Text in title or labels" input type="search" name="q" value=(clip(&asked.q, 200)) autocomplete="off"; }
-            label { "Opened from (UTC)" input type="date" name="from" value=(clip(&asked.from, 40)); }
-            label { "to" input type="date" name="to" value=(clip(&asked.to, 40)); }
-            button.btn { "Search" }
-        }
-        @if model.rows.is_empty() {
-            section.card aria-label="No incidents" {
-                p.empty {
-                    @if filters.iter().all(|(_, value)| value.is_empty()) { "There has been no incident yet." }
-                    @else { "No incident matches. " a href="/incidents" { "Show all" } }
-                }
-            }
-        } @else {
-            table."card"."stack" {
-                thead { tr { th scope="col" { "incident" } th scope="col" { "severity" } th scope="col" { "users" } th scope="col" { "opened" } th scope="col" { "lasted" } th scope="col" { "state" } } }
-                tbody {
-                    @for row in &model.rows {
-                        tr data-row {
-                            th scope="row" {
-                                a href=(path(&row.id)) { (Plain(&clip(&row.title, 160))) }
-                                br; span."small"."muted" { "#" (short_id(&row.id)) @if !row.service.is_empty() { " · " (Plain(&clip(&row.service, 40))) } }
-                            }
-                            td { (severity(row.severity)) }
-                            td data-th="users" { @if row.users > 0 { (number::users(row.users)) } @else { span.muted { "not measured" } } }
-                            td data-th="opened" { (number::time(row.opened_at, model.now)) }
-                            td data-th="lasted" { (number::duration(Span((row.resolved_at.unwrap_or(model.now) - row.opened_at).millis().max(0)))) }
-                            td data-th="state" { (state_words(row, model.now)) }
-                        }
-                    }
-                }
-            }
-        }
-        @if let Some(next) = &model.next {
-            p { a.btn href={ "/incidents" (query(&[&filters[..], &[("cursor", next)]].concat())) } { "Older" } }
-        }
-    };
-    let mut page = Page::new("Incidents", Place::OnCall, body);
-    page.json = Some(format!("/v1/incidents{}", query(&filters[..4])));
-    page
 }
 
 #[cfg(test)]
@@ -321,6 +284,12 @@ mod tests {
             objectives: 24,
             evaluated_at: Some(fixture::at("03:12:20")),
             last_incident: None,
+            evidence: None,
+            heat: vec![],
+            dimension: String::new(),
+            anomalies: vec![],
+            changes: vec![],
+            actions: vec![],
             now: NOW,
             reader,
         }
@@ -339,10 +308,10 @@ mod tests {
     fn many_incidents_are_shown_page_by_page_and_counted_whole() {
         let rows = || (0..120).map(|n| row(&format!("i{n:03}"), Severity::Page, 1_000 - n)).collect::<Vec<_>>();
         let text = render(NOW, |reader| page(&model(rows(), reader)));
-        assert_eq!(text.matches("<li data-row").count(), 50);
-        assert!(text.contains("120 open") && text.contains("70 more") && text.contains("/?from=50") && !text.contains("Worse"), "{text}");
+        assert_eq!(text.matches("<li data-row").count(), 30);
+        assert!(text.contains("120 open") && text.contains("90 more") && text.contains("/?from=30") && !text.contains("Worse"), "{text}");
         let text = render(NOW, |reader| page(&Model { from: 100, ..model(rows(), reader) }));
-        assert!(text.contains("i119 fails") && !text.contains(" more<") && text.contains("/?from=50"));
+        assert!(text.contains("i119 fails") && !text.contains(" more<") && text.contains("/?from=70"));
         let text = render(NOW, |reader| page(&Model { from: 9_999, ..model(rows(), reader) }));
         assert_eq!(text.matches("<li data-row").count(), 0);
     }
@@ -368,21 +337,30 @@ mod tests {
             ..row("x", Severity::Page, 1)
         };
         assert_inert(&render(NOW, |reader| page(&model(vec![hostile.clone()], reader))));
-        assert_inert(&render(NOW, |reader| {
-            archive(&Archive {
-                rows: vec![hostile],
-                asked: Asked {
-                    status: HOSTILE.into(),
-                    severity: HOSTILE.into(),
-                    service: HOSTILE.into(),
-                    q: HOSTILE.into(),
-                    from: HOSTILE.into(),
-                    to: HOSTILE.into(),
-                },
-                next: Some(HOSTILE.into()),
-                now: NOW,
-                reader,
-            })
-        }));
+    }
+
+    #[test]
+    fn a_row_has_the_line_of_its_last_hour_on_one_scale_and_no_line_where_none_is_known() {
+        let burning = [("a".to_owned(), (0..60).map(|i| (i != 10 && i != 11).then(|| if i < 30 { 0.1 } else { 200.0 })).collect())].into();
+        let evidence = Some(Arc::new(Evidence { burning, ..Evidence::default() }));
+        let rows = vec![row("a", Severity::Page, 9), row("b", Severity::Ticket, 8)];
+        let text = render(NOW, |reader| page(&Model { evidence, ..model(rows, reader) }));
+        assert_eq!(text.matches("class=\"spark\"").count(), 1, "{text}");
+        assert!(text.contains("burn over the last hour, log: at most 0.1× at first, 200× at last"), "{text}");
+        assert!(!text.contains("H6V"), "the gap has no coordinate");
+    }
+
+    #[test]
+    fn mine_are_those_that_i_own_or_acknowledged() {
+        let rows = vec![
+            Row { owner: "mira".into(), ..row("owned", Severity::Page, 9) },
+            Row { acknowledged_by: Some("mira".into()), ..row("acked", Severity::Page, 8) },
+            row("other", Severity::Page, 7),
+        ];
+        let text = render(NOW, |reader| page(&Model { show: Show::Mine, ..model(rows, reader) }));
+        assert!(
+            text.contains("owned fails") && text.contains("acked fails") && !text.contains("other fails") && text.contains("mine 2"),
+            "{text}"
+        );
     }
 }

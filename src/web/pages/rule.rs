@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::incident::{path, short_id};
-use super::operations::{file_link, phase_flag};
+use super::{file_link, phase_flag};
 use crate::domain::rule::{FreeRule, Labels, Place as Written, Schedule, Slo};
 use crate::domain::snapshot::AlertStatus;
 use crate::domain::time::{Span, Timestamp};

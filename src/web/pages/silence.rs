@@ -3,7 +3,8 @@
 use maud::html;
 
 use super::incident::{path, short_id};
-use super::operations::{Past, Preview, Silence, past_words};
+use super::new_silence::{Past, Preview, past_words};
+use super::silences::Silence;
 use crate::domain::rule::Severity;
 use crate::domain::time::{Span, Timestamp};
 use crate::web::frame::{Page, Place, Reader};
@@ -40,7 +41,6 @@ pub fn page(model: &Model<'_>) -> Page {
     let silence = model.silence;
     let active = silence.state == "active";
     let matchers = silence.matchers.join("\n");
-    let begun = silence.starts.min(model.now);
     let body = html! {
         div.head {
             p.small { a href="/silences" { "← silences" } }
@@ -61,9 +61,7 @@ pub fn page(model: &Model<'_>) -> Page {
             div { dt { "Holds back now" } dd { span.big { (model.holds.alerts) } span.sub { (model.holds.pages) " of them would page" } } }
             div { dt { "Has covered" } dd { span.big { (model.past.incidents) } span.sub { (past_words(&model.past)) } } }
         }
-        @if active && model.past.incidents == 0 && model.holds.alerts == 0 && model.now - begun > Span::days(7) {
-            p { (flag(Tone::Ticket, "Idle")) " It has held back nothing for a week. Is it still needed?" }
-        }
+        @if let Some(reminder) = &silence.reminder { p { (flag(Tone::Ticket, "Look")) " " (Plain(&clip(reminder, 200))) } }
         div.actions {
             @if model.reader.operate {
                 @if silence.state != "expired" && !silence.in_rules { (model.reader.button(&format!("/silences/{}/end", segment(&silence.id)), "End now", "btn primary", None)) }
@@ -104,11 +102,12 @@ mod tests {
             author: text.into(),
             comment: text.into(),
             holds: held,
+            reminder: (held == 0).then(|| format!("it has hidden nothing: {text}")),
             in_rules: false,
         };
         let covered = vec![Covered { id: text.into(), title: text.into(), severity: Severity::Page, opened_at: NOW }];
         let past = Past { alerts: held * 3, incidents: held, pages: held, more: false };
-        let holds = Preview { alerts: held, pages: held, named: vec![text.into()], past: Past::default() };
+        let holds = Preview { alerts: held, pages: held, named: vec![text.into()], incidents: vec![], past: Past::default() };
         render(NOW, |reader| page(&Model { silence: &silence, made_at: Some(NOW), holds, past, covered, now: NOW, reader }))
     }
 
@@ -118,7 +117,7 @@ mod tests {
         for part in ["6 alerts in 2 incidents, 2 of them pages", "in 50 min", "soon", "End now"] {
             assert!(text.contains(part), "{part} in {text}");
         }
-        assert!(!text.contains("Idle") && shown("service=shop", 0).contains("Idle"));
+        assert!(!text.contains("it has hidden nothing") && shown("service=shop", 0).contains("it has hidden nothing"));
         assert_inert(&shown(HOSTILE, 1));
     }
 }

@@ -4,7 +4,7 @@ use axum::extract::{Path, State as Take};
 use axum::response::{IntoResponse, Redirect, Response};
 use std::sync::Arc;
 
-use super::operations::held_now;
+use super::silences::{held_now, posted as asked};
 use super::{back, said};
 use crate::domain::incident::Input;
 use crate::domain::notification::Status;
@@ -68,7 +68,7 @@ pub async fn note(Take(state): Shared, Path(id): Path<String>, posted: Posted) -
 }
 
 /// The end of a snooze as people type it: `45m`, `2h`, `09:00`; `now` ends one.
-fn read_until(text: &str, now: Timestamp) -> Result<Timestamp, Problem> {
+pub fn read_until(text: &str, now: Timestamp) -> Result<Timestamp, Problem> {
     let bad = || Problem::bad("say for how long (45m, 2h) or until when (09:30, UTC)");
     if let Some((hours, minutes)) = text.split_once(':') {
         let (hours, minutes): (i64, i64) = (hours.parse().map_err(|_| bad())?, minutes.parse().map_err(|_| bad())?);
@@ -139,14 +139,13 @@ pub async fn set_severity(Take(state): Shared, Path(id): Path<String>, posted: P
 
 pub async fn silence(Take(state): Shared, posted: Posted) -> Response {
     let now = state.clock.now();
-    let matchers: Vec<String> =
-        posted.field("matchers").lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    let (matchers, lasts) = asked(&posted);
     let again = format!(
         "/silences/new{}",
-        crate::web::text::query(&[("m", &matchers.join("\n")), ("for", posted.field("for")), ("comment", posted.field("comment"))])
+        crate::web::text::query(&[("m", &matchers.join("\n")), ("for", &lasts), ("comment", posted.field("comment"))])
     );
     let result = async {
-        let ends = read_until(posted.field("for"), now)?;
+        let ends = read_until(&lasts, now)?;
         let wanted = silences::Wanted {
             matchers,
             starts: None,

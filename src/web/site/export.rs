@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use super::Site;
 use super::incident::entries;
 use crate::domain::incident::Incident;
+use crate::domain::notification::Verdict;
 use crate::store::{events, incidents, outbox, transition};
 use crate::web::api;
 use crate::web::number;
@@ -98,12 +99,34 @@ fn write(incident: &Incident, entries: &[Entry]) -> String {
         let end = member.ended_at.map_or_else(|| "still firing".to_owned(), |at| format!("ended {at}"));
         line(format!("- {} ({}), from {}, {end}: {}", code(&member.rule), member.severity, member.started_at, code(&member.summary)));
     }
+    line("\n## Gaps\n".into());
+    let gaps = gaps(incident);
+    if gaps.is_empty() {
+        line("None was found: users, segment, change, traces, runbook and acknowledgement are all there.".into());
+    }
+    for gap in gaps {
+        line(format!("- {gap}"));
+    }
     line("\n## Time line\n".into());
     for entry in entries.iter().rev() {
         let who = if entry.who.is_empty() { String::new() } else { format!(" by {}", code(&entry.who)) };
         line(format!("- {} {} {}{who}", entry.at, entry.what, code(&entry.said)));
     }
     out
+}
+
+/// What a review would like to know and cannot: each is work for somebody.
+fn gaps(incident: &Incident) -> Vec<&'static str> {
+    let explained = &incident.explained;
+    let known = [
+        (incident.impact.affected_users > 0, "how many users were hit was not measured: events carry no user"),
+        (explained.verdict != Verdict::Unknown, "no segment could be named, nor could it be said that none stands out"),
+        (!incident.changes.is_empty(), "no deploy, flag or sampling change was reported near its start"),
+        (incident.members.iter().any(|member| !member.traces.is_empty()), "no failed request had a trace"),
+        (incident.runbook.is_some(), "its rules name no runbook"),
+        (incident.acknowledged_at.is_some(), "nobody acknowledged it"),
+    ];
+    known.into_iter().filter(|(known, _)| !known).map(|(_, gap)| gap).collect()
 }
 
 #[cfg(test)]
@@ -121,5 +144,17 @@ mod tests {
             assert_eq!(before.matches('`').count() % 2, 1, "{line}");
         }
         assert_eq!(code("a`b\n# c"), "`a'b # c`");
+    }
+
+    #[test]
+    fn what_is_not_known_is_listed_as_a_gap() {
+        let mut incident = fixture::incident();
+        assert_eq!(gaps(&incident), ["nobody acknowledged it"]);
+        incident.impact.affected_users = 0;
+        incident.changes.clear();
+        incident.runbook = None;
+        assert_eq!(gaps(&incident).len(), 4);
+        let text = write(&incident, &[]);
+        assert!(text.contains("## Gaps") && text.contains("- its rules name no runbook"), "{text}");
     }
 }

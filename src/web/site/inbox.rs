@@ -16,7 +16,8 @@ use crate::web::pages::inbox::{self, Model};
 use crate::web::problem::Problem;
 use crate::web::state::State;
 
-const COLUMN_MAX: usize = 50;
+/// Deliveries of one column; a page with more would be heavy.
+const COLUMN_MAX: usize = 12;
 
 /// A mail's own rules: it may look as it likes, and do nothing.
 const MAIL_CSP: &str =
@@ -43,6 +44,11 @@ async fn page(site: Site) -> Response {
             pages: inbox.newest(|channel| *channel == Channel::Pager, COLUMN_MAX),
             tickets: inbox.newest(|channel| matches!(channel, Channel::Hook(_)), COLUMN_MAX),
             mails: inbox.newest(|channel| *channel == Channel::Mail, COLUMN_MAX),
+            all: [
+                inbox.count(|channel| *channel == Channel::Pager),
+                inbox.count(|channel| matches!(channel, Channel::Hook(_))),
+                inbox.count(|channel| *channel == Channel::Mail),
+            ],
             last: inbox.last(),
             now: site.now,
         })

@@ -12,11 +12,18 @@ use crate::web::api::outbox::short_kind;
 use crate::web::api::rules::target;
 use crate::web::chart::Marker;
 use crate::web::frame::Page;
-use crate::web::pages::lists::{self as pages, Act, Attempt, Delivery, Notifications, ReceiverRow};
+use crate::web::pages::lists::{self as pages, Act, Attempt, Changes, Delivery, Notifications};
+use crate::web::pages::receivers::{self as receiver_pages, ReceiverRow, Receivers};
 use crate::web::pages::{change_glyph, plain_change, receiver_words};
 use crate::web::problem::Problem;
 
 const ROWS: usize = 50;
+/// Changes of one page, and how far pages go.
+const CHANGES: usize = 60;
+const CHANGES_MAX: usize = 6_000;
+/// What says how a receiver stands, and how many deliveries are looked at for it.
+const LATELY: Span = Span::days(7);
+const LATELY_MAX: usize = 5_000;
 
 fn delivery(row: &OutboxRow) -> Delivery {
     Delivery {
@@ -91,45 +98,54 @@ pub async fn dead_letters(site: Site, query: Query) -> Response {
     site.show(page).await
 }
 
-pub async fn receivers(site: Site) -> Response {
-    let page = read_receivers(&site).await;
+pub async fn receivers(site: Site, query: Query) -> Response {
+    let page = read_receivers(&site, &query).await;
     site.show(page).await
 }
 
-async fn read_receivers(site: &Site) -> Result<Page, Problem> {
+async fn read_receivers(site: &Site, query: &Query) -> Result<Page, Problem> {
     let snapshot = site.state.snapshot.load_full();
     let mut tx = site.state.store.read().await?;
     let states = receiver_states::load(&mut tx).await?;
-    let mut rows = Vec::new();
-    for receiver in &snapshot.rules.receivers {
-        let newest = |state: &str| outbox::Filter { state: vec![state.to_owned()], receiver: Some(receiver.name.clone()), incident: None };
-        let (pending, _) = outbox::list(&mut tx, &newest("pending"), None, 1_000).await?;
-        let (delivered, _) = outbox::list(&mut tx, &newest("delivered"), None, 1).await?;
-        let (dead, _) = outbox::list(&mut tx, &newest("dead"), None, 1).await?;
-        let success = delivered.first().and_then(|row| row.finished_at);
-        // A death before the last success is history.
-        let dead = dead.iter().filter(|row| row.finished_at > success);
-        let error = pending.iter().chain(dead).map(|row| row.last_error.clone()).find(|error| !error.is_empty());
-        rows.push(ReceiverRow {
-            name: receiver.name.clone(),
-            kind: receiver_words(&receiver.kind).into(),
-            target: target(&receiver.kind),
-            pending: pending.len(),
-            last_success: success,
-            last_error: error.unwrap_or_default(),
-            paused_until: states.iter().find(|state| state.receiver == receiver.name).map(|state| state.paused_until),
-        });
-    }
-    Ok(pages::receivers(&rows, site.now, &site.visitor.reader))
+    let standing = outbox::standing(&mut tx, site.now - LATELY, LATELY_MAX).await?;
+    drop(tx);
+    let mut rows: Vec<ReceiverRow> = snapshot
+        .rules
+        .receivers
+        .iter()
+        .map(|receiver| {
+            let one = standing.get(&receiver.name).cloned().unwrap_or_default();
+            ReceiverRow {
+                name: receiver.name.clone(),
+                kind: receiver_words(&receiver.kind).into(),
+                target: target(&receiver.kind),
+                pending: one.pending,
+                attempts: one.attempts,
+                failed: (one.attempts - one.delivered).max(0),
+                last_success: one.last_success,
+                last_error: one.last_error,
+                paused_until: states.iter().find(|state| state.receiver == receiver.name).map(|state| state.paused_until),
+            }
+        })
+        .collect();
+    // Those that need a look first, then in the order of the rules.
+    rows.sort_by_key(|row| !row.is_in_trouble(site.now));
+    let from = query.get("from").and_then(|from| from.parse().ok()).unwrap_or(0_usize).min(rows.len());
+    let page = from..rows.len().min(from + ROWS);
+    Ok(receiver_pages::page(&Receivers { rows: &rows[page], from, all: rows.len(), now: site.now, reader: &site.visitor.reader }))
 }
 
 pub async fn changes(site: Site, query: Query) -> Response {
     let page = async {
         let app = query.get("app").unwrap_or_default();
+        let from: usize = query.get("from").and_then(|from| from.parse().ok()).unwrap_or(0).min(CHANGES_MAX);
         let mut tx = site.state.store.read().await?;
-        let rows = annotations::list(&mut tx, site.now - Span::days(30), site.now + Span::days(1), query.get("app")).await?;
-        let rows: Vec<_> = rows.iter().rev().take(500).map(change_of).collect();
-        Ok(pages::changes(&rows, app, site.now))
+        let span = (site.now - Span::days(30), site.now + Span::days(1));
+        let rows = annotations::newest(&mut tx, span, query.get("app"), from + CHANGES + 1).await?;
+        drop(tx);
+        let more = rows.len() > from + CHANGES;
+        let rows: Vec<_> = rows.iter().skip(from).take(CHANGES).map(change_of).collect();
+        Ok(pages::changes(&Changes { rows: &rows, app, from, next: more.then_some(from + CHANGES), now: site.now }))
     };
     let page = page.await;
     site.show(page).await

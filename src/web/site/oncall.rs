@@ -1,16 +1,29 @@
 //! On call and the archive.
 
+use std::collections::BTreeMap;
+
 use axum::response::Response;
 
+use super::action::known;
+use super::evidence::evidence;
+use super::heat::heat;
+use super::slos::{change_of, overall};
 use super::{Query, Site};
 use crate::domain::incident::Incident;
 use crate::domain::notification::Status;
+use crate::domain::rule::FreeRule;
+use crate::domain::snapshot::{AlertPhase, Snapshot};
 use crate::domain::time::{Span, Timestamp};
-use crate::store::{incidents, transition};
+use crate::store::{annotations, incidents, transition};
 use crate::web::frame::Page;
-use crate::web::pages::oncall::{self, Archive, Asked, Model, Row, Show, rank};
+use crate::web::pages::archive::{self, Archive, Asked};
+use crate::web::pages::oncall::{self, Anomaly, Model, Row, Show, rank};
 use crate::web::pages::plain_change;
+use crate::web::pages::slos::worst_first;
 use crate::web::problem::Problem;
+
+/// Changes of the last day that are read.
+const CHANGES_MAX: usize = 20;
 
 /// An incident as lists show it.
 pub fn row_of(incident: &Incident) -> Row {
@@ -44,10 +57,21 @@ async fn read_open(site: &Site, query: &Query) -> Result<Page, Problem> {
     let mut tx = site.state.store.read().await?;
     let open = incidents::open(&mut tx).await?;
     let last = if open.is_empty() { incidents::list(&mut tx, &incidents::Filter::default(), None, 1).await?.0 } else { Vec::new() };
+    let changes = annotations::newest(&mut tx, (site.now - Span::DAY, site.now + Span::MINUTE), None, CHANGES_MAX).await?;
     drop(tx);
     let mut rows = open.iter().map(|row| Ok(row_of(&transition::read(row)?))).collect::<Result<Vec<_>, Problem>>()?;
     rank(&mut rows);
+    let evidence = evidence(site, &snapshot).await;
+    let mut objectives = overall(&snapshot);
+    worst_first(&mut objectives);
+    let (dimension, heat) = heat(&snapshot, &objectives, evidence.as_deref());
     Ok(oncall::page(&Model {
+        anomalies: anomalies(&snapshot, &rows),
+        changes: changes.iter().map(change_of).collect(),
+        actions: known(&snapshot),
+        evidence,
+        heat,
+        dimension,
         rows,
         show: Show::parse(query.get("show").unwrap_or_default()),
         from: query.get("from").and_then(|from| from.parse().ok()).unwrap_or(0),
@@ -57,6 +81,28 @@ async fn read_open(site: &Site, query: &Query) -> Result<Page, Problem> {
         now: site.now,
         reader: &site.visitor.reader,
     }))
+}
+
+/// What free-form rules see now, the loudest first, then the newest.
+fn anomalies(snapshot: &Snapshot, rows: &[Row]) -> Vec<Anomaly> {
+    let mut found: Vec<Anomaly> = Vec::new();
+    let rules: BTreeMap<&str, &FreeRule> = snapshot.rules.alerts.iter().map(|rule| (rule.name.as_str(), rule)).collect();
+    for alert in snapshot.alerts.iter().filter(|alert| matches!(alert.phase, AlertPhase::Firing | AlertPhase::Pending)) {
+        let Some(rule) = rules.get(alert.rule.as_str()) else { continue };
+        let group: Vec<&str> = alert.group.values().map(String::as_str).collect();
+        let said = if rule.summary.is_empty() { &rule.name } else { &rule.summary };
+        let users = |id: &String| rows.iter().find(|row| row.id == *id).map(|row| (id.clone(), row.users));
+        found.push(Anomaly {
+            rule: rule.name.clone(),
+            words: if group.is_empty() { said.clone() } else { format!("{said} ({})", group.join(", ")) },
+            severity: alert.severity,
+            pending: alert.phase == AlertPhase::Pending,
+            since: alert.since,
+            incident: alert.incident.as_ref().and_then(users),
+        });
+    }
+    found.sort_by(|a, b| b.severity.cmp(&a.severity).then(b.since.cmp(&a.since)).then_with(|| a.words.cmp(&b.words)));
+    found
 }
 
 pub async fn archive(site: Site, query: Query) -> Response {
@@ -88,7 +134,7 @@ async fn read_archive(site: &Site, query: &Query) -> Result<Page, Problem> {
     let mut tx = site.state.store.read().await?;
     let (rows, next) = incidents::list(&mut tx, &filter, query.get("cursor"), 50).await?;
     let rows = rows.iter().map(|row| Ok(row_of(&transition::read(row)?))).collect::<Result<Vec<_>, Problem>>()?;
-    Ok(oncall::archive(&Archive { rows, asked, next, now: site.now, reader: &site.visitor.reader }))
+    Ok(archive::page(&Archive { rows, asked, next, now: site.now }))
 }
 
 /// The start of a day in UTC, as a date field sends it; `None` for an empty field.

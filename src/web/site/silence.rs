@@ -4,16 +4,17 @@ use axum::extract::Path;
 use axum::response::Response;
 
 use super::Site;
-use super::operations::{condition_words, preview, read_matchers};
+use super::silences::{Firing, made, read_matchers, written};
 use crate::domain::filter::Filter;
 use crate::domain::incident::Incident;
+use crate::domain::reminder::FORGOTTEN_AFTER;
 use crate::domain::route::matches;
 use crate::domain::rule::Severity;
 use crate::domain::time::{Span, Timestamp};
 use crate::store::{incidents, silences as stored, transition};
-use crate::web::api::silences::state_of;
+use crate::web::api::silences::reminder;
 use crate::web::frame::Page;
-use crate::web::pages::operations::{Past, Preview, Silence};
+use crate::web::pages::new_silence::{Past, Preview};
 use crate::web::pages::silence::{self as pages, Covered, Model};
 use crate::web::problem::Problem;
 
@@ -32,38 +33,23 @@ async fn read(site: &Site, id: &str) -> Result<Page, Problem> {
     let snapshot = site.state.snapshot.load_full();
     let row = stored::get(&mut site.state.store.read().await?, id).await?;
     let in_rules = snapshot.rules.silences.iter().find(|silence| silence.name == id);
-    let (silence, conditions, made_at) = match (row, in_rules) {
+    let (mut silence, conditions, made_at) = match (&row, in_rules) {
         (Some(row), _) => {
-            let matchers: Vec<String> = serde_json::from_str(&row.matchers).unwrap_or_default();
-            let conditions = read_matchers(&matchers);
-            let state = state_of(&row, site.now);
-            let ends = row.expired_at.unwrap_or(row.ends_at).min(row.ends_at);
-            let (starts, author, comment) = (row.starts_at, row.author, row.comment);
-            (
-                Silence { id: row.id, matchers, state, starts, ends, author, comment, holds: 0, in_rules: false },
-                conditions,
-                Some(row.created_at),
-            )
+            let silence = made(row, site.now);
+            let conditions = read_matchers(&silence.matchers);
+            (silence, conditions, Some(row.created_at))
         }
-        (None, Some(one)) => {
-            let matchers = one.when.0.iter().map(|(name, condition)| condition_words(name, condition)).collect();
-            let starts = one.starts.unwrap_or(Timestamp(0));
-            let state = match (starts > site.now, one.ends <= site.now) {
-                (_, true) => "expired",
-                (true, false) => "pending",
-                (false, false) => "active",
-            };
-            let (author, comment) = (one.author.clone(), one.comment.clone());
-            let silence =
-                Silence { id: one.name.clone(), matchers, state, starts, ends: one.ends, author, comment, holds: 0, in_rules: true };
-            (silence, Some(one.when.clone()), None)
-        }
+        (None, Some(one)) => (written(one, site.now), Some(one.when.clone()), None),
         (None, None) => return Err(Problem::unknown("silence", id)),
     };
+    if let Some(row) = row.as_ref().filter(|_| silence.state == "active") {
+        let lately = transition::lately(&mut site.state.store.read().await?, site.now - FORGOTTEN_AFTER).await?;
+        silence.reminder = reminder(row, &lately, site.now);
+    }
     let (mut holds, mut past, mut covered) = (Preview::default(), Past::default(), Vec::new());
     if let Some(conditions) = &conditions {
         if silence.state == "active" {
-            holds = preview(&snapshot, conditions);
+            holds = Firing::new(&snapshot).preview(conditions);
         }
         let from = silence.starts.max(site.now - BACK_MAX);
         let found = matching(site, conditions, from, silence.ends.min(site.now)).await?;

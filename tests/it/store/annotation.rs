@@ -18,6 +18,9 @@ on_both! {
         let shop = annotations::list(&mut tx, at(10), at(30), Some("shop")).await.unwrap();
         assert_eq!(shop, [row("a", 10, "shop"), row("c", 15, ""), row("b", 20, "shop")]);
         assert_eq!(annotations::list(&mut tx, at(0), at(99), None).await.unwrap().len(), 5);
+        let newest = annotations::newest(&mut tx, (at(10), at(30)), Some("shop"), 1).await.unwrap();
+        assert_eq!(newest.len(), 1);
+        assert_eq!(newest.first(), shop.last(), "the newest, and no more than asked for");
     }
 
     async fn annotations_are_read_on_from_where_one_was(store: Store) {

@@ -97,6 +97,30 @@ on_both! {
         assert_eq!(outbox::counts(&mut tx).await.unwrap(), outbox::Counts::default());
     }
 
+    async fn receivers_stand_as_their_last_deliveries_went(store: Store) {
+        let mut tx = store.write_durable().await.unwrap();
+        for (id, sequence, receiver) in [("a", 1, "pager"), ("b", 2, "pager"), ("c", 3, "pager"), ("d", 1, "mail"), ("e", 2, "mail")] {
+            outbox::insert(&mut tx, &delivery(id, "i", sequence, receiver, sequence)).await.unwrap();
+        }
+        assert!(outbox::retry(&mut tx, "a", at(20), "503").await.unwrap());
+        assert!(outbox::delivered(&mut tx, "a", at(30), "").await.unwrap());
+        assert!(outbox::delivered(&mut tx, "b", at(40), "").await.unwrap());
+        assert!(outbox::dead(&mut tx, "d", at(50), "410 gone").await.unwrap());
+        let standing = outbox::standing(&mut tx, at(0), 100).await.unwrap();
+        let pager = outbox::Standing { pending: 1, attempts: 3, delivered: 2, last_success: Some(at(40)), last_error: String::new() };
+        assert_eq!(standing["pager"], pager);
+        let mail = outbox::Standing { pending: 1, attempts: 1, delivered: 0, last_success: None, last_error: "410 gone".into() };
+        assert_eq!(standing["mail"], mail);
+        // An error before the last success is history, and what was finished before the time is not looked at.
+        assert!(outbox::delivered(&mut tx, "e", at(60), "").await.unwrap());
+        let later = outbox::standing(&mut tx, at(55), 100).await.unwrap();
+        assert_eq!((later["mail"].last_success, later["mail"].last_error.as_str(), later["mail"].attempts), (Some(at(60)), "", 1));
+        assert_eq!((later["pager"].attempts, later["pager"].pending), (0, 1));
+        // The newest alone count where there is no room for more.
+        let one = outbox::standing(&mut tx, at(0), 1).await.unwrap();
+        assert_eq!((one["mail"].delivered, one["pager"].delivered), (1, 0));
+    }
+
     async fn paused_and_busy_receivers_are_left_out(store: Store) {
         let mut tx = store.write_durable().await.unwrap();
         for (id, receiver) in [("a", "pager"), ("b", "mail"), ("c", "tickets")] {

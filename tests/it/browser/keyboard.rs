@@ -1,0 +1,87 @@
+//! Keyboard alone: everything that matters is reached in the order of the document, and the focus is seen.
+
+use super::stage::Daemon;
+use crate::chromium::{Browser, chromium};
+
+/// Whether the focus is somewhere and drawn: an outline that is wide enough, on something that has a place on the screen.
+const SEEN: &str = "(() => { const at = document.activeElement, box = at.getBoundingClientRect(), style = getComputedStyle(at); return at !== document.body && box.width > 0 && box.height > 0 && style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2 })()";
+
+/// Presses Tab until the focus is on what this expression says; fails if the focus ever is not seen or goes backwards.
+fn tab_to(browser: &mut Browser, what: &str, there: &str) {
+    for _ in 0..60 {
+        browser.ask("window.was = document.activeElement");
+        browser.key("Tab");
+        browser.wait("the focus moves", "document.activeElement !== window.was");
+        assert_eq!(browser.ask(SEEN), true, "the focus on {} is not seen", browser.ask("document.activeElement.outerHTML.slice(0, 160)"));
+        let forward = browser.ask(
+            "window.was === document.body || !!(window.was.compareDocumentPosition(document.activeElement) & Node.DOCUMENT_POSITION_FOLLOWING)",
+        );
+        assert_eq!(forward, true, "the order is that of the document: {}", browser.ask("document.activeElement.outerHTML.slice(0, 160)"));
+        if browser.ask(there) == true {
+            return;
+        }
+    }
+    panic!("{what} is not reached by Tab");
+}
+
+#[test]
+fn everything_is_reached_by_keyboard_alone() {
+    let Some(chromium) = chromium() else {
+        eprintln!("left out: chromium is not installed");
+        return;
+    };
+    let daemon = Daemon::start();
+    daemon.seed();
+    let id = daemon.incident();
+    let mut browser = Browser::start(&chromium, daemon.port, &[]);
+    browser.look(390, 844, false);
+
+    // The skip link comes first and leads to the content.
+    browser.open("/");
+    tab_to(&mut browser, "the skip link", "document.activeElement.matches('.skip')");
+    browser.key("Enter");
+    browser.wait("it leads to the content", "location.hash === '#main'");
+
+    // The menu of a phone opens, and its links follow.
+    browser.open("/");
+    tab_to(&mut browser, "the menu", "document.activeElement.matches('.menu summary')");
+    browser.key("Enter");
+    browser.wait("the menu is open", "document.querySelector('.menu').open");
+    tab_to(&mut browser, "a link of the menu", "document.activeElement.matches('.menu a[href=\"/slos\"]')");
+    browser.key_to("Enter");
+    assert_eq!(browser.ask("location.pathname"), "/slos");
+
+    // From the list into the incident, and acknowledged.
+    browser.open("/");
+    tab_to(&mut browser, "the incident", &format!("document.activeElement.matches('main a[href=\"/incidents/{id}\"]')"));
+    browser.key_to("Enter");
+    tab_to(&mut browser, "the way to silence", "document.activeElement.matches('main a[href^=\"/silences/new\"]')");
+    tab_to(
+        &mut browser,
+        "the button to acknowledge",
+        "document.activeElement.matches('.dock button') && /Acknowledge/.test(document.activeElement.textContent)",
+    );
+    browser.key_to("Enter");
+    assert!(browser.outcome().contains("Acknowledged"), "{}", browser.outcome());
+    assert_eq!(browser.ask("document.activeElement.id"), "outcome", "after an action the focus is on what came of it");
+
+    // The form of a silence, field by field.
+    browser.open(&format!("/silences/new?incident={id}"));
+    tab_to(&mut browser, "the label", "document.activeElement.name === 'n0'");
+    tab_to(&mut browser, "the comparison", "document.activeElement.name === 'o0'");
+    tab_to(&mut browser, "the value", "document.activeElement.name === 'v0'");
+    tab_to(&mut browser, "a further row", "document.activeElement.name === 'add'");
+    tab_to(&mut browser, "the length", "document.activeElement.name === 'for'");
+    tab_to(&mut browser, "the reason", "document.activeElement.name === 'comment'");
+    browser.type_in("known");
+    tab_to(
+        &mut browser,
+        "the preview",
+        "document.activeElement.matches('.actions button') && document.activeElement.textContent === 'Preview'",
+    );
+    tab_to(&mut browser, "the button", "document.activeElement.matches('.actions .primary')");
+    browser.key_to("Enter");
+    assert!(browser.outcome().contains("Silenced until"), "{}", browser.outcome());
+    let made = daemon.json("/v1/silences");
+    assert_eq!(made["items"][0]["comment"], "known", "{made}");
+}
