@@ -35,7 +35,7 @@ pub struct Body {
 impl Body {
     /// Prints the body as it came.
     pub fn print(&self) -> Outcome {
-        output::say(&self.text)
+        output::say(&output::inert(&self.text))
     }
 }
 

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn one_event_is_one_line_whatever_is_in_it() {
+    fn r19_one_event_is_one_line_whatever_is_in_it() {
         for json in [false, true] {
             let text = logged(json);
             assert_eq!(text.matches('\n').count(), 1, "{text}");

@@ -39,6 +39,15 @@ pub fn plain(text: &str) -> String {
     shown
 }
 
+/// The same JSON for a terminal: what would move its cursor or reorder its text can only stand in texts, where it is escaped.
+pub fn inert(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_control(c) && c != '\n' { shown.push_str(&format!("\\u{:04x}", u32::from(c))) } else { shown.push(c) }
+    }
+    shown
+}
+
 /// Control characters, line separators and the marks that reorder text.
 pub fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')

@@ -30,7 +30,7 @@ pub struct Test {
 }
 
 /// Runs the command: asks `POST /v1/routes/test` with `{labels}`, answered by
-/// `{items: [{route, receivers, group_by, place}], next}`, the matching routes in order.
+/// `{items: [{route, receivers, group_by, muted, …}], next}`, the matching routes in order.
 pub async fn run(command: &RouteCommand, client: &Client) -> Outcome {
     let RouteCommand::Test(Test { labels, json }) = command;
     let labels: BTreeMap<&str, &str> = labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
@@ -38,9 +38,16 @@ pub async fn run(command: &RouteCommand, client: &Client) -> Outcome {
     if *json {
         return body.print();
     }
-    let mut table = Table::new(&["route", "receivers", "group by", "place"]);
+    // A route that is muted now still takes the alert, and tells nobody.
+    let mut table = Table::new(&["route", "receivers", "group by", "told"]);
     for route in list(&body.json, "items") {
-        table.row(["route", "receivers", "group_by", "place"].map(|key| text(route, key)).to_vec());
+        let told = match text(route, "muted") {
+            why if why.is_empty() => "now".to_owned(),
+            why => format!("no: {why}"),
+        };
+        let mut row = ["route", "receivers", "group_by"].map(|key| text(route, key)).to_vec();
+        row.push(told);
+        table.row(row);
     }
     table.print("no route matches: nobody would be told")
 }

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_says_again_what_was_sealed_until_its_end() {
+    fn r23_a_link_says_again_what_was_sealed_until_its_end() {
         let key = Key::derive(b"secret");
         let sealed = key.seal(&claim());
         assert!(sealed.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)), "{sealed}");
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_changed_makes_it_forged() {
+    fn r23_whatever_is_changed_makes_it_forged() {
         let key = Key::derive(b"secret");
         let sealed = key.seal(&claim());
         for at in 0..sealed.len() {

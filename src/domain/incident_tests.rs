@@ -1,4 +1,5 @@
 use super::*;
+use crate::domain::route::Routed;
 use crate::domain::rule::{Escalation, Field, ReceiverKind};
 
 const M: i64 = 60_000;
@@ -64,11 +65,13 @@ struct World {
     wait: Span,
     lead: Option<Lead>,
     family: Vec<Kin>,
+    kind: ReceiverKind,
 }
 
 impl World {
     fn new() -> World {
-        World { incident: incident(), muted: None, wait: Span::ZERO, lead: None, family: vec![] }
+        let kind = ReceiverKind::Teams { url: Field::Plain(String::new()) };
+        World { incident: incident(), muted: None, wait: Span::ZERO, lead: None, family: vec![], kind }
     }
 
     fn at(&mut self, minute: i64, input: Input) -> Vec<String> {
@@ -93,7 +96,7 @@ impl World {
                 send_resolved: true,
                 callback_secret: None,
                 template: None,
-                kind: ReceiverKind::Teams { url: Field::Plain(String::new()) },
+                kind: self.kind.clone(),
             })
         };
         let around = Surroundings {
@@ -219,6 +222,47 @@ fn whoever_was_told_hears_why_it_was_closed_when_no_alert_ended_by_itself() {
     world.opened(0, "a", Severity::Page);
     let resolved = Input::Resolve { by: "jo".into(), why: "rolled back".into() };
     assert_eq!(world.at(1, resolved), ["2 pager resolved: resolved by jo: rolled back"]);
+}
+
+fn posted(n: u8, started: i64) -> Member {
+    let labels = [("alertname".to_owned(), "down".to_owned()), ("severity".to_owned(), "page".to_owned())].into();
+    Member { alert: posted::member_name(&[n; 16]), labels, started_at: Timestamp(started * M), ..member("down", Severity::Page) }
+}
+
+/// Alertmanager's fact 7: a group waits for its first notification, unless its alert has been on for that long.
+#[test]
+fn what_has_been_on_outside_for_as_long_as_its_group_gathers_is_told_at_once() {
+    let mut world = World { wait: Span::minutes(5), ..World::new() };
+    assert_eq!(world.at(10, Input::AlertOpened(Box::new(posted(1, 5)))), ["1 pager opened: down burns"]);
+    let mut world = World { wait: Span::minutes(5), ..World::new() };
+    assert_eq!(world.at(10, Input::AlertOpened(Box::new(posted(1, 8)))), [""; 0]);
+    assert_eq!(world.at(12, Input::Tick), [""; 0]);
+    assert_eq!(world.at(13, Input::Tick), ["1 pager opened: down burns"], "five minutes after it began, not after it was heard of");
+    // Our own alerts begin at the bucket that made them, which is past by the time they are known.
+    let mut world = World { wait: Span::minutes(5), ..World::new() };
+    assert_eq!(world.opened(10, "a", Severity::Page), [""; 0]);
+}
+
+/// Alertmanager's facts 9, 10 and 12: its listeners hear when some of a group end, at most once in an interval, and all others
+/// when all have.
+#[test]
+fn only_listeners_in_alertmanagers_format_hear_of_each_end() {
+    let story = |kind: ReceiverKind| {
+        let mut world = World { kind, ..World::new() };
+        world.at(0, Input::Posted { opened: vec![posted(1, 0), posted(2, 0), posted(3, 0)], changed: vec![], ended: vec![] });
+        let end =
+            |n: u8| Input::Posted { opened: vec![], changed: vec![], ended: vec![(posted::member_name(&[n; 16]), "it ended".into())] };
+        let mut told = world.at(2, end(1));
+        told.extend(world.at(3, end(2)));
+        told.extend(world.at(5, Input::Tick));
+        told.extend(world.at(9, Input::Tick));
+        told.extend(world.at(9, end(3)));
+        told
+    };
+    let teams = story(ReceiverKind::Teams { url: Field::Plain(String::new()) });
+    assert_eq!(teams, ["2 pager resolved: all 3 alerts ended"]);
+    let listener = story(ReceiverKind::AlertmanagerWebhook { url: Field::Plain(String::new()), headers: BTreeMap::new() });
+    assert_eq!(listener, ["2 pager updated: 2 alerts ended", "3 pager resolved: all 3 alerts ended"]);
 }
 
 #[test]

@@ -5,8 +5,10 @@
 //! committed right after the answer; until that has worked, nothing more is claimed.
 
 mod attempt;
+mod dispatch;
 mod queue;
 mod settled;
+mod steady;
 mod storm;
 mod verdict;
 
@@ -16,7 +18,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -24,16 +26,15 @@ use tracing::warn;
 use crate::clock::SharedClock;
 use crate::domain::rule::RuleSet;
 use crate::domain::time::{Span, Timestamp};
-use crate::notify::outcome::Trouble;
-use crate::notify::{Queued, SendError, Sender};
+use crate::notify::Sender;
 use crate::store::outbox::{Claim, OutboxRow};
 use crate::store::{Store, StoreError, Tx, outbox, receivers};
 
-use self::attempt::{Finished, Held, Job, fingerprint};
-use self::queue::{Health, Pace, Queue};
+use self::attempt::{Finished, Held};
+use self::queue::Queue;
 pub use self::settled::announce;
-use self::settled::{Disabled, Remembered, Settled, report, save};
-use self::verdict::{Story, Verdict, decide};
+use self::settled::{Remembered, Settled, report, save};
+use self::steady::Steady;
 
 /// How long a claim holds unless it is renewed.
 const LEASE: Span = Span::seconds(15);
@@ -262,135 +263,6 @@ impl Deliver {
         Ok(folded)
     }
 
-    /// Starts what has room; gives back what would have to wait for long.
-    fn start(&mut self) {
-        let now = self.steady.now(&self.parts.clock);
-        let rules = self.parts.rules.load_full();
-        let mut waiting = std::mem::take(&mut self.waiting);
-        for (name, rows) in &mut waiting {
-            let held = self.remembered.get(name).map_or(Timestamp(0), |known| known.paused_until);
-            while let Some(front) = rows.front() {
-                let Some(job) = self.resolve(front, &rules, now) else {
-                    rows.pop_front();
-                    continue;
-                };
-                let pace = Pace::of(&job.receiver.kind);
-                let queue = self.queues.entry(name.clone()).or_insert_with(|| Queue::new(pace, now));
-                queue.set_pace(pace);
-                if held > now && !queue.is_paused(now) {
-                    queue.hold(now, held);
-                }
-                if queue.room(now) == 0 {
-                    break;
-                }
-                queue.started();
-                let front = rows.pop_front().expect("it was looked at above");
-                self.spawn(front, job);
-            }
-            let Some(queue) = self.queues.get_mut(name).filter(|_| !rows.is_empty()) else { continue };
-            let Some(at) = queue.room_at(now).filter(|at| *at > now + PATIENCE) else { continue };
-            let gap = queue.gap();
-            for (n, held) in rows.drain(..).enumerate() {
-                self.given_back.push((held.row.id, at + Span(gap.millis().saturating_mul(n as i64))));
-            }
-        }
-        waiting.retain(|_, rows| !rows.is_empty());
-        self.waiting = waiting;
-    }
-
-    /// What is to be sent to whom; `None` if it never can be, which is settled here.
-    fn resolve(&mut self, held: &Held, rules: &RuleSet, now: Timestamp) -> Option<Job> {
-        let row = &held.row;
-        let queued: Queued = match serde_json::from_str(&row.payload) {
-            Ok(queued) => queued,
-            Err(error) => return self.bury(row, now, format!("the stored notification cannot be read: {error}")),
-        };
-        let Some(receiver) = rules.receiver(&row.receiver).cloned().or(queued.definition) else {
-            return self.bury(row, now, format!("receiver `{}` is no longer in the rules; put it back and replay", row.receiver));
-        };
-        let definition = fingerprint(&receiver);
-        let disabled = self.remembered.get(&row.receiver).and_then(|known| known.disabled.as_ref());
-        // A row from before is tried: it is a replay, by somebody who thinks that the receiver is back.
-        if let Some(disabled) = disabled.filter(|disabled| disabled.definition == definition && row.created_at > disabled.at) {
-            let why = format!(
-                "receiver `{}` answered 410 Gone at {}; change its definition, or replay a dead letter to try again",
-                row.receiver, disabled.at
-            );
-            return self.bury(row, now, why);
-        }
-        // A template that is gone since is no reason to say nothing: the usual words do.
-        let template = receiver.template.as_ref().and_then(|name| rules.templates.get(name)).cloned();
-        Some(Job { notification: queued.notification, receiver, template, definition })
-    }
-
-    /// Puts a row with the dead letters without an attempt.
-    fn bury(&mut self, row: &OutboxRow, now: Timestamp, error: String) -> Option<Job> {
-        self.settled.push(Settled {
-            row: row.clone(),
-            at: now,
-            took: Duration::ZERO,
-            status: None,
-            verdict: Verdict::Dead { error, disable: false },
-            pause: None,
-            disabled: None,
-            enabled: false,
-        });
-        None
-    }
-
-    fn spawn(&mut self, held: Held, job: Job) {
-        let (store, sender, clock) = (self.parts.store.clone(), self.parts.sender.clone(), self.parts.clock.clone());
-        let attempt = held.clone();
-        let task = self.under_way.spawn(async move { attempt::run(&store, &sender, &clock, attempt, job).await });
-        self.rows.insert(task.id(), held);
-    }
-
-    /// Takes this outcome and all others that are there by now.
-    fn take_all(&mut self, first: Result<(Id, Finished), JoinError>) {
-        self.take(first);
-        while let Some(ended) = self.under_way.try_join_next_with_id() {
-            self.take(ended);
-        }
-    }
-
-    fn take(&mut self, ended: Result<(Id, Finished), JoinError>) {
-        let now = self.steady.now(&self.parts.clock);
-        let finished = match ended {
-            Ok((id, finished)) => {
-                self.rows.remove(&id);
-                finished
-            }
-            Err(error) => {
-                let Some(held) = self.rows.remove(&error.id()) else { return };
-                let result = Err(SendError::new(Trouble::Unreadable, "the attempt ended in a panic; this is a bug in burnwatch"));
-                Finished { held, definition: String::new(), at: now, took: Duration::ZERO, result: Some(result) }
-            }
-        };
-        let row = finished.held.row;
-        let Some(queue) = self.queues.get_mut(&row.receiver) else { return };
-        let Some(result) = finished.result else {
-            queue.dropped();
-            return self.given_back.push((row.id, now));
-        };
-        let status = match &result {
-            Ok(sent) => sent.status,
-            Err(error) => error.status,
-        };
-        let chance = (self.parts.chance)();
-        let story = Story { created_at: row.created_at, attempts: row.attempts };
-        let (verdict, health) = decide(story, result, now, chance);
-        queue.finished(health, now, chance);
-        let pause = match health {
-            Health::Asks(until) => Some(until),
-            Health::Answers | Health::Fails => None,
-        };
-        let gone = matches!(verdict, Verdict::Dead { disable: true, .. });
-        let disabled = gone.then_some(Disabled { at: finished.at, definition: finished.definition });
-        let was_disabled = self.remembered.get(&row.receiver).is_some_and(|known| known.disabled.is_some());
-        let enabled = was_disabled && matches!(verdict, Verdict::Delivered { .. });
-        self.settled.push(Settled { at: finished.at, took: finished.took, status, verdict, pause, disabled, enabled, row });
-    }
-
     async fn remember(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
         let rows = receivers::load(tx).await?;
         self.remembered = rows
@@ -449,26 +321,6 @@ impl Deliver {
         tx.commit().await?;
         self.settled.iter().for_each(report);
         Ok(())
-    }
-}
-
-/// Time that does not go back: after a jump of the clock it goes on from where it was until the clock has caught up.
-#[derive(Default)]
-struct Steady {
-    last: Timestamp,
-    ahead: Span,
-}
-
-impl Steady {
-    fn now(&mut self, clock: &SharedClock) -> Timestamp {
-        let wall = clock.now();
-        if wall >= self.last {
-            self.ahead = Span::ZERO;
-        } else if wall + self.ahead < self.last {
-            self.ahead = self.last - wall;
-        }
-        self.last = self.last.max(wall + self.ahead);
-        wall + self.ahead
     }
 }
 

@@ -9,6 +9,7 @@ pub mod flush;
 pub mod follow;
 pub mod git;
 pub mod heartbeat;
+pub mod known;
 pub mod operator;
 pub mod posted;
 mod rebuild;

@@ -15,7 +15,9 @@ use tracing::{error, warn};
 use crate::domain::desk::{Book, Desk, Outcome};
 use crate::domain::posted::{self, ALERTS_MAX, Board, Key, Posted, RESOLVE_TIMEOUT, Standing};
 use crate::domain::time::{Span, Timestamp};
-use crate::store::{self, Store, StoreError, leases, transition};
+use crate::store::{self, Store, StoreError, incidents, leases, transition};
+
+use super::known::Known;
 
 /// Most alerts in one transaction.
 const BATCH_MAX: usize = 4_096;
@@ -255,6 +257,7 @@ pub struct Look<'a> {
     pub public_url: &'a str,
     pub new_id: fn() -> String,
     pub now: Timestamp,
+    pub known: &'a Known,
 }
 
 /// What came of it.
@@ -299,13 +302,13 @@ pub async fn settle(shared: &Shared, looked: &mut Looked, look: &Look<'_>) -> Re
     {
         return Ok(None);
     }
-    let open = transition::load_open(&mut tx).await?;
+    let open = look.known.open(&mut tx).await?;
     let recent = transition::load_recent(&mut tx, now).await?;
-    let settled = {
+    let (settled, open) = {
         let board = shared.read();
         let mut new_id = |_: &str, _: Timestamp| (look.new_id)();
         let mut book = Book::new(look.desk, now, &silences, (open, recent), &mut new_id);
-        book.posted(&board, &work, again)
+        (book.posted(&board, &work, again), book.open)
     };
     let mut joined: HashMap<&str, Vec<Key>> = HashMap::new();
     for (key, standing) in &settled.standings {
@@ -318,10 +321,12 @@ pub async fn settle(shared: &Shared, looked: &mut Looked, look: &Look<'_>) -> Re
     }
     store::posted::remove(&mut tx, &settled.over, now).await?;
     let queued = transition::commit(&mut tx, &settled.outcomes, now, look.public_url).await?;
+    let changes = incidents::changes(&mut tx).await?;
     if let Err(error) = tx.commit().await {
         gate.seq = None;
         return Err(error);
     }
+    look.known.keep(changes, open);
     if again || !same_desk {
         looked.at = now;
         looked.desk = Some(look.desk.clone());

@@ -15,6 +15,8 @@ use crate::domain::rule::RuleSet;
 use crate::domain::time::{Span, Timestamp};
 use crate::store::{self, Store, StoreError, Tx, incidents, transition};
 
+use super::known::Known;
+
 /// What is remembered from one tick to the next.
 #[derive(Default)]
 pub struct Ticks {
@@ -50,6 +52,7 @@ pub struct Ticking<'a> {
     pub public_url: &'a str,
     pub bucket: Span,
     pub now: Timestamp,
+    pub known: &'a Known,
 }
 
 /// What came of it.
@@ -65,6 +68,8 @@ struct Due {
     /// Alerts whose rule is gone.
     removed: Vec<(String, String)>,
     next: Option<Timestamp>,
+    /// The incidents as they are after it.
+    open: BTreeMap<String, Incident>,
 }
 
 impl Due {
@@ -95,6 +100,7 @@ pub async fn tick(ticks: &mut Ticks, ticking: &Ticking<'_>, alerts: &mut Alerts)
     let due = due(&mut tx, ticking, &seen.silences, alerts).await?;
     drop(tx);
     if due.is_nothing() {
+        ticking.known.keep(seen.incidents.clone(), due.open);
         ticks.still = Some(Still { at: now, until: due.next, desk: ticking.desk.clone(), seen });
         return Ok(Some(Report::default()));
     }
@@ -112,7 +118,9 @@ pub async fn tick(ticks: &mut Ticks, ticking: &Ticking<'_>, alerts: &mut Alerts)
         store::alerts::delete(&mut tx, rule, group).await?;
     }
     let queued = transition::commit(&mut tx, &found.outcomes, now, ticking.public_url).await?;
+    let changes = incidents::changes(&mut tx).await?;
     tx.commit().await?;
+    ticking.known.keep(changes, found.open);
     found.removed.iter().for_each(|key| {
         alerts.remove(key);
     });
@@ -127,7 +135,7 @@ async fn look_at(tx: &mut Tx, ticking: &Ticking<'_>) -> Result<Seen, StoreError>
 
 async fn due(tx: &mut Tx, ticking: &Ticking<'_>, silences: &[Silence], alerts: &Alerts) -> Result<Due, StoreError> {
     let rules = ticking.desk.rules();
-    let open = transition::load_open(tx).await?;
+    let open = ticking.known.open(tx).await?;
     let gone = orphans(&open, rules);
     let mut no_new = |_: &str, _: Timestamp| String::new();
     // An alert ends at the start of a bucket, whatever ends it.
@@ -141,7 +149,7 @@ async fn due(tx: &mut Tx, ticking: &Ticking<'_>, silences: &[Silence], alerts: &
     outcomes.extend(book.tick());
     let next = if outcomes.is_empty() { book.next_tick() } else { None };
     let removed = alerts.keys().filter(|(rule, _)| !has_rule(rules, rule)).cloned().collect();
-    Ok(Due { outcomes, removed, next })
+    Ok(Due { outcomes, removed, next, open: book.open })
 }
 
 /// Firing alerts of open incidents whose rule is gone: incident and alert.
@@ -184,6 +192,7 @@ mod tests {
         desk: Arc<Desk>,
         ticks: Ticks,
         alerts: Alerts,
+        known: Known,
         _folder: tempfile::TempDir,
     }
 
@@ -225,7 +234,7 @@ mod tests {
             let url = format!("sqlite://{}", folder.path().join("data/burnwatch.db").display());
             let store = Store::open(&url, T0).await.unwrap();
             let desk = Arc::new(Desk::new(Arc::new(rules())));
-            let mut bench = Bench { store, desk, ticks: Ticks::default(), alerts: Alerts::new(), _folder: folder };
+            let mut bench = Bench { store, desk, ticks: Ticks::default(), alerts: Alerts::new(), known: Known::default(), _folder: folder };
             bench.open("shop").await;
             bench
         }
@@ -266,6 +275,7 @@ mod tests {
                 public_url: "http://x",
                 bucket: Span::MINUTE,
                 now: at(secs),
+                known: &self.known,
             };
             let report = tick(&mut self.ticks, &ticking, &mut self.alerts).await.unwrap().unwrap();
             (report.queued, self.ticks.looks > before)

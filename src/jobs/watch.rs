@@ -26,6 +26,7 @@ use crate::store::{self, Store, StoreError, Tx, archive, transition};
 use super::explain::Explainer;
 use super::failing::Health;
 use super::flush::Flushed;
+use super::known::Known;
 use super::operator::{self, Trouble};
 use super::posted::{self, Look, Looked};
 use super::rebuild::Plan;
@@ -75,6 +76,7 @@ pub struct Watch {
     explained: HashMap<String, Timestamp>,
     looked: Looked,
     ticks: Ticks,
+    known: Known,
     /// What was told last about rules that fail.
     health: Health,
 }
@@ -125,6 +127,7 @@ impl Watch {
             explained: HashMap::new(),
             looked: Looked::default(),
             ticks: Ticks::default(),
+            known: Known::default(),
             health: Health::Unknown,
         }
     }
@@ -424,6 +427,7 @@ impl Watch {
                 public_url: &self.setup.public_url,
                 new_id: self.setup.new_id,
                 now,
+                known: &self.known,
             };
             let Some(report) = posted::settle(&self.setup.posted, &mut self.looked, &look).await? else {
                 warn!("another replica took over evaluating");
@@ -450,6 +454,7 @@ impl Watch {
             public_url: &self.setup.public_url,
             bucket: self.setup.bucket,
             now,
+            known: &self.known,
         };
         let Some(report) = tick::tick(&mut self.ticks, &ticking, &mut running.alerts).await? else {
             warn!("another replica took over evaluating");

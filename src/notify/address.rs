@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn only_public_addresses_pass_by_themselves() {
+    fn r13_only_public_addresses_pass_by_themselves() {
         let guard = nothing();
         for public in ["8.8.8.8", "1.1.1.1", "172.32.0.1", "100.128.0.1", "192.0.1.1", "2606:4700::1111", "2a00:1450:4001::1"] {
             assert!(passes(&guard, public), "{public}");
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn every_spelling_of_a_literal_address_is_checked() {
+    fn r13_every_spelling_of_a_literal_address_is_checked() {
         let guard = nothing();
         let spellings = [
             "http://127.0.0.1/",
@@ -192,13 +192,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_leads_inside_is_refused_when_it_is_resolved() {
+    async fn r13_a_name_that_leads_inside_is_refused_when_it_is_resolved() {
         let Err(error) = nothing().resolve("localhost".parse().unwrap()).await else { panic!("localhost passed") };
         assert!(error.downcast_ref::<NotAllowed>().is_some(), "{error}");
     }
 
     #[test]
-    fn of_several_addresses_only_the_allowed_ones_are_kept() {
+    fn r13_of_several_addresses_only_the_allowed_ones_are_kept() {
         let found = ["8.8.8.8:0", "127.0.0.1:0"].map(|text| text.parse::<SocketAddr>().unwrap());
         assert_eq!(nothing().keep(found.into_iter()).unwrap(), vec![found[0]]);
     }

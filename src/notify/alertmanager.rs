@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use reqwest::Method;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::domain::notification::{AlertState, AlertView, IncidentView, Kind};
 use crate::domain::posted::fingerprint;
@@ -28,11 +28,48 @@ pub(crate) async fn send(context: &Context<'_>, url: &Field, headers: &BTreeMap<
     for (name, value) in headers {
         set_header(&mut all, name, &context.field(value)?)?;
     }
-    let answer = context.call(Method::POST, context.field(url)?, all, &payload(context)).await?.success(context.now)?;
+    let answer = context.post(context.field(url)?, all, payload(context)).await?.success(context.now)?;
     Ok(Sent { status: Some(answer.status), ..Sent::default() })
 }
 
-fn payload(context: &Context<'_>) -> Value {
+/// Version 4, field by field in Alertmanager's order.
+#[derive(Serialize)]
+struct Payload<'a> {
+    receiver: &'a str,
+    status: &'static str,
+    alerts: Vec<Written<'a>>,
+    #[serde(rename = "groupLabels")]
+    group_labels: &'a Labels,
+    #[serde(rename = "commonLabels")]
+    common_labels: Labels,
+    #[serde(rename = "commonAnnotations")]
+    common_annotations: Labels,
+    #[serde(rename = "externalURL")]
+    external_url: &'a str,
+    notification_reason: &'static str,
+    version: &'static str,
+    #[serde(rename = "groupKey")]
+    group_key: String,
+    #[serde(rename = "truncatedAlerts")]
+    truncated_alerts: usize,
+}
+
+/// One of its alerts.
+#[derive(Serialize)]
+struct Written<'a> {
+    status: &'static str,
+    labels: &'a Labels,
+    annotations: &'a Labels,
+    #[serde(rename = "startsAt")]
+    starts_at: Timestamp,
+    #[serde(rename = "endsAt")]
+    ends_at: String,
+    #[serde(rename = "generatorURL")]
+    generator_url: &'a str,
+    fingerprint: String,
+}
+
+fn payload(context: &Context<'_>) -> Vec<u8> {
     let notification = &context.delivery.notification;
     let incident = &notification.data.incident;
     let over = notification.kind == Kind::Resolved;
@@ -41,27 +78,35 @@ fn payload(context: &Context<'_>) -> Value {
         alerts.push(Alert::of_incident(incident, over));
     }
     alerts.sort_by(|a, b| key(&a.labels).cmp(&key(&b.labels)));
+    let payload = Payload {
+        receiver: &context.receiver.name,
+        status: if alerts.iter().any(|alert| alert.ended.is_none()) { "firing" } else { "resolved" },
+        alerts: alerts.iter().map(|alert| alert.written(incident)).collect(),
+        group_labels: &incident.labels,
+        common_labels: common(alerts.iter().map(|alert| &alert.labels)),
+        common_annotations: common(alerts.iter().map(|alert| &alert.annotations)),
+        external_url: context.public_url().trim_end_matches('/'),
+        notification_reason: reason(notification.kind, &alerts),
+        version: "4",
+        group_key: group_key(&incident.labels),
+        truncated_alerts: incident.alerts.len().saturating_sub(ALERTS_MAX),
+    };
+    serde_json::to_vec(&payload).expect("texts and numbers always serialise")
+}
+
+/// Why it is told, in Alertmanager's words.
+fn reason(kind: Kind, alerts: &[Alert]) -> &'static str {
     let firing = alerts.iter().any(|alert| alert.ended.is_none());
-    let reason = match notification.kind {
+    // What changed last is what it is told for.
+    let (began, ended) = (alerts.iter().map(|alert| Some(alert.started)).max(), alerts.iter().map(|alert| alert.ended).max());
+    match kind {
         Kind::Opened | Kind::Reopened => "first notification",
+        Kind::Updated if firing && ended > began => "some alerts resolved",
         Kind::Updated if firing => "new alerts added",
         Kind::Updated | Kind::Resolved => "all alerts resolved",
         Kind::Escalated | Kind::Reminder => "repeat interval elapsed",
         Kind::Acknowledged => "unknown",
-    };
-    json!({
-        "receiver": context.receiver.name,
-        "status": if firing { "firing" } else { "resolved" },
-        "alerts": alerts.iter().map(|alert| alert.to_json(incident)).collect::<Vec<_>>(),
-        "groupLabels": incident.labels,
-        "commonLabels": common(alerts.iter().map(|alert| &alert.labels)),
-        "commonAnnotations": common(alerts.iter().map(|alert| &alert.annotations)),
-        "externalURL": context.public_url().trim_end_matches('/'),
-        "notification_reason": reason,
-        "version": "4",
-        "groupKey": group_key(&incident.labels),
-        "truncatedAlerts": incident.alerts.len().saturating_sub(ALERTS_MAX),
-    })
+    }
 }
 
 struct Alert {
@@ -93,16 +138,16 @@ impl Alert {
         Alert { labels, annotations: annotations(&incident.title, incident), started: incident.opened_at, ended }
     }
 
-    fn to_json(&self, incident: &IncidentView) -> Value {
-        json!({
-            "status": if self.ended.is_none() { "firing" } else { "resolved" },
-            "labels": self.labels,
-            "annotations": self.annotations,
-            "startsAt": self.started,
-            "endsAt": self.ended.map_or_else(|| NOT_ENDED.to_owned(), |at| at.to_string()),
-            "generatorURL": incident.links.incident,
-            "fingerprint": fingerprint(&self.labels),
-        })
+    fn written<'a>(&'a self, incident: &'a IncidentView) -> Written<'a> {
+        Written {
+            status: if self.ended.is_none() { "firing" } else { "resolved" },
+            labels: &self.labels,
+            annotations: &self.annotations,
+            starts_at: self.started,
+            ends_at: self.ended.map_or_else(|| NOT_ENDED.to_owned(), |at| at.to_string()),
+            generator_url: &incident.links.incident,
+            fingerprint: fingerprint(&self.labels),
+        }
     }
 }
 

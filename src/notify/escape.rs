@@ -91,6 +91,19 @@ pub fn markdown_code(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!("`{}`", text.replace('`', "'")) }
 }
 
+/// For ServiceNow, which shows what stands between `[code]` and `[/code]` as HTML: the brackets become round.
+pub fn servicenow(text: &str) -> String {
+    let lower = text.to_ascii_lowercase();
+    let mut out = text.to_owned().into_bytes();
+    for tag in ["[code]", "[/code]"] {
+        for (at, _) in lower.match_indices(tag) {
+            out[at] = b'(';
+            out[at + tag.len() - 1] = b')';
+        }
+    }
+    String::from_utf8(out).expect("only brackets were replaced")
+}
+
 /// Plain words for a place that shows Markdown's source as it is but still looks for mentions (a ticket's title).
 pub fn no_mentions(text: &str) -> String {
     text.replace('@', "@\u{200b}")
@@ -110,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn control_characters_and_direction_marks_are_removed() {
+    fn r12_control_characters_and_direction_marks_are_removed() {
         assert_eq!(clean("a\r\nBcc: b\x1b[31m\u{202e}c\u{200b}d", 100), "a Bcc: b [31mcd");
         assert_eq!(clean("  a \t b  ", 100), "a b");
         assert_eq!(clean("\0\x07a\0", 100), "a");
@@ -127,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn mentions_links_and_markup_are_inert() {
+    fn r11_mentions_links_and_markup_are_inert() {
         assert_eq!(slack("<!channel> & <@U1>"), "&lt;!channel&gt; &amp; &lt;@U1&gt;");
         assert_eq!(slack_code("a`<!here>`"), "`a'&lt;!here&gt;'`");
         assert_eq!(markdown_code("`@octocat` [x](javascript:1)"), "`'@octocat' [x](javascript:1)`");
@@ -136,7 +149,13 @@ mod tests {
     }
 
     #[test]
-    fn only_web_links_are_shown() {
+    fn r11_servicenow_reads_no_html() {
+        assert_eq!(servicenow("ä [code]<b>x</b>[/CODE] [cod]"), "ä (code)<b>x</b>(/CODE) [cod]");
+        assert_eq!(servicenow("[[code]code]"), "[(code)code]");
+    }
+
+    #[test]
+    fn r10_only_web_links_are_shown() {
         assert_eq!(link("https://runbooks.example.com/a?b=c").as_deref(), Some("https://runbooks.example.com/a?b=c"));
         for bad in ["javascript:alert(1)", "data:text/html,x", "file:///etc/passwd", "//x", "x", "https://user:pw@example.com/", ""] {
             assert_eq!(link(bad), None, "{bad}");

@@ -197,7 +197,7 @@ pub fn hostile(kind: Kind) -> Notification {
     incident.service = "<b>shop</b>".into();
     incident.suspects[0].terms.insert("region".into(), Values::One("<!here>` @octocat <img src=x onerror=alert(1)>".into()));
     incident.alerts[0].summary = "<https://evil.example|click> *bold* @octocat `".into();
-    incident.changes[0].text = Some("[x](javascript:alert(1)) {noformat}".into());
+    incident.changes[0].text = Some("[x](javascript:alert(1)) {noformat} [code]<b>x</b>[/code]".into());
     incident.links.runbook = Some("javascript:alert(1)".into());
     notification.reason = "=cmd|' /C calc'!A0\r\n.\r\nMAIL FROM:<x>".into();
     notification

@@ -89,8 +89,8 @@ impl Table<'_, '_> {
             Severity::Info => "3",
         };
         let mut record = json!({
-            "short_description": escape::cut(&message.headline(), 160),
-            "description": escape::cut(&message.plain(), 4_000),
+            "short_description": escape::cut(&escape::servicenow(&message.headline()), 160),
+            "description": escape::cut(&escape::servicenow(&message.plain()), 4_000),
             "urgency": level,
             "impact": level,
             "correlation_id": self.correlation(),
@@ -115,7 +115,8 @@ impl Table<'_, '_> {
     /// One call says it all, so a repetition adds one note at most.
     async fn follow_up(&self, id: &str, message: &Message) -> Result<Sent, SendError> {
         self.context.done_so_far(json!({ "sys_id": id }));
-        let notes = escape::cut(&format!("{}\n{}", message.headline(), message.plain()), 4_000);
+        let notes = escape::servicenow(&format!("{}\n{}", message.headline(), message.plain()));
+        let notes = escape::cut(&notes, 4_000);
         let mut change = json!({ "work_notes": notes });
         match self.context.delivery.notification.kind {
             Kind::Resolved => {

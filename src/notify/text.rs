@@ -4,10 +4,12 @@
 //! Our own words and words that may come from a beacon are kept apart up to the end, so that every
 //! format can put the latter into quotes or code.
 
-use crate::domain::notification::{AlertState, AlertView, Change, IncidentView, Kind, Notification, Suspect, Verdict};
+mod facts;
+mod numbers;
+
+use crate::domain::notification::{IncidentView, Kind, Notification};
 use crate::domain::rule::Severity;
 use crate::domain::template::{self, Format, TemplateError};
-use crate::domain::time::{Span, Timestamp};
 
 use super::escape;
 
@@ -16,12 +18,8 @@ pub const ACKNOWLEDGE: &str = "Acknowledge";
 
 /// Longest title, in characters.
 const TITLE_MAX: usize = 160;
-/// Longest single word from elsewhere.
-const WORD_MAX: usize = 120;
 /// Longest value that a template prints.
 const VALUE_MAX: usize = 300;
-/// How many suspects, changes and alerts are listed.
-const LISTED_MAX: usize = 5;
 
 /// A part of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,17 +69,8 @@ pub struct Body {
 /// Puts a notification into words.
 pub fn message(notification: &Notification) -> Message {
     let incident = &notification.data.incident;
-    let mut facts = vec![who(incident), place(incident)];
-    facts.push(since(notification));
-    facts.push(changed(incident));
-    facts.extend(budget(incident));
-    facts.extend(alerts(incident));
-    let reason = escape::clean(&notification.reason, 300);
-    if !reason.is_empty() {
-        facts.push(Line::new("Why now").theirs(&reason, 300).end());
-    }
-    let links = links(incident);
-    facts.push(next_step(notification, &links));
+    let links = facts::links(incident);
+    let facts = facts::all(notification, &links);
     Message { word: word(notification.kind, incident.severity), stem: stem(incident), facts, links, body: None }
 }
 
@@ -169,40 +158,6 @@ impl Piece {
     }
 }
 
-/// Builds a [`Fact`].
-struct Line {
-    name: &'static str,
-    pieces: Vec<Piece>,
-}
-
-impl Line {
-    fn new(name: &'static str) -> Line {
-        Line { name, pieces: Vec::new() }
-    }
-
-    fn ours(mut self, text: impl AsRef<str>) -> Line {
-        match self.pieces.last_mut() {
-            Some(Piece::Ours(before)) => before.push_str(text.as_ref()),
-            _ => self.pieces.push(Piece::Ours(text.as_ref().to_owned())),
-        }
-        self
-    }
-
-    fn theirs(mut self, text: &str, max: usize) -> Line {
-        let text = escape::clean(text, max);
-        // An empty code span is broken markup in most formats.
-        if text.is_empty() {
-            return self.ours("(empty)");
-        }
-        self.pieces.push(Piece::Theirs(text));
-        self
-    }
-
-    fn end(self) -> Fact {
-        Fact { name: self.name, pieces: self.pieces }
-    }
-}
-
 fn word(kind: Kind, severity: Severity) -> &'static str {
     match (kind, severity) {
         (Kind::Opened, Severity::Page) => "PAGE",
@@ -224,239 +179,10 @@ fn stem(incident: &IncidentView) -> String {
     if service.is_empty() { title } else { format!("{title} ({service})") }
 }
 
-fn who(incident: &IncidentView) -> Fact {
-    let impact = &incident.impact;
-    let events = format!("{} bad events", count(impact.bad_events));
-    let line = Line::new("Who is hit");
-    match impact.affected_users {
-        // Nobody was counted: events without user ids, not necessarily nobody.
-        0 => line.ours(events).end(),
-        1 => line.ours(format!("1 user, {events}")).end(),
-        users => line.ours(format!("{} users, {events}", count(users as f64))).end(),
-    }
-}
-
-fn place(incident: &IncidentView) -> Fact {
-    let line = Line::new("Where");
-    let suspects = incident.suspects.iter().filter(|suspect| !suspect.terms.is_empty());
-    match incident.verdict {
-        Verdict::Global => line.ours("everywhere; no segment stands out").end(),
-        Verdict::Unknown => line.ours("not known; the data does not single out a segment").end(),
-        Verdict::Segment => {
-            let mut line = line;
-            for (n, suspect) in suspects.take(3).enumerate() {
-                line = segment(if n == 0 { line } else { line.ours("; also ") }, suspect);
-            }
-            if line.pieces.is_empty() { line.ours("a segment that cannot be named").end() } else { line.end() }
-        }
-    }
-}
-
-fn segment(mut line: Line, suspect: &Suspect) -> Line {
-    for (n, (dimension, values)) in suspect.terms.iter().take(4).enumerate() {
-        if n > 0 {
-            line = line.ours(", ");
-        }
-        line = line.ours(format!("{} ", escape::clean(dimension, 40))).theirs(&values.all().join(" or "), WORD_MAX);
-    }
-    let new = if suspect.new { ", new" } else { "" };
-    line.ours(format!(
-        " ({} of the failures; {} of the traffic, {} of the excess{new})",
-        percent(suspect.bad_share),
-        percent(suspect.traffic_share),
-        percent(suspect.excess_share.min(1.0))
-    ))
-}
-
-fn since(notification: &Notification) -> Fact {
-    let incident = &notification.data.incident;
-    let opened = time(incident.opened_at);
-    match incident.resolved_at {
-        Some(end) => Line::new("Lasted").ours(format!("{}, from {opened} to {}", length(end - incident.opened_at), time(end))).end(),
-        None => {
-            let age = notification.timestamp - incident.opened_at;
-            let ago = if age >= Span::MINUTE { format!(" ({} ago)", length(age)) } else { String::new() };
-            let line = Line::new("Since").ours(format!("{opened}{ago}"));
-            match incident.acknowledged_at {
-                Some(at) => line.ours(format!(", acknowledged {}", time(at))).end(),
-                None => line.end(),
-            }
-        }
-    }
-}
-
-fn changed(incident: &IncidentView) -> Fact {
-    let mut line = Line::new("What changed");
-    if incident.changes.is_empty() {
-        return line.ours("no deploy or flag change is known near its start").end();
-    }
-    for (n, change) in incident.changes.iter().take(LISTED_MAX).enumerate() {
-        line = one_change(if n == 0 { line } else { line.ours("; ") }, change, incident);
-    }
-    more(line, incident.changes.len()).end()
-}
-
-fn one_change(line: Line, change: &Change, incident: &IncidentView) -> Line {
-    let mut line = line.ours(format!("{} ", change.kind.name())).theirs(&change.app, 60);
-    if let Some(release) = &change.release {
-        line = line.ours(" ").theirs(release, 60);
-    }
-    if let Some(text) = change.text.as_ref().filter(|text| !text.is_empty()) {
-        line = line.ours(" ").theirs(text, WORD_MAX);
-    }
-    let before = incident.opened_at - change.at;
-    let when = if before >= Span::MINUTE {
-        format!(", {} before it opened", length(before))
-    } else if before <= -Span::MINUTE {
-        format!(", {} after it opened", length(-before))
-    } else {
-        ", as it opened".to_owned()
-    };
-    let named = !change.id.is_empty() && incident.suspects.iter().any(|suspect| suspect.change.as_deref() == Some(change.id.as_str()));
-    line.ours(format!(" at {}{when}", time(change.at))).ours(if named { " (matches the segment)" } else { "" })
-}
-
-fn budget(incident: &IncidentView) -> Option<Fact> {
-    let impact = &incident.impact;
-    // Free-form rules and operator incidents have no budget; both figures are then zero.
-    if impact.budget_consumed == 0.0 && impact.budget_remaining == 0.0 {
-        return None;
-    }
-    let left = if impact.budget_remaining < 0.0 {
-        format!("overspent by {}", percent(-impact.budget_remaining))
-    } else {
-        format!("{} left", percent(impact.budget_remaining))
-    };
-    Some(Line::new("Error budget").ours(format!("{} used by this, {left}", percent(impact.budget_consumed))).end())
-}
-
-fn alerts(incident: &IncidentView) -> Vec<Fact> {
-    let mut facts: Vec<Fact> = incident.alerts.iter().take(LISTED_MAX).map(alert).collect();
-    let left = incident.alerts.len().saturating_sub(LISTED_MAX);
-    if left > 0 {
-        facts.push(Line::new("Alerts").ours(format!("and {left} more")).end());
-    }
-    facts
-}
-
-fn alert(alert: &AlertView) -> Fact {
-    let state = match alert.state {
-        AlertState::Firing => "firing",
-        AlertState::Resolved => "resolved",
-    };
-    let mut line = Line::new("Alert").theirs(&alert.rule, 80).ours(format!(" {state} ({})", alert.severity));
-    let figures = &alert.values;
-    if let (Some(burn), Some(window)) = (figures.burn_long, figures.long) {
-        line = line.ours(format!(", burning {} times the budget's pace over {window}", number(burn)));
-        if let (Some(burn), Some(window)) = (figures.burn_short, figures.short.filter(|short| figures.long != Some(*short))) {
-            line = line.ours(format!(" and {} over {window}", number(burn)));
-        }
-        if let Some(factor) = figures.factor {
-            line = line.ours(format!(", limit {}", number(factor)));
-        }
-    }
-    if let Some(ratio) = figures.error_ratio {
-        line = line.ours(format!(", {} bad", percent(ratio)));
-    }
-    if !escape::clean(&alert.summary, 300).is_empty() {
-        line = line.ours(": ").theirs(&alert.summary, 300);
-    }
-    line.end()
-}
-
-fn links(incident: &IncidentView) -> Vec<Link> {
-    let given = [
-        ("Incident", Some(&incident.links.incident)),
-        ("Runbook", incident.links.runbook.as_ref()),
-        ("Dashboard", incident.links.dashboard.as_ref()),
-    ];
-    let shown = given.into_iter().filter_map(|(name, url)| Some(Link { name, url: escape::link(url?)? }));
-    shown.collect()
-}
-
-fn next_step(notification: &Notification, links: &[Link]) -> Fact {
-    let runbook = links.iter().any(|link| link.name == "Runbook");
-    let line = Line::new("What to do");
-    let step = match (notification.kind, notification.data.incident.severity) {
-        (Kind::Resolved, _) => "nothing; it is over",
-        (Kind::Acknowledged, _) => "nothing, unless it is you who acknowledged it",
-        (_, Severity::Page) if runbook => "acknowledge it, then follow the runbook",
-        (_, Severity::Page) => "acknowledge it and look at the incident",
-        (_, Severity::Ticket) if runbook => "look at it within the working day; the runbook says how",
-        (_, Severity::Ticket) => "look at it within the working day",
-        (_, Severity::Info) => "nothing; this is for information",
-    };
-    line.ours(step).end()
-}
-
-fn more(line: Line, all: usize) -> Line {
-    if all > LISTED_MAX { line.ours(format!("; and {} more", all - LISTED_MAX)) } else { line }
-}
-
-/// `2026-11-22 03:12 UTC`.
-pub fn time(at: Timestamp) -> String {
-    match at.to_chrono() {
-        Some(at) => at.format("%Y-%m-%d %H:%M UTC").to_string(),
-        None => at.to_string(),
-    }
-}
-
-/// `42m`, `3h 5m`, `2d 4h`.
-pub fn length(span: Span) -> String {
-    let minutes = span.millis().max(0) / 60_000;
-    match (minutes / 1440, minutes / 60 % 24, minutes % 60) {
-        (0, 0, 0) => format!("{}s", span.millis().max(0) / 1000),
-        (0, 0, m) => format!("{m}m"),
-        (0, h, 0) => format!("{h}h"),
-        (0, h, m) => format!("{h}h {m}m"),
-        (d, 0, _) => format!("{d}d"),
-        (d, h, _) => format!("{d}d {h}h"),
-    }
-}
-
-/// A share as a percentage that does not round to nothing.
-pub fn percent(share: f64) -> String {
-    let value = share * 100.0;
-    match value {
-        v if !v.is_finite() => "an unknown share".to_owned(),
-        v if v <= 0.0 => "0 %".to_owned(),
-        v if v < 0.1 => "under 0.1 %".to_owned(),
-        v if v < 10.0 => format!("{} %", trim(format!("{v:.1}"))),
-        v => format!("{v:.0} %"),
-    }
-}
-
-/// A count with thousands set apart.
-pub fn count(value: f64) -> String {
-    if !value.is_finite() || value < 0.0 {
-        return "an unknown number of".to_owned();
-    }
-    let digits = format!("{value:.0}");
-    let mut out = String::new();
-    for (n, digit) in digits.chars().enumerate() {
-        if n > 0 && (digits.len() - n).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-/// A burn rate: one decimal, none when it is large.
-fn number(value: f64) -> String {
-    if value.abs() >= 100.0 { format!("{value:.0}") } else { trim(format!("{value:.1}")) }
-}
-
-fn trim(text: String) -> String {
-    match text.strip_suffix(".0") {
-        Some(whole) => whole.to_owned(),
-        None => text,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::notification::Verdict;
     use crate::notify::fake::{hostile, notification};
 
     #[test]
@@ -465,7 +191,7 @@ mod tests {
         assert_eq!(message.headline(), "PAGE: checkout-api burns its budget (shop)");
         let expected = "\
 Who is hit: 812 users, 5,312 bad events
-Where: region de, release 2.3.1 (92 % of the failures; 11 % of the traffic, 90 % of the excess, new)
+Where: region de, release 2.3.1 (90 % of the failures above normal, 11 % of the traffic; not seen before)
 Since: 2027-01-15 07:57 UTC (3m ago)
 What changed: deploy shop 2.3.1 at 2027-01-15 07:50 UTC, 7m before it opened (matches the segment)
 Error budget: 3.2 % used by this, 41 % left
@@ -484,6 +210,8 @@ Runbook: https://runbooks.example.com/checkout
         assert_eq!(message.headline(), "RESOLVED: checkout-api burns its budget (shop)");
         assert!(message.plain().contains("Lasted: 3m, from 2027-01-15 07:57 UTC to 2027-01-15 08:00 UTC\n"), "{}", message.plain());
         assert!(message.plain().contains("What to do: nothing; it is over\n"));
+        let text = message.plain();
+        assert!(text.starts_with("Who was hit: 812 users") && text.contains("resolved (page), burned 22.4 times"), "{text}");
     }
 
     #[test]
@@ -516,6 +244,33 @@ Runbook: https://runbooks.example.com/checkout
     }
 
     #[test]
+    fn an_alert_of_others_says_which_one_it_is_and_nothing_that_nobody_measured() {
+        let mut posted = notification(Kind::Opened);
+        let incident = &mut posted.data.incident;
+        incident.verdict = Verdict::Unknown;
+        incident.impact = Default::default();
+        incident.changes.clear();
+        incident.title = "/var is full".into();
+        incident.service = String::new();
+        let alert = &mut incident.alerts[0];
+        alert.rule = "DiskFull".into();
+        alert.summary = "/var is full".into();
+        alert.values = Default::default();
+        let labels = [("alertname", "DiskFull"), ("severity", "critical"), ("instance", "db-7:9100"), ("mountpoint", "/var")];
+        alert.labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        incident.links.runbook = None;
+        posted.reason = "/var is full".into();
+        let expected = "\
+Since: 2027-01-15 07:57 UTC (3m ago)
+Alert: DiskFull firing (page), instance db-7:9100, mountpoint /var: /var is full
+Why now: /var is full
+What to do: acknowledge it and look at the incident
+Incident: https://burnwatch.example.com/incidents/inc-7
+";
+        assert_eq!(message(&posted).plain(), expected);
+    }
+
+    #[test]
     fn words_from_beacons_are_one_clean_line_and_code_in_markdown() {
         let message = message(&hostile(Kind::Opened));
         assert!(!message.plain().contains(['\r', '\u{202e}']));
@@ -538,13 +293,5 @@ Runbook: https://runbooks.example.com/checkout
         incident.changes = vec![incident.changes[0].clone(); 8];
         let text = message(&long).plain();
         assert!(text.contains("Alerts: and 7 more\n") && text.contains("; and 3 more\n"), "{text}");
-    }
-
-    #[test]
-    fn numbers_read_well() {
-        assert_eq!([0.0, 0.0004, 0.0224, 0.05, 0.92, 1.5].map(percent), ["0 %", "under 0.1 %", "2.2 %", "5 %", "92 %", "150 %"]);
-        assert_eq!([0.0, 999.0, 1000.0, 1_234_567.0].map(count), ["0", "999", "1,000", "1,234,567"]);
-        let spans = [Span::seconds(42), Span::minutes(42), Span::hours(3), Span::minutes(185), Span::days(2), Span::hours(52)];
-        assert_eq!(spans.map(length), ["42s", "42m", "3h", "3h 5m", "2d", "2d 4h"]);
     }
 }

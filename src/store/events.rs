@@ -1,10 +1,15 @@
 //! The history of an incident, numbered from 1.
 
+use sqlx::AssertSqlSafe;
+
 use crate::domain::time::Timestamp;
 
 use super::StoreError;
-use super::tx::{Tx, on};
-use super::values::{row, text};
+use super::tx::{Tx, on, run};
+use super::values::{row, text, tuples};
+
+/// Rows a statement.
+const BATCH: usize = 64;
 
 row! {
     /// One thing that happened to an incident.
@@ -28,6 +33,22 @@ pub async fn append(tx: &mut Tx, incident: &str, at: Timestamp, kind: &str, who:
     on!(tx, conn => {
         sqlx::query_scalar(sql).bind(text(incident)).bind(at).bind(text(kind)).bind(text(who)).bind(text(said)).bind(text(data)).fetch_one(conn)
     })
+}
+
+/// Writes entries with their own numbers: the first ones of incidents that are new in this transaction.
+pub async fn begin(tx: &mut Tx, rows: &[EventRow]) -> Result<(), StoreError> {
+    for batch in rows.chunks(BATCH) {
+        let sql = format!("insert into incident_event (incident, n, at, kind, who, text, data) values {}", tuples(batch.len(), 7, 1));
+        run!(tx, conn => {
+            let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(batch.len() == BATCH);
+            for row in batch {
+                query = query.bind(text(&row.incident)).bind(row.n).bind(row.at).bind(text(&row.kind)).bind(text(&row.who));
+                query = query.bind(text(&row.text)).bind(text(&row.data));
+            }
+            query.execute(conn)
+        })?;
+    }
+    Ok(())
 }
 
 /// The whole history, in order.

@@ -1,10 +1,15 @@
 //! Incidents: what people are told about. At most one with the same key is not resolved.
 
+use sqlx::AssertSqlSafe;
+
 use crate::domain::time::Timestamp;
 
 use super::tx::{Tx, on, run};
-use super::values::{Place, contains, digest, page, row, text};
+use super::values::{Place, contains, digest, page, row, text, tuples};
 use super::{StoreError, meta};
+
+/// Rows a statement.
+const BATCH: usize = 64;
 
 row! {
     /// An incident, with the columns that lists filter by; the rest is in `data`.
@@ -82,12 +87,21 @@ pub struct Filter {
 
 /// Stores a new incident. `Taken`: an incident with this id, or one with this key that is not resolved, exists.
 pub async fn insert(tx: &mut Tx, row: &IncidentRow) -> Result<(), StoreError> {
-    let sql = concat!(
-        "insert into incident (key_digest, ",
-        columns!(),
-        ") values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
-    );
-    run!(tx, conn => bind!(sqlx::query(sql), row).execute(conn))?;
+    insert_all(tx, std::slice::from_ref(row)).await
+}
+
+/// Stores new incidents, all or none of them.
+pub async fn insert_all(tx: &mut Tx, rows: &[IncidentRow]) -> Result<(), StoreError> {
+    for batch in rows.chunks(BATCH) {
+        let sql = format!("insert into incident (key_digest, {}) values {}", columns!(), tuples(batch.len(), 16, 1));
+        run!(tx, conn => {
+            let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(batch.len() == BATCH || batch.len() == 1);
+            for row in batch {
+                query = bind!(query, row);
+            }
+            query.execute(conn)
+        })?;
+    }
     Ok(())
 }
 

@@ -12,7 +12,10 @@ use crate::domain::time::Timestamp;
 
 use super::StoreError;
 use super::tx::{Tx, on, run};
-use super::values::{Place, list as placeholders, page, row, text};
+use super::values::{Place, list as placeholders, page, row, text, tuples};
+
+/// Rows a statement.
+const BATCH: usize = 64;
 
 row! {
     /// One notification on its way to one receiver.
@@ -89,18 +92,27 @@ pub struct Claim<'a> {
 
 /// Stores a delivery. `false`: one with this id exists already, and nothing was written.
 pub async fn insert(tx: &mut Tx, row: &OutboxRow) -> Result<bool, StoreError> {
-    let sql = concat!(
-        "insert into outbox (",
-        columns!(),
-        ") values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) on conflict (id) do nothing"
-    );
-    let written = run!(tx, conn => {
-        let query = sqlx::query(sql).bind(text(&row.id)).bind(text(&row.incident)).bind(row.generation).bind(row.sequence).bind(text(&row.receiver));
-        let query = query.bind(text(&row.correlation)).bind(text(&row.kind)).bind(text(&row.payload)).bind(text(&row.state)).bind(row.due_at);
-        let query = query.bind(row.created_at).bind(row.finished_at).bind(row.attempts).bind(row.claimed_until);
-        query.bind(text(&row.last_error)).bind(text(&row.reply)).execute(conn)
-    })?;
-    Ok(written == 1)
+    Ok(insert_all(tx, std::slice::from_ref(row)).await? == 1)
+}
+
+/// Stores deliveries; gives how many of them are new.
+pub async fn insert_all(tx: &mut Tx, rows: &[OutboxRow]) -> Result<u64, StoreError> {
+    let mut written = 0;
+    for batch in rows.chunks(BATCH) {
+        let values = tuples(batch.len(), 16, 1);
+        let sql = format!("insert into outbox ({}) values {values} on conflict (id) do nothing", columns!());
+        written += run!(tx, conn => {
+            let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(batch.len() == BATCH || batch.len() == 1);
+            for row in batch {
+                query = query.bind(text(&row.id)).bind(text(&row.incident)).bind(row.generation).bind(row.sequence).bind(text(&row.receiver));
+                query = query.bind(text(&row.correlation)).bind(text(&row.kind)).bind(text(&row.payload)).bind(text(&row.state));
+                query = query.bind(row.due_at).bind(row.created_at).bind(row.finished_at).bind(row.attempts).bind(row.claimed_until);
+                query = query.bind(text(&row.last_error)).bind(text(&row.reply));
+            }
+            query.execute(conn)
+        })?;
+    }
+    Ok(written)
 }
 
 /// Takes rows that are due, in the order in which they came due. Nobody else gets them before `until`.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::desk::{Book, Desk, Outcome, Silence, parcels};
+use crate::domain::desk::{Book, Desk, Outcome, Parcel, Silence, parcels};
 use crate::domain::filter::Match;
 use crate::domain::incident::{Effect, Incident, Input, Member, REOPEN_WITHIN};
 use crate::domain::matcher::Matcher;
@@ -15,6 +15,7 @@ use crate::domain::notification::Notification;
 use crate::domain::rule::Receiver;
 use crate::domain::time::Timestamp;
 
+use super::events::EventRow;
 use super::incidents::IncidentRow;
 use super::outbox::OutboxRow;
 use super::silences::SilenceRow;
@@ -36,53 +37,65 @@ pub struct Payload {
 
 /// Writes outcomes; says how many notifications were queued.
 pub async fn commit(tx: &mut Tx, outcomes: &[Outcome], now: Timestamp, public_url: &str) -> Result<usize, StoreError> {
-    let mut queued = 0;
-    for outcome in outcomes {
-        let row = row(&outcome.incident);
-        if outcome.new {
-            incidents::insert(tx, &row).await?;
-        } else {
-            incidents::update(tx, &row).await?;
-        }
-        for effect in &outcome.effects {
-            match effect {
-                Effect::History { kind, who, text } => {
-                    events::append(tx, &row.id, now, kind, who, text, "{}").await?;
-                }
-                Effect::Notify { receiver, kind, reason, .. } => {
-                    let text = format!("{receiver}: {} ({reason})", &kind.name()["incident.".len()..]);
-                    events::append(tx, &row.id, now, "notified", "", &text, "{}").await?;
-                }
-            }
-        }
-        for parcel in parcels(outcome, now, public_url) {
-            let payload = Payload { notification: parcel.notification, definition: parcel.definition.map(|definition| *definition) };
-            let row = OutboxRow {
-                id: parcel.delivery_id,
-                incident: row.id.clone(),
-                generation: parcel.generation,
-                sequence: parcel.sequence,
-                receiver: parcel.receiver,
-                correlation: parcel.correlation_key,
-                kind: parcel.kind.name().to_owned(),
-                payload: json(&payload),
-                state: "pending".into(),
-                due_at: now,
-                created_at: now,
-                finished_at: None,
-                attempts: 0,
-                claimed_until: Timestamp(0),
-                last_error: String::new(),
-                reply: String::new(),
-            };
-            queued += usize::from(outbox::insert(tx, &row).await?);
+    let (new, known): (Vec<&Outcome>, Vec<&Outcome>) = outcomes.iter().partition(|outcome| outcome.new);
+    incidents::insert_all(tx, &new.iter().map(|outcome| row(&outcome.incident)).collect::<Vec<_>>()).await?;
+    // A new incident's history begins here, so its numbers are known and all of it goes at once.
+    let begun: Vec<EventRow> = new.iter().flat_map(|outcome| history(outcome, now)).collect();
+    events::begin(tx, &begun).await?;
+    for outcome in known {
+        incidents::update(tx, &row(&outcome.incident)).await?;
+        for event in history(outcome, now) {
+            events::append(tx, &event.incident, event.at, &event.kind, &event.who, &event.text, &event.data).await?;
         }
     }
+    let deliveries: Vec<OutboxRow> = outcomes.iter().flat_map(|outcome| deliveries(outcome, now, public_url)).collect();
+    let queued = outbox::insert_all(tx, &deliveries).await?;
     if !outcomes.is_empty() {
         // Last, so that nobody waits for this row for longer than a commit takes.
         incidents::touch(tx).await?;
     }
-    Ok(queued)
+    Ok(usize::try_from(queued).unwrap_or(usize::MAX))
+}
+
+/// What an outcome adds to the history, numbered from 1.
+fn history(outcome: &Outcome, now: Timestamp) -> Vec<EventRow> {
+    let entry = |(at, effect): (usize, &Effect)| {
+        let (kind, who, text) = match effect {
+            Effect::History { kind, who, text } => (*kind, who.clone(), text.clone()),
+            Effect::Notify { receiver, kind, reason, .. } => {
+                ("notified", String::new(), format!("{receiver}: {} ({reason})", &kind.name()["incident.".len()..]))
+            }
+        };
+        let n = at as i64 + 1;
+        EventRow { incident: outcome.incident.id.clone(), n, at: now, kind: kind.to_owned(), who, text, data: "{}".to_owned() }
+    };
+    outcome.effects.iter().enumerate().map(entry).collect()
+}
+
+/// The rows of an outcome's notifications.
+fn deliveries(outcome: &Outcome, now: Timestamp, public_url: &str) -> Vec<OutboxRow> {
+    let delivery = |parcel: Parcel| {
+        let payload = Payload { notification: parcel.notification, definition: parcel.definition.map(|definition| *definition) };
+        OutboxRow {
+            id: parcel.delivery_id,
+            incident: outcome.incident.id.clone(),
+            generation: parcel.generation,
+            sequence: parcel.sequence,
+            receiver: parcel.receiver,
+            correlation: parcel.correlation_key,
+            kind: parcel.kind.name().to_owned(),
+            payload: json(&payload),
+            state: "pending".into(),
+            due_at: now,
+            created_at: now,
+            finished_at: None,
+            attempts: 0,
+            claimed_until: Timestamp(0),
+            last_error: String::new(),
+            reply: String::new(),
+        }
+    };
+    parcels(outcome, now, public_url).into_iter().map(delivery).collect()
 }
 
 /// The incidents that are not closed, by key.

@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn without_the_right_signature_nothing_is_read() {
+    fn r23_without_the_right_signature_nothing_is_read() {
         let body = json!({ "event": { "event_type": "incident.acknowledged", "data": { "incident_key": "c0ffee" } } }).to_string();
         let right = hmac("s3cret", &[body.as_bytes()]);
         let ask = |secret: &str, value: String, body: &str| {

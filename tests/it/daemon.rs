@@ -15,6 +15,7 @@ pub struct Daemon {
     pub admin: SocketAddr,
     pub intake: SocketAddr,
     process: Option<Child>,
+    variables: Vec<(String, String)>,
 }
 
 impl Daemon {
@@ -28,12 +29,30 @@ impl Daemon {
         let folder = tempfile::tempdir().expect("a folder");
         let (admin, intake) = (free_port(), free_port());
         let configuration = format!(
-            "[server]\nlisten = \"{admin}\"\n[delivery]\nallow_private = [\"127.0.0.0/8\"]\n{delivery}[intake]\nlisten = \"{intake}\"\n{more}"
+            "[server]\nlisten = \"{admin}\"\npublic_url = \"http://{admin}\"\n[delivery]\nallow_private = [\"127.0.0.0/8\"]\n{delivery}[intake]\nlisten = \"{intake}\"\n{more}"
         );
         std::fs::create_dir(folder.path().join("rules")).expect("a folder");
         std::fs::write(folder.path().join("burnwatch.toml"), configuration).expect("the folder can be written");
         std::fs::write(folder.path().join("rules/rules.rhai"), rules).expect("the folder can be written");
-        Daemon { folder, admin, intake, process: None }
+        Daemon { folder, admin, intake, process: None, variables: Vec::new() }
+    }
+
+    /// Adds a variable to the environment that it runs in.
+    pub fn with(mut self, name: &str, value: &str) -> Daemon {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A command of the program, in the same folder and environment, against this daemon.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_burnwatch"));
+        command.args(arguments).current_dir(self.folder.path()).envs(self.variables.iter().cloned());
+        command
+    }
+
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("it runs").id()
     }
 
     /// Puts other rules into the only rule file.
@@ -68,8 +87,8 @@ impl Daemon {
     /// Starts the program and does not wait.
     pub fn spawn(&mut self) {
         let log = std::fs::File::options().create(true).append(true).open(self.log_path()).expect("a log");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_burnwatch"));
-        command.arg("run").current_dir(self.folder.path()).stdout(Stdio::null()).stderr(log);
+        let mut command = self.command(&["run"]);
+        command.stdout(Stdio::null()).stderr(log);
         self.process = Some(command.spawn().expect("the program starts"));
     }
 
@@ -148,7 +167,8 @@ pub fn post_with(to: SocketAddr, path: &str, headers: &str, body: &str) -> Optio
     )
 }
 
-fn ask(to: SocketAddr, request: &str) -> Option<(u16, String)> {
+/// The status and body of the answer to a request as it is written; nothing if nobody answers.
+pub fn ask(to: SocketAddr, request: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(to).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
     stream.write_all(request.as_bytes()).ok()?;

@@ -1,5 +1,7 @@
 //! Tests of the parts together, on real databases.
 
+mod attacks_in;
+mod attacks_out;
 mod backtest;
 mod backtest_oracle;
 mod backtest_stored;
@@ -11,7 +13,10 @@ mod daemon;
 mod evaluator_oracle;
 mod flood;
 mod git;
+mod imported;
 mod killed;
+mod killed_delivery;
+mod lived;
 mod neighbour;
 mod peers;
 mod postgres;

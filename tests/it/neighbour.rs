@@ -259,6 +259,38 @@ async fn amtool_reads_our_routes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn amtool_moves_silences_from_one_daemon_to_another() {
+    let (from, to) = (Daemon::start(ROUTES).await, Daemon::start(ROUTES).await);
+    for (matcher, lasts) in [("alertname=Down", "1h"), ("cluster=~\"a|b\"", "5h")] {
+        let (code, text) = from.amtool(&["silence", "add", matcher, "-a", "ada", "-c", "known \"well\"", "-d", lasts]);
+        assert_eq!(code, 0, "{text}");
+    }
+    let (_, text) = from.amtool(&["-o", "json", "silence", "query"]);
+    let file = to.folder.path().join("silences.json");
+    std::fs::write(&file, &text).unwrap();
+    // Their ids are not known there, so amtool sends them again without.
+    let (code, said) = to.amtool(&["silence", "import", file.to_str().unwrap()]);
+    assert_eq!(code, 0, "{said}");
+    let silences = |daemon: &Daemon, args: &[&str]| -> Vec<Value> {
+        let (_, text) = daemon.amtool(&[&["-o", "json", "silence", "query"], args].concat());
+        let mut list: Vec<Value> = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        list.iter_mut().for_each(|one| *one = json!([one["matchers"], one["createdBy"], one["comment"], one["endsAt"]]));
+        list.sort_by_key(Value::to_string);
+        list
+    };
+    assert_eq!(silences(&from, &[]).len(), 2);
+    assert_eq!(silences(&to, &[]), silences(&from, &[]));
+    assert_eq!(silences(&to, &["--within", "2h"]).len(), 1, "by when they end");
+    assert_eq!(silences(&to, &["cluster=\"a|b\""]).len() + silences(&to, &["alertname=Down"]).len(), 2);
+    // The whole tree of routes, as amtool draws it from our configuration.
+    let (code, tree) = to.amtool(&["config", "routes"]);
+    assert_eq!(code, 0, "{tree}");
+    for part in ["receiver: nobody", "receiver: pager,team", "{severity=~\"^(?:page|critical)$\"}", "receiver: team"] {
+        assert!(tree.contains(part), "{part} is missing in\n{tree}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_answered_survives_a_crash_and_is_told_once() {
     let mut daemon = Daemon::start(ROUTES).await;
     let lasts = "2099-01-01T00:00:00Z";

@@ -246,9 +246,9 @@ fn a_failure_for_good_is_a_dead_letter_that_the_fallback_and_the_operator_are_to
 }
 
 /// Debian's aiosmtpd, on a port of its own.
-struct MailServer {
+pub struct MailServer {
     process: Child,
-    port: u16,
+    pub port: u16,
     mails: Arc<Mutex<Vec<Value>>>,
 }
 
@@ -256,7 +256,7 @@ const SERVER: &str = include_str!("mail_server.py");
 
 impl MailServer {
     /// `strict` takes mail only over STARTTLS and with a password, `open` from everybody.
-    fn start(mode: &str) -> MailServer {
+    pub fn start(mode: &str) -> MailServer {
         let keys = format!("{}/src/notify/tests/localhost", env!("CARGO_MANIFEST_DIR"));
         // Debian's Python, whatever else is first in the path: its packages are what is installed.
         let python = if std::path::Path::new("/usr/bin/python3").exists() { "/usr/bin/python3" } else { "python3" };
@@ -276,6 +276,11 @@ impl MailServer {
             }
         });
         MailServer { process, port: port.expect("a port"), mails }
+    }
+
+    /// What it was given so far.
+    pub fn mails(&self) -> Vec<Value> {
+        self.mails.lock().expect("a lock").clone()
     }
 }
 

@@ -4,12 +4,10 @@
 //! needs-mapping, and what looks wrong in the source is named. Values of secrets go nowhere.
 
 mod alertmanager;
-mod alertmanager_receiver;
 mod binding;
 mod document;
 mod draft;
 mod export;
-mod matchers;
 mod openslo;
 mod openslo_alert;
 mod openslo_window;

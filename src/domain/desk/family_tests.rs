@@ -2,45 +2,22 @@ use std::sync::Arc;
 
 use super::*;
 use crate::domain::alert::{AlertChange, AlertState};
+use crate::domain::desk::fixtures::{self, receiver};
 use crate::domain::desk::{Desk, Findings, Outcome, parcels};
 use crate::domain::evaluate::AlertEvent;
 use crate::domain::explain::{Anchor, Signature};
-use crate::domain::filter::{Filter, Match};
 use crate::domain::incident::{Explained, Input};
 use crate::domain::notification::Figures;
-use crate::domain::rule::{Field, Receiver, ReceiverKind, Route};
-use crate::domain::time::Span;
+use crate::domain::rule::Route;
 
 const M: i64 = 60_000;
 
 fn route(when: &[(&str, &str)], receiver: &str) -> Route {
-    Route {
-        place: Default::default(),
-        when: Filter(when.iter().map(|(k, v)| ((*k).into(), Match::parse(v).unwrap())).collect()),
-        to: vec![receiver.into()],
-        group_by: None,
-        group_wait: None,
-        group_interval: None,
-        repeat: None,
-        escalate: vec![],
-        fallthrough: true,
-        active: vec![],
-        mute: vec![],
-        routes: vec![],
-    }
+    Route { fallthrough: true, ..fixtures::route(when, &[receiver]) }
 }
 
 /// Everything goes to `team`, pages of `pay` also to `payments`, all other pages also to `pager`.
 fn desk() -> Desk {
-    let receiver = |name: &str| Receiver {
-        name: name.into(),
-        place: Default::default(),
-        timeout: Span::seconds(5),
-        send_resolved: true,
-        callback_secret: None,
-        template: None,
-        kind: ReceiverKind::Teams { url: Field::Plain(String::new()) },
-    };
     let (pay, rest) =
         (route(&[("severity", "page"), ("service", "pay")], "payments"), route(&[("severity", "page"), ("service", "!pay")], "pager"));
     Desk::new(Arc::new(RuleSet {

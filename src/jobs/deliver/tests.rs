@@ -7,6 +7,7 @@ use crate::clock::{Clock, FixedClock, SystemClock};
 use crate::domain::desk::{correlation_key, delivery_id};
 use crate::domain::notification::Kind;
 use crate::domain::rule::{Receiver, ReceiverKind};
+use crate::notify::Queued;
 use crate::notify::fake::{self, Fake, NOW, Reply, notification, plain, receiver, webhook_at};
 use crate::store::incidents::IncidentRow;
 use crate::store::{attempts, events, incidents};

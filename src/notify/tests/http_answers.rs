@@ -79,7 +79,7 @@ async fn a_limit_is_kept_in_both_forms_of_retry_after() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed() {
+async fn r13_a_redirect_is_not_followed() {
     let (fake, other) = (Fake::start().await, Fake::start().await);
     fake.will([Reply::Status(307, headers("location", &other.url), String::new())]);
     let error = send(&webhook_at("hook", &fake.url)).await.unwrap_err();
@@ -100,7 +100,7 @@ async fn a_receiver_that_hangs_is_left_after_its_timeout() {
 }
 
 #[tokio::test]
-async fn the_status_decides_however_the_body_behaves() {
+async fn r13_the_status_decides_however_the_body_behaves() {
     for reply in [Reply::Endless(200), Reply::Drip(200), Reply::Status(204, vec![], String::new())] {
         let started = Instant::now();
         answered(reply.clone()).await.unwrap_or_else(|error| panic!("{reply:?}: {error}"));
@@ -132,7 +132,7 @@ async fn what_is_no_http_or_nobody_listens_to_is_tried_again() {
 }
 
 #[tokio::test]
-async fn addresses_inside_are_refused_by_number_and_by_name() {
+async fn r13_addresses_inside_are_refused_by_number_and_by_name() {
     let fake = Fake::start().await;
     let port = fake.url.rsplit(':').next().unwrap();
     let guarded = Sender::new(crate::notify::Settings { allow_private: Vec::new(), ..settings(&[]) }).unwrap();
@@ -158,7 +158,7 @@ async fn addresses_inside_are_refused_by_number_and_by_name() {
 }
 
 #[tokio::test]
-async fn a_secret_that_an_answer_echoes_is_not_kept() {
+async fn r14_a_secret_that_an_answer_echoes_is_not_kept() {
     let fake = Fake::start().await;
     fake.will([Reply::Status(400, vec![], "bad path /services/T0/B0/XXsecretXX, token sesame-0pen\r\n\x1b[2J".into())]);
     let url = format!("{}/services/T0/B0/XXsecretXX", fake.url);
@@ -181,7 +181,7 @@ async fn a_missing_secret_is_named_and_final() {
 }
 
 #[tokio::test]
-async fn a_header_cannot_break_out_of_its_line_or_reframe_the_message() {
+async fn r13_a_header_cannot_break_out_of_its_line_or_reframe_the_message() {
     let fake = Fake::start().await;
     for (name, value) in [("X-A", "a\r\nX-B: b"), ("Host", "other"), ("Content-Length", "0"), ("X A", "a")] {
         let kind = ReceiverKind::Webhook { url: plain(&fake.url), secret: None, headers: [(name.to_owned(), plain(value))].into() };
@@ -192,7 +192,7 @@ async fn a_header_cannot_break_out_of_its_line_or_reframe_the_message() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_nobody_vouches_for_is_refused() {
+async fn r20_a_certificate_that_nobody_vouches_for_is_refused() {
     let port = super::mail::tls_server();
     let error = send(&webhook_at("hook", &format!("https://localhost:{port}/"))).await.unwrap_err();
     assert_eq!(error.next, Next::Retry { after: None });

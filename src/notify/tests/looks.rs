@@ -92,7 +92,7 @@ const TEMPLATE: &str = "{% set title %}{{ incident.service }} hurts{% endset %}\
     {% if format == 'html' %}<b>Call the desk.</b>{% else %}Call the desk.{% endif %}";
 
 #[tokio::test]
-async fn a_template_words_every_format_and_hostile_values_stay_words() {
+async fn r11_a_template_words_every_format_and_hostile_values_stay_words() {
     let worded = |notification| Delivery { template: Some(TEMPLATE.into()), notification, ..delivery(Kind::Opened) };
     let (calm, nasty) = (worded(notification(Kind::Opened)), worded(hostile(Kind::Opened)));
     for n in 2..receivers("http://x").len() {

@@ -187,7 +187,7 @@ fn header<'a>(mail: &'a str, name: &str) -> Vec<&'a str> {
 }
 
 #[tokio::test]
-async fn each_recipient_gets_one_message_in_the_incidents_thread() {
+async fn r12_each_recipient_gets_one_message_in_the_incidents_thread() {
     let server = Server::start(Script::default());
     let sent = server.send(&delivery(Kind::Opened)).await.unwrap();
     assert_eq!((sent.status, sent.note.as_str()), (Some(250), ""));
@@ -213,7 +213,7 @@ async fn each_recipient_gets_one_message_in_the_incidents_thread() {
 }
 
 #[tokio::test]
-async fn a_second_attempt_is_the_same_message_byte_by_byte() {
+async fn r12_a_second_attempt_is_the_same_message_byte_by_byte() {
     let server = Server::start(Script { data: [None].into(), ..Script::default() });
     let one = mail_to(&["ada@example.com"]);
     let sender = server.sender(SmtpTls::None, false);
@@ -272,7 +272,7 @@ async fn a_server_that_is_busy_or_not_there_is_tried_again() {
 }
 
 #[tokio::test]
-async fn without_starttls_nothing_is_said_that_matters() {
+async fn r20_without_starttls_nothing_is_said_that_matters() {
     let server = Server::start(Script::default());
     let error =
         server.sender(SmtpTls::Starttls, true).send(&mail_to(&["ada@example.com"]), &delivery(Kind::Opened), NOW).await.unwrap_err();
@@ -281,7 +281,7 @@ async fn without_starttls_nothing_is_said_that_matters() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_nobody_vouches_for_ends_it_before_the_password() {
+async fn r20_a_certificate_that_nobody_vouches_for_ends_it_before_the_password() {
     for (tls, script) in [
         (SmtpTls::Starttls, Script { starttls: true, ..Script::default() }),
         (SmtpTls::Implicit, Script { implicit: true, ..Script::default() }),
@@ -308,14 +308,14 @@ async fn starttls_and_implicit_tls_deliver_and_sign_in_behind_it() {
 }
 
 #[test]
-fn a_password_does_not_leave_this_machine_without_tls() {
+fn r20_a_password_does_not_leave_this_machine_without_tls() {
     let server = Smtp { host: "mail.example.com".into(), ..Server::start(Script::default()).smtp(SmtpTls::None) };
     assert!(matches!(Mailer::new(&server), Err(MailError::PlainCredentials)));
     assert!(Mailer::new(&Smtp { username: None, password: None, ..server }).is_ok());
 }
 
 #[tokio::test]
-async fn hostile_words_break_out_of_neither_headers_nor_html() {
+async fn r12_hostile_words_break_out_of_neither_headers_nor_html() {
     let server = Server::start(Script::default());
     let nasty = Delivery { notification: hostile(Kind::Opened), ..delivery(Kind::Opened) };
     let sent = server
@@ -373,7 +373,7 @@ async fn the_default_mail_reads_like_this() {
 PAGE: checkout-api burns its budget (shop)
 
 Who is hit: 812 users, 5,312 bad events
-Where: region de, release 2.3.1 (92 % of the failures; 11 % of the traffic, 90 % of the excess, new)
+Where: region de, release 2.3.1 (90 % of the failures above normal, 11 % of the traffic; not seen before)
 Since: 2027-01-15 07:57 UTC (3m ago)
 What changed: deploy shop 2.3.1 at 2027-01-15 07:50 UTC, 7m before it opened (matches the segment)
 Error budget: 3.2 % used by this, 41 % left

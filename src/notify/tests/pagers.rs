@@ -111,7 +111,7 @@ fn slack_hook(fake: &Fake) -> Receiver {
 }
 
 #[tokio::test]
-async fn slack_shows_hostile_words_as_words() {
+async fn r11_slack_shows_hostile_words_as_words() {
     let fake = Fake::start().await;
     send(&slack_hook(&fake), &nasty()).await.unwrap();
     let body = fake.seen()[0].json();
@@ -134,7 +134,7 @@ async fn slacks_default_text_reads_like_this() {
     let body = fake.seen()[0].json();
     assert_eq!(body["text"], "PAGE: checkout-api burns its budget (shop)");
     let expected = "*Who is hit:* 812 users, 5,312 bad events
-*Where:* region `de`, release `2.3.1` (92 % of the failures; 11 % of the traffic, 90 % of the excess, new)
+*Where:* region `de`, release `2.3.1` (90 % of the failures above normal, 11 % of the traffic; not seen before)
 *Since:* 2027-01-15 07:57 UTC (3m ago)
 *What changed:* deploy `shop` `2.3.1` at 2027-01-15 07:50 UTC, 7m before it opened (matches the segment)
 *Error budget:* 3.2 % used by this, 41 % left
@@ -197,7 +197,7 @@ async fn slack_says_200_also_when_it_refuses() {
 }
 
 #[tokio::test]
-async fn teams_gets_a_card_of_plain_runs_within_its_limit() {
+async fn r11_teams_gets_a_card_of_plain_runs_within_its_limit() {
     let fake = Fake::start().await;
     fake.will([Reply::status(202), Reply::status(202)]);
     let teams = receiver("teams", ReceiverKind::Teams { url: plain(&fake.url) });
@@ -227,6 +227,22 @@ async fn alertmanagers_listeners_get_version_4() {
     assert!(send(&hook, &delivery(Kind::Acknowledged)).await.unwrap().status.is_none());
     send(&hook, &delivery(Kind::Resolved)).await.unwrap();
     let bodies: Vec<Value> = fake.seen().iter().map(|seen| seen.json()).collect();
+    // As a listener that compares bytes sees it: Alertmanager's fields in Alertmanager's order.
+    let text = String::from_utf8(fake.seen()[0].body.clone()).unwrap();
+    let expected = concat!(
+        r#"{"receiver":"am","status":"firing","alerts":[{"status":"firing","#,
+        r#""labels":{"alertname":"checkout-api","service":"shop","severity":"page","slo":"checkout-api"},"#,
+        r#""annotations":{"runbook_url":"https://runbooks.example.com/checkout","summary":"Checkout fails for many"},"#,
+        r#""startsAt":"2027-01-15T07:57:00Z","endsAt":"0001-01-01T00:00:00Z","#,
+        r#""generatorURL":"https://burnwatch.example.com/incidents/inc-7","fingerprint":"FINGERPRINT"}],"#,
+        r#""groupLabels":{"service":"shop"},"#,
+        r#""commonLabels":{"alertname":"checkout-api","service":"shop","severity":"page","slo":"checkout-api"},"#,
+        r#""commonAnnotations":{"runbook_url":"https://runbooks.example.com/checkout","summary":"Checkout fails for many"},"#,
+        r#""externalURL":"https://burnwatch.example.com","notification_reason":"first notification","version":"4","#,
+        r#""groupKey":"{}:{service=\"shop\"}","truncatedAlerts":0}"#
+    );
+    let print = bodies[0]["alerts"][0]["fingerprint"].as_str().unwrap();
+    assert_eq!((text, print.len()), (expected.replace("FINGERPRINT", print), 16));
     assert_eq!(bodies.len(), 2);
     assert_eq!((&bodies[0]["status"], &bodies[1]["status"]), (&"firing".into(), &"resolved".into()));
     assert_eq!(bodies[0]["groupKey"], r#"{}:{service="shop"}"#);
@@ -237,6 +253,22 @@ async fn alertmanagers_listeners_get_version_4() {
     assert_eq!(bodies[0]["alerts"][0]["fingerprint"], bodies[1]["alerts"][0]["fingerprint"]);
     assert_eq!(bodies[0]["commonLabels"]["slo"], "checkout-api");
     assert_eq!(bodies[0]["externalURL"], "https://burnwatch.example.com");
+}
+
+#[tokio::test]
+async fn alertmanagers_listeners_are_told_why() {
+    let fake = Fake::start().await;
+    let hook = receiver("am", ReceiverKind::AlertmanagerWebhook { url: plain(&fake.url), headers: BTreeMap::new() });
+    let mut some = delivery(Kind::Updated);
+    let alerts = &mut some.notification.data.incident.alerts;
+    alerts.push(crate::domain::notification::AlertView { ended_at: None, ..alerts[0].clone() });
+    send(&hook, &some).await.unwrap();
+    let alerts = &mut some.notification.data.incident.alerts;
+    alerts[1].state = crate::domain::notification::AlertState::Resolved;
+    alerts[1].ended_at = Some(NOW);
+    send(&hook, &some).await.unwrap();
+    let reasons: Vec<Value> = fake.seen().iter().map(|seen| seen.json()["notification_reason"].clone()).collect();
+    assert_eq!(reasons, ["new alerts added", "some alerts resolved"]);
 }
 
 #[tokio::test]

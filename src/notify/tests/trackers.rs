@@ -157,7 +157,7 @@ async fn github_gets_one_issue_that_is_commented_closed_and_reopened() {
 }
 
 #[tokio::test]
-async fn github_mentions_nobody_and_shows_hostile_words_as_code() {
+async fn r11_github_mentions_nobody_and_shows_hostile_words_as_code() {
     let fake = Fake::start().await;
     fake.will([Reply::json(200, json!([])), Reply::json(201, json!({ "number": 12 }))]);
     send(&github(&fake), &Delivery { notification: hostile(Kind::Opened), ..delivery(Kind::Opened) }).await.unwrap();
@@ -223,4 +223,37 @@ async fn servicenow_gets_one_record_by_correlation_id() {
     assert!(create.get("close_code").is_none() && create.get("fields").is_none());
     assert_eq!(create["u_team"], 7);
     assert_eq!((&close["state"], &close["close_code"]), (&"6".into(), &"Solved".into()));
+}
+
+#[tokio::test]
+async fn r11_jira_and_servicenow_show_hostile_words_as_words() {
+    let nasty = Delivery { notification: hostile(Kind::Opened), ..delivery(Kind::Opened) };
+    let fake = Fake::start().await;
+    fake.will([Reply::json(200, json!({ "issues": [] })), Reply::json(201, json!({ "key": "OPS-1" }))]);
+    send(&jira(&fake), &nasty).await.unwrap();
+    let fields = fake.seen()[1].json()["fields"].clone();
+    assert!(fields["summary"].as_str().unwrap().chars().count() <= 255 && !fields["summary"].as_str().unwrap().contains(['\r', '\n']));
+    // Text nodes and links of ours: nothing in them is read as wiki markup or as a mention.
+    let text = fields["description"].to_string();
+    let kinds: Vec<&str> = text.split("\"type\":\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    assert!(kinds.iter().all(|kind| ["doc", "paragraph", "text", "strong", "code", "link"].contains(kind)), "{kinds:?}");
+    assert!(text.contains("{noformat}") && !text.contains("\"href\":\"javascript"), "{text}");
+
+    let fake = Fake::start().await;
+    let kind = ReceiverKind::Servicenow {
+        base_url: fake.url.clone(),
+        user: None,
+        password: None,
+        token: Some(plain("t")),
+        options: Default::default(),
+    };
+    let now = receiver("now", kind);
+    fake.will([Reply::json(200, json!({ "result": [] })), Reply::json(201, json!({ "result": { "sys_id": "a1" } }))]);
+    let sent = send(&now, &nasty).await.unwrap();
+    fake.will([Reply::json(200, json!({ "result": {} }))]);
+    send(&now, &Delivery { earlier: sent.reply, notification: hostile(Kind::Escalated), ..delivery(Kind::Escalated) }).await.unwrap();
+    let (create, note) = (fake.seen()[1].json().to_string(), fake.seen()[2].json().to_string());
+    for body in [create, note] {
+        assert!(body.contains("(code)<b>x</b>(/code)") && !body.contains("[code]"), "HTML would be shown as such: {body}");
+    }
 }

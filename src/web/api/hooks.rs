@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn strangers_learn_nothing_and_have_to_wait() {
+    async fn r23_strangers_learn_nothing_and_have_to_wait() {
         let house = House::new(true, false).await;
         let body = event("incident.acknowledged", &correlation_key("4127", 1, "checkout-pager"), "1");
         let mut answers = Vec::new();

@@ -3,9 +3,12 @@
 
 mod alerts;
 mod filter;
+mod groups;
+mod listing;
 mod post;
 mod silences;
 mod status;
+mod view;
 
 use std::sync::Arc;
 
@@ -26,7 +29,7 @@ pub fn router(state: &Arc<State>) -> Router<Arc<State>> {
     let alerts = DefaultBodyLimit::max(state.config.server.body_bytes_max);
     Router::new()
         .route("/api/v2/alerts", get(alerts::list).merge(posting(post::take).layer(alerts)))
-        .route("/api/v2/alerts/groups", get(alerts::groups))
+        .route("/api/v2/alerts/groups", get(groups::list))
         .route("/api/v2/silences", get(silences::list).post(silences::save))
         .route("/api/v2/silence/{id}", get(silences::one).delete(silences::expire))
         .route("/api/v2/receivers", get(status::receivers))

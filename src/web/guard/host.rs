@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_addresses_localhost_and_our_own_name_are_answered() {
+    fn r9_only_addresses_localhost_and_our_own_name_are_answered() {
         let public = url::Url::parse("https://burnwatch.example.com/").unwrap();
         let ours = |host: &str| {
             let mut headers = HeaderMap::new();

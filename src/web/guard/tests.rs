@@ -95,7 +95,7 @@ const POSTS: &[&str] = &[
 ];
 
 #[tokio::test]
-async fn every_page_is_whole_inert_and_under_its_headers() {
+async fn r10_every_page_is_whole_inert_and_under_its_headers() {
     for hostile in [false, true] {
         let house = House::new(false, hostile).await;
         for path in PAGES {
@@ -182,7 +182,7 @@ async fn a_mail_is_shown_under_rules_of_its_own() {
 }
 
 #[tokio::test]
-async fn reading_changes_nothing() {
+async fn r9_reading_changes_nothing() {
     let house = House::new(false, false).await;
     let (_, _, before) = house.get("/v1/incidents/4127").await;
     let (_, _, audit) = house.get("/v1/audit").await;
@@ -194,7 +194,7 @@ async fn reading_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_form_without_its_token_is_refused() {
+async fn r9_a_form_without_its_token_is_refused() {
     let house = House::new(false, false).await;
     let form = [("content-type", "application/x-www-form-urlencoded")];
     for path in POSTS {
@@ -276,7 +276,7 @@ async fn all_dead_letters_are_sent_again_or_those_of_one_receiver() {
 }
 
 #[tokio::test]
-async fn a_foreign_host_or_origin_reaches_nothing() {
+async fn r9_a_foreign_host_or_origin_reaches_nothing() {
     let house = House::new(false, false).await;
     let foreign = axum::http::Request::get("/").header(header::HOST, "evil.example").body(axum::body::Body::empty()).unwrap();
     assert_eq!(house.send(foreign).await.status(), StatusCode::FORBIDDEN);
@@ -298,7 +298,7 @@ async fn a_foreign_host_or_origin_reaches_nothing() {
 }
 
 #[tokio::test]
-async fn tokens_open_what_their_scopes_allow() {
+async fn r8_tokens_open_what_their_scopes_allow() {
     let house = House::new(true, false).await;
     let bearer = |secret: &str| format!("Bearer {secret}");
     let call = |method: Method, path: &str, auth: String| request(method, path, &[("authorization", &auth)], "{}");
@@ -318,7 +318,7 @@ async fn tokens_open_what_their_scopes_allow() {
 }
 
 #[tokio::test]
-async fn people_sign_in_with_a_token_and_come_back_to_their_page() {
+async fn r8_people_sign_in_with_a_token_and_come_back_to_their_page() {
     let house = House::new(true, false).await;
     let (status, answer, _) = house.get("/incidents/4127?range=6h").await;
     assert_eq!(status, StatusCode::SEE_OTHER);
@@ -412,7 +412,7 @@ async fn assets_never_change_under_their_name() {
 }
 
 #[tokio::test]
-async fn an_export_keeps_hostile_text_as_text() {
+async fn r11_an_export_keeps_hostile_text_as_text() {
     let house = House::new(false, true).await;
     let (status, answer, body) = house.get("/incidents/4127/export.md").await;
     assert!(status.is_success() && !body.contains('\u{202e}'));

@@ -274,6 +274,8 @@ fn actions(model: &Model<'_>, path: &str) -> Markup {
             @if model.reader.operate {
                 @if incident.status == Status::Open {
                     form.first method="post" action={ (path) "/ack" } { (model.reader.token()) button.btn.primary data-key="a" { "Acknowledge" } }
+                } @else {
+                    (model.reader.button(&format!("{path}/unack"), "Take the acknowledgement back", "btn", None))
                 }
                 a.btn href={ (path) "/snooze" } { "Snooze…" }
                 a.btn href={ "/silences/new?incident=" (segment(&incident.id)) } data-key="s" { "Silence…" }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::document::Node;
+use super::super::document::Node;
 use crate::domain::filter::{Filter, Match};
 
 /// What is said of two conditions on one label that have no common form.
@@ -194,8 +194,8 @@ fn not(value: &str) -> Result<Match, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::document::Document;
-    use super::super::script;
+    use super::super::super::document::Document;
+    use super::super::super::script;
     use super::*;
 
     fn when(yaml: &str) -> (String, usize) {
