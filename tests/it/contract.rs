@@ -146,14 +146,14 @@ fn rows_are_loaded_from_lines_and_from_a_json_array() {
     for (name, text) in [("rows.ndjson", lines), ("rows.json", json!(rows).to_string()), ("pretty.json", format!("\n{:#}\n", json!(rows)))]
     {
         daemon.write(name, &text);
-        let output = daemon.command(&["aggregates", "load", name, "--json"]);
+        let output = daemon.output(&["aggregates", "load", name, "--json"]);
         let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");
         assert_eq!(answer["accepted"], 2, "{name}: {answer}");
         assert_eq!(answer["rejected"], json!([{ "line": 2, "reason": "`bad` is more than `total`" }]), "{name}");
         assert_eq!(output.status.code(), Some(1), "{name}: a row was refused");
     }
     daemon.write("half.json", "[{\"bucket\": 0},");
-    let output = daemon.command(&["aggregates", "load", "half.json"]);
+    let output = daemon.output(&["aggregates", "load", "half.json"]);
     assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
 }
 

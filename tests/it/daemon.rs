@@ -66,8 +66,8 @@ impl Daemon {
     }
 
     /// Runs another command in the folder and waits for its end.
-    pub fn command(&self, args: &[&str]) -> std::process::Output {
-        Command::new(env!("CARGO_BIN_EXE_burnwatch")).args(args).current_dir(self.folder.path()).output().expect("the program starts")
+    pub fn output(&self, args: &[&str]) -> std::process::Output {
+        self.command(args).output().expect("the program starts")
     }
 
     fn log_path(&self) -> PathBuf {
