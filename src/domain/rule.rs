@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::cell::Limit;
-use super::filter::Filter;
+use super::filter::{Filter, Match};
 use super::fraction::Fraction;
 use super::metric::Metric;
 use super::time::{Span, Timestamp};
@@ -81,6 +81,9 @@ pub struct RuleSet {
     pub named_dimensions: BTreeSet<String>,
     /// Values that rules name, by dimension: never folded.
     pub named_values: BTreeMap<String, BTreeSet<String>>,
+    /// Patterns by which rules choose routes, each once: a route that one of them fits is never counted under a learnt template.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub route_patterns: Vec<Match>,
     /// What `templates/NAME.j2` hold, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub templates: BTreeMap<String, String>,

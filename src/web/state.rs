@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::callback::Heeded;
 use super::inbox::Inbox;
 use super::query::{Later, Query};
+use super::reads::Reads;
 use super::session::{Failures, Sessions};
 use super::site::overview::Memory;
 use crate::clock::SharedClock;
@@ -96,6 +97,8 @@ pub struct State {
     pub answer_key: answer::Key,
     /// Calls of pagers and trackers that were heeded; `Default::default()` at start.
     pub heeded: Heeded,
+    /// Who read what, until it is in the audit.
+    pub reads: Reads,
     /// Signed-out sessions and failed sign-ins; `Default::default()` at start.
     pub sessions: Sessions,
     pub failures: Failures,

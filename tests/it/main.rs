@@ -12,6 +12,7 @@ mod evaluator_oracle;
 mod flood;
 mod git;
 mod killed;
+mod learnt;
 mod neighbour;
 mod peers;
 mod postgres;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
+use burnwatch::domain::aggregate::Learnt;
 use burnwatch::domain::desk::Outcome;
 use burnwatch::domain::incident::{Incident, Member};
 use burnwatch::domain::metric::Metric;
@@ -13,8 +14,8 @@ use burnwatch::domain::rule::{Labels, Severity};
 use burnwatch::domain::series::{Series, SeriesId};
 use burnwatch::domain::time::{Span, Timestamp};
 use burnwatch::store::{
-    Store, StoreError, alerts, annotations, attempts, audit, chunk, events, incidents, leases, meta, outbox, partial, posted, progress,
-    receivers, repeated, retention, rule_sets, seen, series, silences, trace, transition, user_keys, writer,
+    Store, StoreError, alerts, annotations, attempts, audit, chunk, events, incidents, learnt_routes, leases, meta, outbox, partial,
+    posted, progress, receivers, repeated, retention, rule_sets, seen, series, silences, trace, transition, user_keys, writer,
 };
 
 use super::postgres;
@@ -516,6 +517,21 @@ on_both! {
         assert_eq!(found, [(0, at(0), "a"), (1, at(10), "b")]);
         user_keys::remove(&mut tx, 0).await.unwrap();
         assert_eq!(user_keys::all(&mut tx).await.unwrap().len(), 1);
+    }
+
+    async fn learnt_routes_belong_to_whoever_learnt_them_first(store: Store) {
+        let learnt = |app: &str, prefix: &str, kept: &[&str]| Learnt {
+            app: app.into(),
+            prefix: prefix.into(),
+            kept: kept.iter().map(|value| (*value).to_owned()).collect(),
+        };
+        let mut tx = store.write().await.unwrap();
+        learnt_routes::add(&mut tx, &learnt("shop", "/p", &["gift", "sale \"%"]), at(10)).await.unwrap();
+        learnt_routes::add(&mut tx, &learnt("shop", "/p", &[]), at(20)).await.unwrap();
+        learnt_routes::add(&mut tx, &learnt("blog", "/p", &[]), at(20)).await.unwrap();
+        let all = learnt_routes::since(&mut tx, at(0)).await.unwrap();
+        assert_eq!(all, [(at(10), learnt("shop", "/p", &["gift", "sale \"%"])), (at(20), learnt("blog", "/p", &[]))]);
+        assert_eq!(learnt_routes::since(&mut tx, at(11)).await.unwrap(), all[1..]);
     }
 
     async fn user_keys_rotate_at_the_edge_for_every_replica_and_across_restarts(store: Store) {
@@ -1092,8 +1108,8 @@ on_both! {
             };
             audit::add(&mut tx, &row).await.unwrap();
         }
-        let (first, next) = audit::list(&mut tx, None, 3).await.unwrap();
-        let (rest, end) = audit::list(&mut tx, next.as_deref(), 3).await.unwrap();
+        let (first, next) = audit::list(&mut tx, None, 3, audit::Acts::All).await.unwrap();
+        let (rest, end) = audit::list(&mut tx, next.as_deref(), 3, audit::Acts::Changes).await.unwrap();
         let order: Vec<String> = first.into_iter().chain(rest).map(|row| row.id).collect();
         assert_eq!((order.join(" ").as_str(), end), ("a4 a3 a2 a1 a0", None));
     }
@@ -1194,10 +1210,11 @@ on_both! {
             id: "a".into(), at: at(0), who: String::new(), action: String::new(), thing: String::new(), source: String::new(), detail: String::new(),
         };
         audit::add(&mut tx, &action).await.unwrap();
+        learnt_routes::add(&mut tx, &Learnt { app: "a".into(), prefix: "/p".into(), kept: Vec::new() }, at(0)).await.unwrap();
         tx.commit().await.unwrap();
 
         let cutoffs = retention::Cutoffs {
-            writers: at(50), seen: at(50), traces: at(50), incidents: at(2), outbox: at(50), annotations: at(50), rule_sets: at(50), silences: at(50), audit: at(50), limit: 1,
+            writers: at(50), seen: at(50), traces: at(50), incidents: at(2), outbox: at(50), annotations: at(50), rule_sets: at(50), silences: at(50), audit: at(50), learnt_routes: at(50), limit: 1,
         };
         let mut rounds = 0;
         loop {
@@ -1223,7 +1240,7 @@ on_both! {
         assert_eq!(rule_sets::list(&mut tx, 9).await.unwrap().into_iter().map(|row| row.revision).collect::<Vec<_>>(), ["last"]);
         assert!(annotations::list(&mut tx, at(0), at(9), None).await.unwrap().is_empty());
         assert!(silences::list(&mut tx).await.unwrap().is_empty());
-        assert!(audit::list(&mut tx, None, 9).await.unwrap().0.is_empty());
+        assert!(audit::list(&mut tx, None, 9, audit::Acts::All).await.unwrap().0.is_empty());
     }
 }
 
