@@ -1,4 +1,4 @@
-//! How many events and requests a second `/v1/rum` and `/v1/logs` (OTLP in JSON) take on one core, through HTTP
+//! How many events and requests a second `/v1/rum`, `/v1/logs` (OTLP in JSON) and `/collect` (Faro) take on one core, through HTTP
 //! and into packed segments.
 //!
 //! `cargo bench --bench intake`. The server runs on a runtime with one thread that is held to one core
@@ -54,6 +54,7 @@ fn main() {
         sample_rate_min: 0.001,
         rate_per_source: 1000,
         influence_per_source: 0,
+        trusted_proxies: Vec::new(),
         geo: None,
         consent: OptOut::Anonymous,
         browser_signal: OptOut::Anonymous,
@@ -107,10 +108,11 @@ struct Protocol {
 }
 
 const RUM: Protocol = Protocol { path: "/v1/rum", content_type: "text/plain;charset=UTF-8", fine: "HTTP/1.1 202", body };
+const FARO: Protocol = Protocol { path: "/collect", content_type: "application/json", fine: "HTTP/1.1 202", body: faro_body };
 const OTLP: Protocol = Protocol { path: "/v1/logs", content_type: "application/json", fine: "HTTP/1.1 200", body: otlp_body };
 
 fn client(at: SocketAddr) {
-    for (protocol, per_request) in [(RUM, 1), (RUM, 20), (OTLP, 4), (OTLP, 20)] {
+    for (protocol, per_request) in [(RUM, 1), (RUM, 20), (OTLP, 4), (OTLP, 20), (FARO, 4), (FARO, 20)] {
         let requests = Arc::new(AtomicU64::new(0));
         let end = Instant::now() + RUN;
         let threads: Vec<_> = (0..16_u64)
@@ -235,6 +237,43 @@ fn otlp_body(events: usize, seed: u64) -> String {
         r#"{{"resourceLogs":[{{"resource":{{"attributes":[{}],"droppedAttributesCount":0}},"scopeLogs":[{{"scope":{{"name":"@opentelemetry/browser-instrumentation/web-vitals","version":"0.6.0"}},"logRecords":[{}]}}]}}]}}"#,
         resource.join(","),
         records.join(",")
+    )
+}
+
+/// As the web SDK writes it with its tracing, with all that comes with each item.
+fn faro_body(events: usize, seed: u64) -> String {
+    let pages = ["/", "/checkout", "/product/157", "/cart", "/search?q=shoes"];
+    let page = format!("https://shop.example.com{}", pages[seed as usize % pages.len()]);
+    let at = |n: usize| format!("2026-11-22T15:00:{:02}.{:03}Z", n / 4 % 60, n % 1_000);
+    let (mut pushed, mut measured) = (Vec::new(), Vec::new());
+    for n in 0..events {
+        let at = at(n);
+        match n % 4 {
+            0 => pushed.push(format!(
+                r#"{{"name":"faro.performance.navigation","domain":"browser","attributes":{{"faroNavigationId":"n{seed}-{n}","name":"{page}","initiatorType":"navigation","protocol":"h2","duration":"{}","ttfb":"31","responseStatus":"200","type":"navigate"}},"timestamp":"{at}"}}"#,
+                300 + n
+            )),
+            1 => measured.push(format!(
+                r#"{{"type":"web-vitals","values":{{"lcp":{}.5,"delta":{}.5,"element_render_delay":12.5,"time_to_first_byte":31}},"timestamp":"{at}","context":{{"id":"v5-SESSION0000000000-{n}","rating":"good","navigation_type":"navigate","navigation_entry_id":"n{seed}-{}","element":"body>h1"}}}}"#,
+                900 + 37 * n,
+                900 + 37 * n,
+                n - 1
+            )),
+            2 => pushed.push(format!(
+                r#"{{"name":"faro.tracing.fetch","domain":"browser","attributes":{{"session.id":"SESSION0000000000","http.request.method":"GET","url.full":"https://api.example.com/api/items/{n}","http.response.status_code":"200","duration_ns":"{}000000"}},"timestamp":"{at}","trace":{{"trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","span_id":"00f067aa0ba902b7"}}}}"#,
+                20 + n
+            )),
+            _ => pushed.push(format!(
+                r#"{{"name":"faro.user.action","domain":"browser","attributes":{{"userActionName":"buy","userActionDuration":"{}","userActionTrigger":"click","userActionSeverity":"normal"}},"timestamp":"{at}","action":{{"name":"buy","id":"a{n}"}}}}"#,
+                16 * n
+            )),
+        }
+    }
+    format!(
+        r#"{{"meta":{{"browser":{{"name":"Chrome","version":"130.0.0.0","os":"Windows 10","userAgent":"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36","language":"en-US","mobile":false,"brands":[{{"brand":"Chromium","version":"130"}}],"viewportWidth":"1280","viewportHeight":"720"}},"sdk":{{"name":"faro-web","version":"2.12.1"}},"app":{{"name":"shop","version":"1.4.{}","environment":"production"}},"session":{{"id":"SESSION0000000000","attributes":{{"new_checkout":"on"}}}},"user":{{"id":"user-{seed}"}},"page":{{"url":"{page}"}},"view":{{"name":"default"}}}},"events":[{}],"measurements":[{}]}}"#,
+        seed % 3,
+        pushed.join(","),
+        measured.join(",")
     )
 }
 

@@ -1,6 +1,6 @@
-//! The whole daemon under load, from outside: `cargo bench --bench load`, or one part of it: `-- intake`, `-- page`.
+//! The whole daemon under load, from outside: `cargo bench --bench load`, or one part of it: `-- intake`, `-- page`, `-- flood`.
 //!
-//! Each part starts the program that was built, in a throwaway folder with an SQLite database.
+//! Each part starts the program that was built (or the one that `BURNWATCH_BIN` names), in a throwaway folder with an SQLite database.
 //!
 //! - *intake*: beacons over HTTP for some seconds, at one event and at twenty a request. The daemon is held to one core
 //!   (`taskset`, where there is one), the clients to the others. Prints what was accepted per second of the wall and per
@@ -8,6 +8,11 @@
 //!   memory grew, and whether the stored total equals what was accepted.
 //! - *page*: a hundred SLOs with buckets of 10 s and two seconds of settling; each begins to fail at another moment.
 //!   Prints how long it takes from the first failing beacon to the webhook.
+//! - *flood*: a minute of a flood from many connections and made-up sources. Prints how long a new connection waits for the answer to
+//!   its first beacon, whether evaluations and pages are on time, and how memory grows.
+
+#[path = "load/flood.rs"]
+mod flood;
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -29,6 +34,9 @@ const PIPELINED: u64 = 8;
 const SLOS: usize = 100;
 
 fn main() {
+    if let Ok(role) = std::env::var(flood::ROLE) {
+        return flood::flood(&role);
+    }
     let part = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
     let wanted = |name: &str| part.as_deref().is_none_or(|part| part == name);
     if wanted("intake") {
@@ -41,6 +49,9 @@ fn main() {
     }
     if wanted("page") {
         page();
+    }
+    if wanted("flood") {
+        flood::run();
     }
 }
 
@@ -65,7 +76,7 @@ impl Daemon {
         std::fs::create_dir(folder.path().join("rules")).expect("a folder");
         write("rules/load.rhai", rules);
         let log = std::fs::File::create(folder.path().join("log")).expect("a log");
-        let process = Command::new(env!("CARGO_BIN_EXE_burnwatch"))
+        let process = Command::new(std::env::var_os("BURNWATCH_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_burnwatch").into()))
             .arg("run")
             .current_dir(folder.path())
             .stdout(Stdio::null())
@@ -149,6 +160,12 @@ impl Client {
             out.push_str(&format!("POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n\r\n{body}", self.to, body.len()));
         }
         self.stream.get_mut().write_all(out.as_bytes()).expect("the daemon reads");
+    }
+
+    fn get(&mut self, path: &str) -> u16 {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\n\r\n", self.to);
+        self.stream.get_mut().write_all(request.as_bytes()).expect("the daemon reads");
+        self.answer()
     }
 
     /// Reads the next answer.
@@ -306,7 +323,7 @@ fn page() {
         std::thread::sleep(Duration::from_millis(100));
     }
     took.sort_by(f64::total_cmp);
-    let quantile = |q: f64| took.get(((took.len() as f64 * q).ceil() as usize).saturating_sub(1)).copied().unwrap_or(f64::NAN);
+    let quantile = |q| quantile(&took, q);
     println!(
         "beacon to page, buckets of 10 s settling for 2 s, {} of {SLOS}: median {:.1} s, p99 {:.1} s, slowest {:.1} s",
         took.len(),
@@ -314,6 +331,11 @@ fn page() {
         quantile(0.99),
         quantile(1.0)
     );
+}
+
+/// Of values in order.
+fn quantile(values: &[f64], q: f64) -> f64 {
+    values.get(((values.len() as f64 * q).ceil() as usize).saturating_sub(1)).copied().unwrap_or(f64::NAN)
 }
 
 /// A server that takes webhooks and says which SLO's incident was opened, and when.

@@ -292,11 +292,13 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> Resu
         session_key,
         answer_key,
         heeded: Default::default(),
+        reads: Default::default(),
         sessions: Default::default(),
         failures: Default::default(),
         memory: Default::default(),
         live: Arc::new(Semaphore::new(web::state::LIVE_MAX)),
     });
+    tasks.spawn(web::reads::keep(state.clone()));
     let router = web::router(state).into_make_service_with_connect_info::<SocketAddr>();
     let stopped = stop.clone();
     let serve = axum::serve(admin_listener, router).with_graceful_shutdown(async move { stopped.cancelled().await });

@@ -36,11 +36,14 @@ pub async fn aggregator(config: &Config, store: &Store, now: Timestamp) -> Resul
         dimensions: aggregation.dimensions.clone(),
         series_max: aggregation.series_max,
         remember: config.retention.bucket,
-    });
+    })
+    .learning(config.intake.route_values_max, &config.intake.route_templates);
     aggregator.set_user_keys(user_keys(config, store, now).await?);
     let mut tx = store.read().await?;
+    aggregator.recall_learnt(store::learnt_routes::since(&mut tx, Timestamp(0)).await?.into_iter().map(|(_, learnt)| learnt));
     let series = store::series::all(&mut tx).await?;
     let numbers = aggregator.recall_series(series.iter().map(|(_, series)| series), now);
+    aggregator.recall_routes(series.iter().map(|(_, series)| series));
     let numbers: HashMap<u32, LocalSeries> = series.iter().map(|(id, _)| id.0).zip(numbers).collect();
     let seen = store::seen::load_since(&mut tx, now - config.retention.bucket).await?;
     aggregator.recall_seen(seen.iter().flat_map(|row| SeenKey::unpack(&row.data)));

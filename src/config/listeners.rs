@@ -129,6 +129,8 @@ fn token(section: &mut Section<'_>, place: &Place) -> Option<Token> {
 /// How many flags make a cohort, and how many routes are tried for every event.
 const COHORT_FLAGS_MAX: usize = 8;
 const ROUTE_TEMPLATES_MAX: usize = 500;
+/// So many values of one dimension an app may have; a place of a path with more has been folded before it is learnt.
+const VALUES_MAX: i64 = 1_000;
 
 pub(super) fn intake(section: &mut Section<'_>, purpose: Purpose) -> Intake {
     let listen = address(section, 9321);
@@ -171,9 +173,11 @@ pub(super) fn intake(section: &mut Section<'_>, purpose: Purpose) -> Intake {
     }
     let rate_per_source = section.integer("rate_per_source", 1000, 0..=i64::from(u32::MAX));
     let influence_per_source = section.integer("influence_per_source", 60_000, 0..=i64::from(u32::MAX));
+    let trusted_proxies = networks(section, "trusted_proxies");
     let geo_file = section.text("geo_file").filter(|file| !file.is_empty()).map(|file| section.report.resolve(file));
     let cohort_flags = cohort_flags(section);
     let route_templates = route_templates(section);
+    let route_values_max = section.integer("route_values_max", 100, 0..=VALUES_MAX);
     Intake {
         listen,
         keys,
@@ -184,10 +188,24 @@ pub(super) fn intake(section: &mut Section<'_>, purpose: Purpose) -> Intake {
         sample_rate_min,
         rate_per_source,
         influence_per_source,
+        trusted_proxies,
         geo_file,
         cohort_flags,
         route_templates,
+        route_values_max,
     }
+}
+
+/// A list of networks.
+pub(super) fn networks(section: &mut Section<'_>, key: &'static str) -> Vec<Network> {
+    let mut networks = Vec::new();
+    for (text, place) in section.texts(key).unwrap_or_default() {
+        match text.parse() {
+            Ok(network) => networks.push(network),
+            Err(error) => section.problem(&place, key, error),
+        }
+    }
+    networks
 }
 
 /// Names of flags; a cohort is written `flag=variant,flag=variant`.

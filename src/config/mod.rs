@@ -126,12 +126,16 @@ pub struct Intake {
     pub rate_per_source: u32,
     /// Events a minute that one network or person may add to one metric of an app; 0 = no bound.
     pub influence_per_source: u32,
+    /// Proxies whose `X-Forwarded-For` is believed, beside those on this machine.
+    pub trusted_proxies: Vec<Network>,
     /// A file in MaxMind's format that tells the country of an address.
     pub geo_file: Option<PathBuf>,
     /// Flags whose variants become the dimension `cohort`.
     pub cohort_flags: Vec<String>,
     /// Routes that are tried in this order before the general rule: `/product/:sku`, `/docs/*`.
     pub route_templates: Vec<String>,
+    /// How many values a place of a path may show before they share a route; 0 = any number.
+    pub route_values_max: usize,
 }
 
 impl fmt::Debug for Intake {
@@ -147,9 +151,11 @@ impl fmt::Debug for Intake {
             .field("sample_rate_min", &self.sample_rate_min)
             .field("rate_per_source", &self.rate_per_source)
             .field("influence_per_source", &self.influence_per_source)
+            .field("trusted_proxies", &self.trusted_proxies)
             .field("geo_file", &self.geo_file)
             .field("cohort_flags", &self.cohort_flags)
             .field("route_templates", &self.route_templates)
+            .field("route_values_max", &self.route_values_max)
             .finish()
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::check::span;
+use super::listeners::networks;
 use super::section::{Report, Section, short, within};
 use super::tree::{Table, Value};
 use super::*;
@@ -97,13 +98,7 @@ pub(super) fn smtp(root: &mut Section<'_>) -> Option<Smtp> {
 }
 
 pub(super) fn delivery(section: &mut Section<'_>) -> Delivery {
-    let mut allow_private = Vec::new();
-    for (text, place) in section.texts("allow_private").unwrap_or_default() {
-        match text.parse() {
-            Ok(network) => allow_private.push(network),
-            Err(error) => section.problem(&place, "allow_private", error),
-        }
-    }
+    let allow_private = networks(section, "allow_private");
     let fallback = section.text("fallback").filter(|name| !name.is_empty());
     let heartbeat = section.section("heartbeat", |section| {
         let url = section.secret("url", "url_file").filter(|url| !url.is_empty());

@@ -34,6 +34,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!((config.intake.body_bytes_max, config.intake.otlp_bytes_max), (1_048_576, 8_388_608));
     assert_eq!((config.intake.sample_rate_min, config.intake.rate_per_source), (0.001, 1000));
     assert!(config.intake.cohort_flags.is_empty() && config.intake.route_templates.is_empty());
+    assert!(config.intake.route_values_max == 100 && config.intake.trusted_proxies.is_empty());
     assert_eq!(config.database.url, "sqlite://burnwatch-data/burnwatch.db");
     assert_eq!((config.aggregation.bucket, config.aggregation.settle), (Span::MINUTE, Span::seconds(30)));
     assert_eq!(
@@ -48,6 +49,17 @@ fn the_defaults_are_those_of_the_contract() {
     assert!(config.delivery.allow_private.is_empty() && config.delivery.fallback.is_none() && config.delivery.heartbeat.is_none());
     assert_eq!((config.privacy.redact, config.privacy.consent), (true, OptOut::Anonymous));
     assert!(config.warnings.is_empty());
+}
+
+#[test]
+fn proxies_are_networks() {
+    let given = |networks: &str| Config::from_text(None, "", &env(&[("BURNWATCH_INTAKE__TRUSTED_PROXIES", networks)]), Purpose::Serve);
+    let config = given(r#"["10.0.0.0/8", "2001:db8::1"]"#).unwrap();
+    let trusted = |address: &str| config.intake.trusted_proxies.iter().any(|network| network.contains(address.parse().unwrap()));
+    assert!(trusted("10.9.8.7") && trusted("2001:db8::1") && !trusted("11.0.0.1"));
+    for bad in ["lb.internal", "10.1.1.1/8"] {
+        assert!(problems(given(&format!("[\"{bad}\"]"))).contains("intake.trusted_proxies"), "{bad}");
+    }
 }
 
 #[test]

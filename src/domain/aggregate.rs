@@ -3,6 +3,7 @@
 //! Knows no clock and does no I/O. What was folded away by the caps is counted; totals are exact.
 
 mod repeats;
+mod routes;
 mod seen;
 mod table;
 
@@ -11,11 +12,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use ahash::AHashSet;
 
 pub use repeats::{RepeatState, Repeated};
+pub use routes::Learnt;
 pub use seen::{SeenKey, SeenKind};
 pub use table::{APPS_MAX, TooManyApps, VALUES_MAX};
 
 use super::cell::{Cell, Counts, Limit, Over, UNIT, square};
 use super::event::{Batch, Event};
+use super::filter::Match;
 use super::metric::Metric;
 use super::rows::Row;
 use super::segment::Slice;
@@ -29,12 +32,13 @@ use table::Table;
 
 /// How long a body is remembered byte for byte (CONTRACT 5).
 const BODY_WINDOW: Span = Span::minutes(10);
-/// Bounds of the memories, in hashes.
+/// Bounds of the memories, in hashes. What is remembered in parts or generations has seven eighths of a power of two in each:
+/// with one entry more the table that holds them is twice as large.
 const BODIES_MAX: usize = 500_000;
-const IDS_MAX: usize = 1_000_000;
+const IDS_MAX: usize = 917_504;
 const ROW_IDS_MAX: usize = 8_000_000;
 /// How many things that may be reported again are remembered, in memory and in the database.
-pub const REPEATS_MAX: usize = 262_144;
+pub const REPEATS_MAX: usize = 229_376;
 /// How many example traces one flush carries.
 const TRACES_MAX: usize = 64;
 
@@ -70,6 +74,8 @@ pub struct Drained {
     pub repeated: Repeated<LocalSeries>,
     /// Traces of bad events, at most one a series and slice.
     pub traces: Vec<(LocalSeries, Slice, String)>,
+    /// Places of paths whose values share a route from now on.
+    pub learnt: Vec<Learnt>,
     pub arrival: Arrival,
     /// How many series are known now.
     pub series: usize,
@@ -78,7 +84,7 @@ pub struct Drained {
 impl Drained {
     /// Whether there is nothing to store.
     pub fn is_empty(&self) -> bool {
-        self.cells.is_empty() && self.seen.is_empty() && self.repeated.states.is_empty()
+        self.cells.is_empty() && self.seen.is_empty() && self.repeated.states.is_empty() && self.learnt.is_empty()
     }
 }
 
@@ -161,6 +167,28 @@ impl Aggregator {
             arrival: Arrival::default(),
             settings,
         }
+    }
+
+    /// The same, and where a place of a path has shown more than so many values, they share a route; 0: never. Templates that
+    /// are configured stay what they are.
+    pub fn learning(mut self, route_values_max: usize, configured: &[String]) -> Aggregator {
+        self.table.routes = routes::Routes::new(route_values_max, configured);
+        self
+    }
+
+    /// Takes over the patterns by which rules choose routes: what they tell apart is not folded.
+    pub fn set_route_patterns(&mut self, patterns: &[Match]) {
+        self.table.routes.set_patterns(patterns);
+    }
+
+    /// Takes over what was learnt before a restart, or by another process. Call it before series are recalled.
+    pub fn recall_learnt(&mut self, learnt: impl IntoIterator<Item = Learnt>) {
+        learnt.into_iter().for_each(|learnt| self.table.recall_learnt(learnt));
+    }
+
+    /// The routes of these series were there before this process. Call it after the series were recalled.
+    pub fn recall_routes<'a>(&mut self, series: impl IntoIterator<Item = &'a Series>) {
+        series.into_iter().for_each(|series| self.table.recall_route(series));
     }
 
     /// Takes over the keys under which users are counted from now on.
@@ -282,7 +310,7 @@ impl Aggregator {
                 self.revise(counted, event);
                 continue;
             }
-            let (series, folded) = self.table.find(&scope, event);
+            let (series, folded) = self.table.find(&scope, event, now);
             self.arrival.folded += u64::from(folded);
             self.count(series, event);
         }
@@ -429,6 +457,7 @@ impl Aggregator {
             new: new.into_iter().filter_map(|n| Some((LocalSeries(n), self.table.series(n)?))).collect(),
             seen: std::mem::take(&mut self.seen),
             traces: std::mem::take(&mut self.traces),
+            learnt: self.table.routes.drain(),
             arrival: std::mem::take(&mut self.arrival),
             series: self.table.len(),
         }

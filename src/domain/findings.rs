@@ -7,11 +7,11 @@
 mod rows;
 
 use super::archive::{Archive, Ask};
-use super::cell::{Counts, Limit};
+use super::cell::{Counts, Limit, UNIT};
 use super::desk::Findings;
 use super::evaluate::{AlertEvent, Evaluator, is_no_data};
 use super::explain::{self, Explanation};
-use super::filter::Filter;
+use super::filter::{Filter, Match};
 use super::incident::{Explained, Incident, Input, Member};
 use super::lookup::{LeftOut, narrowed};
 use super::measure::Subject;
@@ -19,6 +19,7 @@ use super::metric::{Metric, Vital};
 use super::notification::{Change, Impact, Verdict};
 use super::rule::{Labels, RuleSet, Selector, Sli, Slo};
 use super::series::Series;
+use super::telemetry;
 use super::time::{Span, Timestamp};
 use super::window::events;
 use rows::{Reading, Rows};
@@ -26,6 +27,8 @@ use rows::{Reading, Rows};
 /// Changes this long before the window's start and after it are shown (EXPLAIN 3).
 const CHANGES_BEFORE: Span = Span::minutes(60);
 const CHANGES_AFTER: Span = Span::minutes(5);
+/// How long what was said of the top source is news.
+const TOP_SOURCE_FRESH: Span = Span::minutes(10);
 /// How many example traces an alert comes with.
 const TRACES_MAX: usize = 5;
 /// Incidents of free-form rules look this far back from their opening at most.
@@ -245,10 +248,35 @@ impl Case {
         let sum = self.rows.sum(&self.source).unwrap_or(sum);
         let budget = slo.map(|slo| self.budget(slo, sum, around)).unwrap_or_default();
         let impact = Impact { affected_users: rows::users(table.iter()), bad_events: events(sum.bad.max(0)), ..budget };
-        let explained = Explained { scope: self.scope(), app: app.clone(), ..keep_or_take(&answer, held) };
+        let top_source = self.top_source(around, &app)?;
+        let explained = Explained { scope: self.scope(), app: app.clone(), top_source, ..keep_or_take(&answer, held) };
         let traces = self.traces(around, &explained)?;
-        let title = if answer.verdict == explained.verdict || held.sentence.is_empty() { self.title(sum, &answer) } else { String::new() };
+        let takes = answer.verdict == explained.verdict || held.sentence.is_empty();
+        let title = if takes { with_source(self.title(sum, &answer), top_source) } else { String::new() };
         Ok(Findings { explained, impact, changes, window_start: Some(self.from), title, traces })
+    }
+
+    /// How much of the bad events came from the one network that brought most, as the intake said last.
+    fn top_source(&self, around: &Around<'_>, app: &str) -> Result<Option<f64>, String> {
+        let metric = match &self.source {
+            Source::Events { limit: Some(_), .. } => return Ok(None),
+            Source::Events { metric, limit: None, .. } => metric,
+            Source::Ratio { total: of, .. } | Source::Rate { bad: of, .. } => &of.metric,
+        };
+        let is = |value: String| Match::Equal(value);
+        let filter =
+            Filter([("app".to_owned(), is(format!("{}{app}", telemetry::APP))), ("route".to_owned(), is(metric.to_string()))].into());
+        let told = Metric::Custom(telemetry::TOP_SOURCE.to_owned());
+        let from = (around.now - TOP_SOURCE_FRESH).floor(around.bucket);
+        let ask = Ask { metric: &told, filter: &filter, from, to: around.now, step: around.bucket, detail: false };
+        let mut last: Option<(Timestamp, f64)> = None;
+        around.archive.cells(&ask, &mut |_, at, cell| {
+            let share = cell.sum / (cell.valued.total as f64 / UNIT as f64);
+            if share.is_finite() && last.is_none_or(|(known, _)| known <= at) {
+                last = Some((at, share));
+            }
+        })?;
+        Ok(last.map(|(_, share)| share.clamp(0.0, 1.0)))
     }
 
     /// Examples of what went bad, those of the first suspect before all others. What missed a limit is not known one by one.
@@ -311,6 +339,14 @@ impl Case {
             title += &format!(": {}", rate(&self.source, sum.bad as f64 / sum.total as f64));
         }
         if brief.is_empty() { title } else { format!("{title}, {brief}") }
+    }
+}
+
+/// Whether most of it comes from one network is what somebody who is woken wants to know first.
+fn with_source(title: String, top_source: Option<f64>) -> String {
+    match top_source.filter(|share| *share >= telemetry::MOST) {
+        Some(share) => format!("{title}, {:.0} % of it from one network", share * 100.0),
+        None => title,
     }
 }
 
@@ -414,6 +450,7 @@ fn keep_or_take(answer: &Explanation, held: &Explained) -> Explained {
         held: signature,
         scope: held.scope.clone(),
         app: held.app.clone(),
+        top_source: held.top_source,
     }
 }
 

@@ -112,6 +112,9 @@ pub struct Explained {
     /// The app that was looked at, or empty.
     #[serde(default)]
     pub app: String,
+    /// How much of the bad events of the hour came from one network, in parts of all; `None` where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top_source: Option<f64>,
 }
 
 /// The whole state of an incident.

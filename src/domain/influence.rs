@@ -16,19 +16,22 @@ use ahash::{AHashMap, RandomState};
 
 use super::time::{Span, Timestamp};
 
-/// What is remembered of one minute.
-const SOURCES_MAX: usize = 65_536;
-const SLIS_MAX: usize = 16_384;
+/// What is remembered of one minute; seven eighths of a power of two, which fills a table.
+const SOURCES_MAX: usize = 57_344;
+const SLIS_MAX: usize = 14_336;
 /// Of fewer events in a minute a share says nothing.
 const SHARE_MIN: u64 = 100;
 /// Networks with bad news that are remembered of an hour.
-const REPORTERS_MAX: usize = 65_536;
+const REPORTERS_MAX: usize = 57_344;
 /// From about this many other networks in an hour on there are others to compare with.
 const OTHERS_MIN: u32 = 20;
 /// So many bad events an hour a network may always report, and this part of what all others report: half of what spends a
 /// budget of 0.1 % ten times too fast.
 const BAD_MIN: u64 = 5;
 const BAD_PART: u64 = 200;
+
+/// Of fewer bad events in an hour it says nothing who sent most of them.
+const TOP_MIN: u64 = 20;
 
 /// The events of this minute by source, and the largest share of the last one.
 #[derive(Debug)]
@@ -41,6 +44,9 @@ pub struct Influence {
     persons: AHashMap<(u64, u64), u32>,
     totals: AHashMap<u64, u64>,
     largest: Option<Share>,
+    /// App and metric of what had bad events in this hour.
+    names: AHashMap<u64, (Box<str>, Box<str>)>,
+    tops: Vec<TopSource>,
     this_hour: Hour,
     last_hour: Hour,
 }
@@ -108,6 +114,16 @@ impl Share {
     }
 }
 
+/// How much of an SLI's bad news of this hour one network brought.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TopSource {
+    pub app: Box<str>,
+    /// Its public name.
+    pub metric: Box<str>,
+    /// In parts of all.
+    pub share: f64,
+}
+
 /// A metric of an app, as it is known in here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sli(u64);
@@ -123,6 +139,8 @@ impl Influence {
             persons: AHashMap::new(),
             totals: AHashMap::new(),
             largest: None,
+            names: AHashMap::new(),
+            tops: Vec::new(),
             this_hour: Hour::default(),
             last_hour: Hour::default(),
         }
@@ -160,6 +178,33 @@ impl Influence {
         true
     }
 
+    /// Says what a metric with bad events is called.
+    pub fn name(&mut self, sli: Sli, app: &str, metric: impl FnOnce() -> String) {
+        if self.names.len() < SLIS_MAX && !self.names.contains_key(&sli.0) {
+            self.names.insert(sli.0, (app.into(), metric().into()));
+        }
+    }
+
+    /// Once a minute, for every SLI with bad news: how much of it came from the network that brought most. What is held back is
+    /// no part of it.
+    pub fn top_sources(&mut self) -> Vec<TopSource> {
+        std::mem::take(&mut self.tops)
+    }
+
+    fn find_tops(&self) -> Vec<TopSource> {
+        let mut most: AHashMap<u64, u64> = AHashMap::new();
+        for ((sli, _), bad) in &self.this_hour.bad {
+            let known = most.entry(*sli).or_default();
+            *known = (*known).max(*bad);
+        }
+        let top = |(sli, most): (u64, u64)| {
+            let (app, metric) = self.names.get(&sli)?.clone();
+            let all = self.this_hour.slis.get(&sli).map_or(0, |all| all.bad);
+            (all >= TOP_MIN).then(|| TopSource { app, metric, share: (most as f64 / all as f64).min(1.0) })
+        };
+        most.into_iter().filter_map(top).collect()
+    }
+
     /// The largest share that a network had in the last minute in which something came, if it can be told.
     pub fn largest(&self) -> Option<Share> {
         self.largest
@@ -173,13 +218,17 @@ impl Influence {
     }
 
     fn turn(&mut self, now: Timestamp) {
+        let minute = now.millis().div_euclid(Span::MINUTE.millis());
+        if minute != self.minute {
+            self.tops = self.find_tops();
+        }
         let hour = now.millis().div_euclid(Span::HOUR.millis());
         if hour != self.this_hour.number {
+            self.names.clear();
             let before = std::mem::replace(&mut self.this_hour, Hour { number: hour, ..Hour::default() });
             // What lies further back says nothing of now.
             self.last_hour = if before.number == hour - 1 { before } else { Hour::default() };
         }
-        let minute = now.millis().div_euclid(Span::MINUTE.millis());
         if minute == self.minute {
             return;
         }
@@ -276,6 +325,23 @@ mod tests {
             influence.admit(other(&influence), &network, None, (1, 1), NOW + Span::minutes(2));
         }
         assert!(influence.this_hour.bad.len() <= REPORTERS_MAX);
+    }
+
+    #[test]
+    fn who_brought_most_of_the_bad_news_is_told_once_a_minute() {
+        let mut influence = Influence::new(60_000);
+        let (sli, quiet) = (other(&influence), influence.sli("shop", &Metric::Request));
+        for (sli, network, bad) in [(sli, 1_u32, 15), (sli, 2, 5), (sli, 3, 0), (quiet, 1, TOP_MIN as u32 - 1)] {
+            influence.name(sli, "shop", || if sli == quiet { "request".to_owned() } else { "page_view".to_owned() });
+            assert!(influence.admit(sli, &network, None, (40, bad), NOW));
+        }
+        assert_eq!(influence.top_sources(), []);
+        influence.admit(sli, &3_u32, None, (1, 0), NOW + Span::MINUTE);
+        let expected = TopSource { app: "shop".into(), metric: "page_view".into(), share: 0.75 };
+        assert_eq!((influence.top_sources(), influence.top_sources()), (vec![expected], vec![]));
+        influence.admit(sli, &3_u32, None, (1, 0), NOW + Span::hours(3));
+        influence.admit(sli, &3_u32, None, (1, 0), NOW + Span::hours(3) + Span::MINUTE);
+        assert_eq!(influence.top_sources(), [], "of an hour that is over nothing is told");
     }
 
     fn other(influence: &Influence) -> Sli {

@@ -23,6 +23,7 @@ pub use self::sli::{Combine, EmptySlice, Selector, Sli};
 pub use self::slo::{BudgetPolicy, NoData, Period, Slo, SloWindow};
 pub use self::tier::{Op, Tier};
 use super::cell::Limit;
+use super::filter::Match;
 use super::metric::Metric;
 use super::time::Span;
 
@@ -94,6 +95,9 @@ pub struct RuleSet {
     pub named_dimensions: BTreeSet<String>,
     /// Values that rules name, by dimension: never folded.
     pub named_values: BTreeMap<String, BTreeSet<String>>,
+    /// Patterns by which rules choose routes, each once: a route that one of them fits is never counted under a learnt template.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub route_patterns: Vec<Match>,
     /// What `templates/NAME.j2` hold, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub templates: BTreeMap<String, String>,

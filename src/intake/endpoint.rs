@@ -15,6 +15,7 @@ use super::memory::Memory;
 use super::otlp::{self, Encoding, Signal};
 use super::reading::Decoded;
 use super::reason::{Reason, Refusal};
+use super::sentry::Shape;
 use super::{Settings, faro, reports, rum, sentry};
 use crate::domain::time::Timestamp;
 
@@ -29,7 +30,7 @@ pub(super) enum Endpoint {
     Rum,
     Faro,
     Reports,
-    Sentry,
+    Sentry(Shape),
     Otlp(Signal),
 }
 
@@ -79,8 +80,13 @@ impl Endpoint {
     /// The endpoint of a path, and what else stands in it: for most an app key.
     pub fn of(path: &str) -> Option<(Endpoint, Option<&str>)> {
         if let Some(rest) = path.strip_prefix("/api/") {
-            let project = rest.strip_suffix('/').unwrap_or(rest).strip_suffix("/envelope")?;
-            return (!project.is_empty() && !project.contains('/')).then_some((Endpoint::Sentry, Some(project)));
+            let (project, what) = rest.strip_suffix('/').unwrap_or(rest).rsplit_once('/')?;
+            let shape = match what {
+                "envelope" => Shape::Envelope,
+                "store" => Shape::Event,
+                _ => return None,
+            };
+            return (!project.is_empty() && !project.contains('/')).then_some((Endpoint::Sentry(shape), Some(project)));
         }
         let endpoints = [
             ("/v1/rum", Endpoint::Rum),
@@ -109,7 +115,7 @@ impl Endpoint {
             Endpoint::Rum => "rum",
             Endpoint::Faro => "faro",
             Endpoint::Reports => "reports",
-            Endpoint::Sentry => "sentry",
+            Endpoint::Sentry(_) => "sentry",
             Endpoint::Otlp(_) => "otlp",
         }
     }
@@ -121,21 +127,21 @@ impl Endpoint {
             Endpoint::Rum | Endpoint::Faro | Endpoint::Reports | Endpoint::Otlp(_) => {
                 part.or_else(header).or_else(|| parameter(query, "key"))
             }
-            Endpoint::Sentry => parameter(query, "sentry_key").or_else(|| sentry::key_of(headers)),
+            Endpoint::Sentry(_) => parameter(query, "sentry_key").or_else(|| sentry::key_of(headers)),
         }
     }
 
     /// How large a body may be after decompression.
     pub fn bytes_max(self, settings: &Settings) -> usize {
         match self {
-            Endpoint::Rum | Endpoint::Faro | Endpoint::Reports | Endpoint::Sentry => settings.body_bytes_max,
+            Endpoint::Rum | Endpoint::Faro | Endpoint::Reports | Endpoint::Sentry(_) => settings.body_bytes_max,
             Endpoint::Otlp(_) => settings.otlp_bytes_max,
         }
     }
 
     pub const fn overload(self) -> Overload {
         match self {
-            Endpoint::Rum | Endpoint::Reports | Endpoint::Sentry => Overload::Sample,
+            Endpoint::Rum | Endpoint::Reports | Endpoint::Sentry(_) => Overload::Sample,
             Endpoint::Faro | Endpoint::Otlp(_) => Overload::Refuse,
         }
     }
@@ -144,7 +150,7 @@ impl Endpoint {
     pub fn lot(self, body: &[u8]) -> &[u8] {
         match self {
             Endpoint::Rum | Endpoint::Faro | Endpoint::Reports | Endpoint::Otlp(_) => body,
-            Endpoint::Sentry => sentry::lot(body),
+            Endpoint::Sentry(_) => sentry::lot(body),
         }
     }
 
@@ -154,7 +160,7 @@ impl Endpoint {
             Endpoint::Rum => b"\"kind\"",
             Endpoint::Faro => b"\"timestamp\"",
             Endpoint::Reports => b"\"type\"",
-            Endpoint::Sentry => b"timestamp\"",
+            Endpoint::Sentry(_) => b"timestamp\"",
             Endpoint::Otlp(Signal::Logs) => b"observedTimeUnixNano",
             Endpoint::Otlp(Signal::Traces) => b"endTimeUnixNano",
             Endpoint::Otlp(Signal::Metrics) => b"startTimeUnixNano",
@@ -167,7 +173,7 @@ impl Endpoint {
             Endpoint::Rum => rum::decode(post.body, post.settings, post.from, post.now),
             Endpoint::Faro => faro::decode(post, post.memory),
             Endpoint::Reports => reports::decode(post),
-            Endpoint::Sentry => sentry::decode(post, post.memory),
+            Endpoint::Sentry(shape) => sentry::decode(shape, post, post.memory),
             Endpoint::Otlp(signal) => otlp::decode(signal, post),
         }
     }
@@ -175,7 +181,7 @@ impl Endpoint {
     /// The body as it can be read. `headers` are the request's, here and in all that follow.
     pub fn mended<'a>(self, headers: &HeaderMap, body: &'a [u8]) -> Cow<'a, [u8]> {
         match self {
-            Endpoint::Rum | Endpoint::Faro | Endpoint::Reports | Endpoint::Sentry => Cow::Borrowed(body),
+            Endpoint::Rum | Endpoint::Faro | Endpoint::Reports | Endpoint::Sentry(_) => Cow::Borrowed(body),
             Endpoint::Otlp(_) => otlp::mended(content_type(headers), body),
         }
     }
@@ -184,7 +190,7 @@ impl Endpoint {
     pub fn accept(self, headers: &HeaderMap, body: &[u8], outcome: &Outcome<'_>) -> Response<Full<Bytes>> {
         match self {
             Endpoint::Rum | Endpoint::Faro | Endpoint::Reports => accepted(outcome),
-            Endpoint::Sentry => sentry::accepted(outcome.id),
+            Endpoint::Sentry(_) => sentry::accepted(outcome.id),
             Endpoint::Otlp(signal) => otlp::accept(signal, Encoding::of(content_type(headers), body), outcome.rejected),
         }
     }
@@ -192,7 +198,7 @@ impl Endpoint {
     /// The answer to a request that was refused.
     pub fn refuse(self, refusal: &Refusal, headers: &HeaderMap) -> Response<Full<Bytes>> {
         match self {
-            Endpoint::Rum | Endpoint::Faro | Endpoint::Reports | Endpoint::Sentry => problem(refusal),
+            Endpoint::Rum | Endpoint::Faro | Endpoint::Reports | Endpoint::Sentry(_) => problem(refusal),
             Endpoint::Otlp(_) => otlp::refuse(refusal, headers),
         }
     }

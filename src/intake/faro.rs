@@ -13,28 +13,33 @@
 //! - `exceptions`: `js_error`, or `crash` if fatal, and then the session crashed.
 //! - Sessions: `session_start` and `session_resume`; one session counts once.
 //! - Interactions: `faro.user.action`.
+//! - What the app itself pushes: an event is one `custom:<name>`, bad if its attribute `ok` is `false`, with its attribute `value`;
+//!   a measurement is one `custom:<type>.<name>` for each of its values.
 //!
 //! Conventions in session attributes: `consent`, `sample_rate`, and the flags of `intake.cohort_flags`.
+
+mod meta;
+mod request;
+mod written;
 
 use std::borrow::Cow;
 
 use http::header::HOST;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
-use super::endpoint::{Endpoint, Post};
+use self::meta::Page;
+use self::written::{Measurement, Payload, WrittenEvent, WrittenException, WrittenTrace};
+use super::endpoint::Post;
 use super::memory::{Known, Memory, key};
 use super::reading::{
-    Attributes, DURATION_MAX, Decoded, Frame, Loose, Reading, device_class, event_of, family, hard_or_soft, lower, method_name, millis,
-    piece, pieces, status_class, trace_id, within,
+    Attributes, CUSTOM_MAX, DURATION_MAX, Decoded, Frame, Loose, Reading, event_of, hard_or_soft, millis, piece, pieces, within,
 };
 use super::reason::{Reason, Refusal};
-use crate::domain::event::{Batch, Event, Source, event_time};
+use crate::domain::event::{Batch, Event, event_time};
 use crate::domain::fingerprint::fingerprint;
 use crate::domain::json::Text;
 use crate::domain::keyed::Purpose;
 use crate::domain::metric::{Metric, Vital};
-use crate::domain::route_template::{host_of, path_of};
+use crate::domain::route_template::path_of;
 use crate::domain::time::Timestamp;
 
 /// Decodes a post. `memory` is what posts before it said of the same pages.
@@ -97,91 +102,6 @@ fn text(field: Loose<Text<'_>>) -> Option<Cow<'_, str>> {
     field.0.map(|text| text.0).filter(|text| !text.trim().is_empty())
 }
 
-/// What all items of a payload share.
-struct Page<'a> {
-    route: Cow<'a, str>,
-    /// Whether the route is a view that the app gave a name.
-    is_view: bool,
-    /// The address as it is written.
-    url: Cow<'a, str>,
-    session: Option<Cow<'a, str>>,
-    user: Option<u64>,
-    weight: i64,
-    sent_at: Option<f64>,
-    /// What its app and release are remembered by.
-    build: u64,
-    /// Where the payload was sent to.
-    collector: Option<&'a str>,
-}
-
-impl<'a> Reading<'a, '_> {
-    fn page(&mut self, name: Cow<'a, str>, app: MetaApp<'a>, meta: Meta<'a>, items: &Items<'a>) -> Result<(Source<'a>, Page<'a>), Reason> {
-        let app_name = self.clean("app", Some(name));
-        let (session, user) = (meta.session.0.unwrap_or_default(), meta.user.0.unwrap_or_default());
-        let mut flags = session.attributes.0.unwrap_or_default();
-        let keep_ids = self.keep_ids(flags.get("consent").map_or("", |consent| consent))?;
-        let given = match flags.get("sample_rate") {
-            Some(rate) => Some(rate.trim().parse().map_err(|_| Reason::SampleRate)?),
-            None => None,
-        };
-        let weight = self.weight(&app_name, given)?;
-        flags.0.extend(user.attributes.0.unwrap_or_default().0);
-        let cohort = self.cohort(&flags.0);
-        let session = text(session.id).filter(|_| keep_ids);
-        let user = text(user.id).filter(|_| keep_ids);
-        // Somebody without a name is still one person as long as the session lasts.
-        let user = user.as_ref().or(session.as_ref()).map(|id| self.settings.hash.of(Purpose::User, &[id.as_bytes()]));
-        let (page, geo, sdk) = (meta.page.0.unwrap_or_default(), meta.geo.0.unwrap_or_default(), meta.sdk.0.unwrap_or_default());
-        let url = text(page.url).unwrap_or_default();
-        let view = text(meta.view.0.unwrap_or_default().name).filter(|view| !is_no_view(view));
-        let is_view = view.is_some();
-        let route = self.route("page", view.unwrap_or_else(|| url.clone()));
-        let [device, browser, os] =
-            self.machine(meta.browser.0.unwrap_or_default(), meta.os.0.unwrap_or_default(), meta.device.0.unwrap_or_default());
-        let release = self.clean("release", text(app.release).or(text(app.version)));
-        let region = text(geo.country_iso).or(text(geo.country_iso_code)).map(lower).or_else(|| self.region());
-        let sdk = match (text(sdk.name), text(sdk.version)) {
-            (Some(name), Some(version)) => Some(Cow::Owned(format!("{name}/{version}"))),
-            (name, _) => name,
-        };
-        let source = Source {
-            environment: self.clean("environment", text(app.environment)),
-            region: self.clean("region", region),
-            device: self.clean("device", Some(device)),
-            browser: self.clean("browser", Some(browser)),
-            os: self.clean("os", Some(os)),
-            cohort,
-            sdk: self.clean("sdk", sdk),
-            release,
-            app: app_name,
-        };
-        let build = key(&self.settings.hash, &["faro build", &source.app, &source.release]);
-        self.decoded.sent_at = items.sent_at();
-        Ok((source, Page { route, is_view, url, session, user, weight, sent_at: items.sent_at(), build, collector: None }))
-    }
-
-    /// Device, browser and system: what the client says of itself, else what its user agent does.
-    fn machine(&self, browser: MetaBrowser<'a>, os: MetaOs<'a>, device: MetaDevice<'a>) -> [Cow<'a, str>; 3] {
-        let agent = self.agent(text(browser.user_agent).as_deref());
-        let name = text(browser.name);
-        let headless = name.as_ref().is_some_and(|name| name.contains("Headless"));
-        let mobile = text(browser.mobile);
-        let class = match (text(device.kind).map_or("", |kind| device_class(&kind)), mobile.as_deref()) {
-            // A bot stays one, whatever its script says of the window.
-            _ if headless || agent.device == "bot" => "bot",
-            ("", Some("true")) if agent.device != "tablet" => "phone",
-            ("", Some("false")) if agent.device.is_empty() => "desktop",
-            ("", Some(_) | None) => agent.device,
-            (class, Some(_) | None) => class,
-        };
-        let family_of = |read: &'static str, said: Option<Cow<'a, str>>| match read {
-            "" => family(said.unwrap_or_default()),
-            _ => Cow::Borrowed(read),
-        };
-        [class.into(), family_of(agent.browser, name), family_of(agent.os, text(os.name).or(text(browser.os)))]
-    }
-}
-
 /// Names of views that stand for none.
 fn is_no_view(view: &str) -> bool {
     ["", "default", "unknown"].contains(&view)
@@ -212,7 +132,7 @@ impl<'a> Walk<'_, 'a, '_> {
             index += 1;
         }
         for item in items.measurements {
-            let made = item.and_then(|item| self.vitals(item, index, has_moved));
+            let made = item.and_then(|item| self.measurement(item, index, has_moved));
             self.take(index, made);
             index += 1;
         }
@@ -298,76 +218,13 @@ impl<'a> Walk<'_, 'a, '_> {
             }
             "faro.performance.resource" if is_fetch(attributes) => self.resource(attributes, index, when)?,
             _ if name.starts_with(TRACED) => self.traced(&event, index, when)?,
-            _ => vec![],
+            _ if name.is_empty() || name.starts_with(OF_FARO) || OF_SDK.contains(&name) => vec![],
+            _ => {
+                let ok = attributes.get("ok").is_none_or(|ok| !ok.eq_ignore_ascii_case("false"));
+                let value = attributes.number(&["value"]);
+                vec![self.custom(name, index, when, value, ok)?]
+            }
         })
-    }
-
-    /// A fetch as the browser's resource timing has it; counts only where there are no traces.
-    fn resource(&mut self, attributes: &Attributes<'a>, index: usize, when: Timestamp) -> Result<Vec<Event<'a>>, Reason> {
-        if self.known.is_traced(self.page.build) {
-            return Ok(vec![]);
-        }
-        let url = attributes.get("name").cloned().ok_or(Reason::Missing("name"))?;
-        if self.is_report(&url) {
-            return Ok(vec![]);
-        }
-        let status = attributes.number(&["responseStatus"]).ok_or(Reason::Missing("responseStatus"))?;
-        let request = self.request_key(&url);
-        let made = self.request(index, when, url, Some(status), false, attributes.number(&["duration"]))?;
-        if self.fresh {
-            self.known.counted_untraced(request);
-        }
-        Ok(vec![made])
-    }
-
-    /// A fetch as its trace has it.
-    fn traced(&mut self, event: &WrittenEvent<'a>, index: usize, when: Timestamp) -> Result<Vec<Event<'a>>, Reason> {
-        let attributes = event.attributes();
-        let Some(method) = attributes.any(&["http.request.method", "http.method"]) else { return Ok(vec![]) };
-        let url = attributes.any(&["url.full", "http.url"]).cloned().ok_or(Reason::Missing("url.full"))?;
-        if self.is_report(&url) {
-            return Ok(vec![]);
-        }
-        let status = attributes.number(&["http.response.status_code", "http.status_code"]);
-        let failed = attributes.get("error.type").is_some();
-        if status.is_none() && !failed {
-            return Err(Reason::Missing("http.response.status_code"));
-        }
-        let request = self.request_key(&url);
-        if self.fresh && self.known.was_counted_untraced(request) {
-            return Ok(vec![]);
-        }
-        let duration = attributes.number(&["duration_ns"]).map(|nanos| nanos / 1e6);
-        let mut made = self.request(index, when, url, status, failed, duration)?;
-        made.own[1] = Cow::Borrowed(method_name(method));
-        made.trace = event.trace.0.clone().and_then(WrittenTrace::id);
-        Ok(vec![made])
-    }
-
-    /// Whether a request is a post of Faro's own. It leaves them out by itself, but not when its `url` has a query: that it takes for a
-    /// pattern, in which `?` is no question mark.
-    fn is_report(&self, url: &str) -> bool {
-        let host = host_of(url).zip(self.page.collector).is_some_and(|(host, collector)| host.eq_ignore_ascii_case(collector));
-        host && Endpoint::of(path_of(url)).is_some_and(|(endpoint, _)| endpoint == Endpoint::Faro)
-    }
-
-    fn request(
-        &mut self,
-        index: usize,
-        when: Timestamp,
-        url: Cow<'a, str>,
-        status: Option<f64>,
-        failed: bool,
-        duration: Option<f64>,
-    ) -> Result<Event<'a>, Reason> {
-        let status = status.map(status_class).transpose()?;
-        let mut made = self.plain(index, Metric::Request, when);
-        made.bad = status.map_or(failed, |(failed, _)| failed);
-        made.value = duration.map(|duration| within(duration, DURATION_MAX)).transpose()?;
-        let host = host_of(&url).map(|host| lower(Cow::Owned(host.to_owned())));
-        made.own = [self.reading.clean("host", host), Cow::Borrowed(""), Cow::Borrowed(status.map_or("", |(_, class)| class))];
-        made.route = self.reading.route("url", url);
-        Ok(made)
     }
 
     fn exception(&mut self, exception: WrittenException<'a>, index: usize) -> Vec<Event<'a>> {
@@ -387,11 +244,36 @@ impl<'a> Walk<'_, 'a, '_> {
         all
     }
 
+    /// What the app counts itself.
+    fn custom(&mut self, name: &str, index: usize, when: Timestamp, value: Option<f64>, ok: bool) -> Result<Event<'a>, Reason> {
+        // Names of events are free text, those of metrics are not.
+        let fit = |c: char| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '_' };
+        let metric = Metric::custom(&name.trim().chars().take(CUSTOM_NAME_MAX).map(fit).collect::<String>());
+        let metric = metric.filter(|_| self.reading.is_impersonal(name)).ok_or(Reason::Name)?;
+        let mut made = self.plain(index, metric, when);
+        made.bad = !ok;
+        made.value = value.map(|value| within(value, CUSTOM_MAX)).transpose()?;
+        Ok(made)
+    }
+
+    fn measurement(&mut self, mut measurement: Measurement<'a>, index: usize, has_moved: bool) -> Result<Vec<Event<'a>>, Reason> {
+        match text(std::mem::take(&mut measurement.kind)).as_deref() {
+            Some("web-vitals") => self.vitals(measurement, index, has_moved),
+            Some(kind) => {
+                let when = self.at(at(&measurement.timestamp));
+                let values = measurement.values.0.unwrap_or_default();
+                let numbers = values.0.iter().filter_map(|(name, _)| Some((name, values.number(&[name])?)));
+                numbers
+                    .take(VALUES_MAX)
+                    .map(|(name, value)| self.custom(&format!("{kind}.{name}"), index, when, Some(value), true))
+                    .collect()
+            }
+            None => Ok(vec![]),
+        }
+    }
+
     /// All vitals of a measurement: nearly always one, and its parts, which have other names.
     fn vitals(&mut self, measurement: Measurement<'a>, index: usize, has_moved: bool) -> Result<Vec<Event<'a>>, Reason> {
-        if text(measurement.kind).as_deref() != Some("web-vitals") {
-            return Ok(vec![]);
-        }
         let ts = at(&measurement.timestamp);
         let when = self.at(ts);
         let context = measurement.context.0.unwrap_or_default();
@@ -454,11 +336,6 @@ impl<'a> Walk<'_, 'a, '_> {
         self.key(&["faro navigation", self.page.session.as_deref().unwrap_or(""), id])
     }
 
-    /// Without a session any fetch of the address will do: what is counted is how many there were.
-    fn request_key(&self, url: &str) -> u64 {
-        self.key(&["faro request", self.page.session.as_deref().unwrap_or(""), host_of(url).unwrap_or(""), path_of(url)])
-    }
-
     fn page_key(&self, url: &str) -> u64 {
         // 0 stands for no page.
         self.key(&["faro page", path_of(url)]).max(1)
@@ -475,6 +352,13 @@ const NAVIGATION: &str = "faro.performance.navigation";
 const SESSION_START: &str = "session_start";
 const SESSION_RESUME: &str = "session_resume";
 const TRACED: &str = "faro.tracing.";
+/// Events that the SDK pushes for itself: those with this prefix, and these.
+const OF_FARO: &str = "faro.";
+const OF_SDK: [&str; 7] =
+    [SESSION_START, SESSION_RESUME, "session_extend", "view_changed", "route_change", "service_name_override", "service_name_overridden"];
+/// How many characters of the name of an event are kept, and how many values of a measurement.
+const CUSTOM_NAME_MAX: usize = 64;
+const VALUES_MAX: usize = 16;
 
 /// Whether an event says that a page moved on without being loaded. The first view of a page is no move.
 fn is_soft(name: &str, attributes: &Attributes<'_>) -> bool {
@@ -487,195 +371,6 @@ fn is_soft(name: &str, attributes: &Attributes<'_>) -> bool {
 
 fn is_fetch(attributes: &Attributes<'_>) -> bool {
     attributes.get("initiatorType").is_some_and(|kind| ["fetch", "xmlhttprequest"].contains(&&**kind))
-}
-
-#[derive(Deserialize)]
-struct Payload<'a> {
-    #[serde(borrow, default)]
-    meta: Loose<Meta<'a>>,
-    #[serde(borrow)]
-    events: Option<&'a RawValue>,
-    #[serde(borrow)]
-    exceptions: Option<&'a RawValue>,
-    #[serde(borrow)]
-    measurements: Option<&'a RawValue>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Meta<'a> {
-    #[serde(borrow)]
-    sdk: Loose<MetaSdk<'a>>,
-    #[serde(borrow)]
-    app: Loose<MetaApp<'a>>,
-    #[serde(borrow)]
-    user: Loose<MetaWho<'a>>,
-    #[serde(borrow)]
-    session: Loose<MetaWho<'a>>,
-    #[serde(borrow)]
-    page: Loose<MetaPage<'a>>,
-    #[serde(borrow)]
-    view: Loose<MetaView<'a>>,
-    #[serde(borrow)]
-    browser: Loose<MetaBrowser<'a>>,
-    #[serde(borrow)]
-    os: Loose<MetaOs<'a>>,
-    #[serde(borrow)]
-    device: Loose<MetaDevice<'a>>,
-    #[serde(borrow)]
-    geo: Loose<MetaGeo<'a>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct MetaSdk<'a> {
-    #[serde(borrow)]
-    name: Loose<Text<'a>>,
-    #[serde(borrow)]
-    version: Loose<Text<'a>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct MetaApp<'a> {
-    #[serde(borrow)]
-    name: Loose<Text<'a>>,
-    #[serde(borrow)]
-    version: Loose<Text<'a>>,
-    #[serde(borrow)]
-    release: Loose<Text<'a>>,
-    #[serde(borrow)]
-    environment: Loose<Text<'a>>,
-}
-
-/// A user or a session.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct MetaWho<'a> {
-    #[serde(borrow)]
-    id: Loose<Text<'a>>,
-    #[serde(borrow)]
-    attributes: Loose<Attributes<'a>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct MetaPage<'a> {
-    #[serde(borrow)]
-    url: Loose<Text<'a>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct MetaView<'a> {
-    #[serde(borrow)]
-    name: Loose<Text<'a>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct MetaBrowser<'a> {
-    #[serde(borrow)]
-    name: Loose<Text<'a>>,
-    #[serde(borrow)]
-    os: Loose<Text<'a>>,
-    #[serde(borrow)]
-    mobile: Loose<Text<'a>>,
-    #[serde(borrow, rename = "userAgent")]
-    user_agent: Loose<Text<'a>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct MetaOs<'a> {
-    #[serde(borrow)]
-    name: Loose<Text<'a>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct MetaDevice<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Loose<Text<'a>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct MetaGeo<'a> {
-    #[serde(borrow)]
-    country_iso: Loose<Text<'a>>,
-    #[serde(borrow, rename = "countryIsoCode")]
-    country_iso_code: Loose<Text<'a>>,
-}
-
-#[derive(Deserialize)]
-struct WrittenEvent<'a> {
-    #[serde(borrow, default)]
-    name: Loose<Text<'a>>,
-    #[serde(borrow, default)]
-    timestamp: Loose<Text<'a>>,
-    #[serde(borrow, default)]
-    attributes: Loose<Attributes<'a>>,
-    #[serde(borrow, default)]
-    trace: Loose<WrittenTrace<'a>>,
-}
-
-impl<'a> WrittenEvent<'a> {
-    fn name(&self) -> &str {
-        self.name.0.as_ref().map_or("", |name| &name.0)
-    }
-
-    fn attributes(&self) -> &Attributes<'a> {
-        static NONE: Attributes<'static> = Attributes(Vec::new());
-        self.attributes.0.as_ref().unwrap_or(&NONE)
-    }
-}
-
-#[derive(Clone, Deserialize)]
-struct WrittenTrace<'a> {
-    #[serde(borrow, default)]
-    trace_id: Loose<Text<'a>>,
-}
-
-impl<'a> WrittenTrace<'a> {
-    fn id(self) -> Option<Cow<'a, str>> {
-        trace_id(self.trace_id.0?.0)
-    }
-}
-
-#[derive(Deserialize)]
-struct WrittenException<'a> {
-    #[serde(borrow, default)]
-    timestamp: Loose<Text<'a>>,
-    #[serde(borrow, default, rename = "type")]
-    kind: Loose<Text<'a>>,
-    #[serde(borrow, default)]
-    value: Loose<Text<'a>>,
-    #[serde(borrow, default)]
-    fatal: Loose<Text<'a>>,
-    #[serde(borrow, default)]
-    trace: Loose<WrittenTrace<'a>>,
-    #[serde(borrow, default)]
-    stacktrace: Loose<Stack<'a>>,
-}
-
-#[derive(Default, Deserialize)]
-struct Stack<'a> {
-    /// The newest call first.
-    #[serde(borrow, default)]
-    frames: Loose<Vec<Loose<Frame<'a>>>>,
-}
-
-#[derive(Deserialize)]
-struct Measurement<'a> {
-    #[serde(borrow, default, rename = "type")]
-    kind: Loose<Text<'a>>,
-    #[serde(borrow, default)]
-    timestamp: Loose<Text<'a>>,
-    #[serde(borrow, default)]
-    values: Loose<Attributes<'a>>,
-    #[serde(borrow, default)]
-    context: Loose<Attributes<'a>>,
 }
 
 #[cfg(test)]

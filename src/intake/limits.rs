@@ -7,8 +7,8 @@ use std::sync::{Mutex, PoisonError};
 use ahash::AHashMap;
 use tokio::time::Instant;
 
-/// How many sources are known at a time.
-const SOURCES_MAX: usize = 65_536;
+/// How many sources are known at a time; seven eighths of a power of two, which fills a table.
+const SOURCES_MAX: usize = 57_344;
 /// A key may send this many times as much as one source.
 const KEY_FACTOR: u32 = 100;
 /// The longest time a sender is asked to wait, in seconds.

@@ -11,11 +11,11 @@ use ahash::AHashMap;
 
 use crate::domain::keyed::{KeyedHash, Purpose};
 
-/// How many of each thing are remembered.
-const NAVIGATIONS_MAX: usize = 65_536;
-const SESSIONS_MAX: usize = 65_536;
-const REQUESTS_MAX: usize = 65_536;
-const POSTS_MAX: usize = 65_536;
+/// How many of each thing are remembered; half of it, seven eighths of a power of two, fills the table of a generation.
+const NAVIGATIONS_MAX: usize = 57_344;
+const SESSIONS_MAX: usize = 57_344;
+const REQUESTS_MAX: usize = 57_344;
+const POSTS_MAX: usize = 57_344;
 const APPS_MAX: usize = 4_096;
 /// How many pages of one session (tabs) are told apart.
 const PAGES_MAX: usize = 4;

@@ -14,6 +14,8 @@ mod faro;
 pub mod geo;
 mod limits;
 mod memory;
+#[cfg(test)]
+mod mutations;
 mod otlp;
 pub mod reading;
 pub mod reason;
@@ -39,7 +41,7 @@ use tokio::time::Instant;
 pub use serve::serve;
 
 use crate::clock::SharedClock;
-use crate::config::{Config, OptOut};
+use crate::config::{Config, Network, OptOut};
 use crate::domain::cell::UNIT;
 use crate::domain::event::Event;
 use crate::domain::influence::Influence;
@@ -82,6 +84,8 @@ pub struct Settings {
     pub rate_per_source: u32,
     /// Events a minute that one network or person may add to one metric of an app; 0 is no bound.
     pub influence_per_source: u32,
+    /// Proxies that are believed when they say for whom they speak, beside those on this machine.
+    pub trusted_proxies: Vec<Network>,
     /// Tells the country of an address where no header does.
     pub geo: Option<Geo>,
     /// For people who did not consent.
@@ -113,6 +117,7 @@ impl Settings {
             sample_rate_min: intake.sample_rate_min,
             rate_per_source: intake.rate_per_source,
             influence_per_source: intake.influence_per_source,
+            trusted_proxies: intake.trusted_proxies.clone(),
             geo: None,
             consent: privacy.consent,
             browser_signal: privacy.browser_signal,
@@ -196,7 +201,7 @@ impl Intake {
         if !self.settings.keys.is_empty() && !key.is_some_and(|key| self.settings.keys.contains(key)) {
             return Err(Refusal::Key);
         }
-        let source = source_of(peer, &head.headers);
+        let source = self.source_of(peer, &head.headers);
         self.limits.check(source, key, Instant::now()).map_err(|retry_after| Refusal::Limited { retry_after })?;
         if self.sink.is_failing() {
             return Err(Refusal::Unavailable);
@@ -205,6 +210,25 @@ impl Intake {
             return Err(Refusal::Overloaded);
         }
         Ok(Entry::Beacon(Beacon { endpoint, part, query, key, source, durable: parameter(query, "ack") == Some("durable") }))
+    }
+
+    /// Who sends. Proxies that are trusted say for whom they speak, the nearest one last; nobody else is believed.
+    fn source_of(&self, peer: IpAddr, headers: &HeaderMap) -> Source {
+        let mut source = peer;
+        let mut said =
+            headers.get_all("x-forwarded-for").iter().rev().filter_map(|value| value.to_str().ok()).flat_map(|value| value.rsplit(','));
+        while self.is_proxy(source)
+            && let Some(Ok(before)) = said.next().map(|address| address.trim().parse())
+        {
+            source = before;
+        }
+        Source::of(source)
+    }
+
+    /// Whether an address is that of a proxy that speaks for others.
+    fn is_proxy(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        address.is_loopback() || self.settings.trusted_proxies.iter().any(|network| network.contains(address))
     }
 
     async fn beacon<B>(&self, beacon: Beacon<'_>, headers: &HeaderMap, body: B) -> Result<Response<Full<Bytes>>, Refusal>
@@ -300,7 +324,7 @@ impl Intake {
         }
         if self.settings.telemetry && !done.is_repeated {
             let (sent_at, weight) = (decoded.sent_at, UNIT.saturating_mul(thinning as i64));
-            let told = telemetry::Told { sent_at, redacted: &decoded.redacted, lost: &decoded.lost, now, weight };
+            let told = telemetry::Told { sent_at, redacted: &decoded.redacted, lost: &decoded.lost, held_back: limited, now, weight };
             // An app that is one too many has no telemetry either.
             self.sink.submit(None, &telemetry::measure(&decoded.batches, &told), now);
         }
@@ -344,6 +368,9 @@ impl Intake {
             let app = &*batch.source.app;
             batch.events.retain(|event| {
                 let sli = influence.sli(app, &event.metric);
+                if event.bad {
+                    influence.name(sli, app, || event.metric.to_string());
+                }
                 let admitted = influence.admit(sli, &network, event.user, stands_for(event), now);
                 if !admitted {
                     refuse(event.index);
@@ -362,6 +389,11 @@ impl Intake {
             }
             admitted
         });
+        let tops = influence.top_sources();
+        if self.settings.telemetry && !tops.is_empty() {
+            let batches: Vec<_> = tops.iter().map(|top| telemetry::top_source(top, now)).collect();
+            self.sink.submit(None, &batches, now);
+        }
         if let Some(share) = influence.largest() {
             gauge!("burnwatch_intake_top_source_share").set(share.fraction());
         }
@@ -409,13 +441,6 @@ struct Beacon<'a> {
     key: Option<&'a str>,
     source: Source,
     durable: bool,
-}
-
-/// Who sends. A proxy on this machine says for whom it speaks; nobody else is believed.
-fn source_of(peer: IpAddr, headers: &HeaderMap) -> Source {
-    let source = Source::of(peer);
-    let forwarded = || headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?.rsplit(',').next()?.trim().parse().ok();
-    if source.is_spared() { forwarded().map_or(source, Source::of) } else { source }
 }
 
 /// Counts a refusal and says it in the words of the protocol that was spoken, if any was.

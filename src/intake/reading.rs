@@ -235,6 +235,19 @@ pub(super) fn family(name: Cow<'_, str>) -> Cow<'_, str> {
     }
 }
 
+/// What was read of a machine by its user agent, else the family of what its client says.
+pub(super) fn read_or_said<'a>(read: &'static str, said: Option<Cow<'a, str>>) -> Cow<'a, str> {
+    match read {
+        "" => family(said.unwrap_or_default()),
+        _ => Cow::Borrowed(read),
+    }
+}
+
+/// `name/version`, or what there is of it.
+pub(super) fn versioned<'a>(name: Cow<'a, str>, version: Cow<'a, str>) -> Cow<'a, str> {
+    if version.is_empty() || name.is_empty() { name } else { Cow::Owned(format!("{name}/{version}")) }
+}
+
 /// One request that is being decoded.
 pub(super) struct Reading<'a, 's> {
     pub settings: &'s Settings,
@@ -306,7 +319,12 @@ impl<'a, 's> Reading<'a, 's> {
     /// Whether a metric's name may be kept. One in which something personal stands cannot be mended: it would be another metric.
     pub fn fit(&mut self, metric: &Metric) -> bool {
         let Metric::Custom(name) = metric else { return true };
-        let personal = self.settings.redactor.clean(name.as_str()).1;
+        self.is_impersonal(name)
+    }
+
+    /// Whether nothing personal stands in a name that somebody typed.
+    pub fn is_impersonal(&mut self, name: &str) -> bool {
+        let personal = self.settings.redactor.clean(name).1;
         if personal {
             self.decoded.redacted.push("name");
         }

@@ -22,7 +22,7 @@ use super::{Intake, THINNING_MAX};
 
 /// How long a connection may be quiet between two requests.
 const IDLE: Duration = Duration::from_secs(60);
-/// Connections in total and from one address (loopback is spared).
+/// Connections in total and from one address (proxies, which speak for many, are spared).
 const CONNECTIONS_MAX: usize = 8_192;
 const CONNECTIONS_PER_ADDRESS: u32 = 256;
 /// How long open requests may take to finish at the end.
@@ -50,7 +50,7 @@ pub async fn serve(listener: TcpListener, intake: Arc<Intake>, stop: impl Future
                 continue;
             }
         };
-        let Some(place) = Connections::enter(&connections, peer) else {
+        let Some(place) = Connections::enter(&connections, peer, intake.is_proxy(peer)) else {
             metrics::counter!("burnwatch_intake_rejected_total", "reason" => "connections").increment(1);
             continue;
         };
@@ -162,11 +162,11 @@ struct Place {
 }
 
 impl Connections {
-    fn enter(this: &Arc<Connections>, peer: IpAddr) -> Option<Place> {
+    fn enter(this: &Arc<Connections>, peer: IpAddr, is_proxy: bool) -> Option<Place> {
         let mut guard = this.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (total, by_address) = &mut *guard;
         let here = by_address.get(&peer).copied().unwrap_or(0);
-        if *total >= CONNECTIONS_MAX || (here >= CONNECTIONS_PER_ADDRESS && !peer.is_loopback()) {
+        if *total >= CONNECTIONS_MAX || (here >= CONNECTIONS_PER_ADDRESS && !is_proxy) {
             return None;
         }
         *total += 1;

@@ -53,6 +53,7 @@ pub(super) fn settings() -> Settings {
         sample_rate_min: 0.001,
         rate_per_source: 10,
         influence_per_source: 0,
+        trusted_proxies: Vec::new(),
         geo: None,
         consent: OptOut::Anonymous,
         browser_signal: OptOut::Anonymous,
@@ -204,6 +205,29 @@ async fn a_source_over_its_rate_is_told_when_to_come_back() {
     for n in 0..30 {
         let body = format!(r#"{{"app":"shop","id":{n},"events":[{{"kind":"page_view"}}]}}"#);
         assert_eq!(daemon.post(&body).await.status, 202, "loopback is spared");
+    }
+}
+
+#[test]
+fn only_proxies_that_are_trusted_say_for_whom_they_speak() {
+    let trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
+    let intake = Intake::new(Settings { trusted_proxies, ..settings() }, sink(), Arc::new(FixedClock::new(Timestamp(0))));
+    for (peer, said, source) in [
+        ("127.0.0.1", &["203.0.113.9"][..], "203.0.113.9"),
+        ("10.1.2.3", &["198.51.100.1, 203.0.113.9"], "203.0.113.9"),
+        ("::ffff:10.1.2.3", &["203.0.113.9"], "203.0.113.9"),
+        // Two of ours, one behind the other; what stands before the client is the client's own invention.
+        ("10.1.2.3", &["127.0.0.1, 203.0.113.9", "10.9.9.9"], "203.0.113.9"),
+        ("10.1.2.3", &[], "10.1.2.3"),
+        ("10.1.2.3", &["unknown, 10.4.4.4"], "10.4.4.4"),
+        ("192.0.2.1", &["203.0.113.9"], "192.0.2.1"),
+    ] {
+        let headers = said.iter().map(|said| ("x-forwarded-for".parse().unwrap(), said.parse().unwrap()));
+        let headers = headers.fold(HeaderMap::new(), |mut all, (name, value): (http::HeaderName, _)| {
+            all.append(name, value);
+            all
+        });
+        assert_eq!(intake.source_of(peer.parse().unwrap(), &headers), Source::of(source.parse().unwrap()), "{peer} {said:?}");
     }
 }
 

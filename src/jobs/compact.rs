@@ -56,6 +56,7 @@ pub async fn prune(store: &Store, aggregation: &Aggregation, retention: &Retenti
         rule_sets: now - HISTORY,
         silences: now - HISTORY,
         audit: now - HISTORY,
+        learnt_routes: now - HISTORY,
         limit: PRUNE,
     };
     let mut forgotten = 0;

@@ -8,6 +8,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tracing::info;
+
 use crate::domain::aggregate::{Drained, LocalSeries, SeenKey};
 use crate::domain::example::{self, Example};
 use crate::domain::segment::{self, Slice};
@@ -183,6 +185,9 @@ impl Flush {
                 store::repeated::append(&mut tx, &id, next, at, repeated.states.len(), &repeated.pack()).await?;
             }
         }
+        for learnt in &drained.learnt {
+            store::learnt_routes::add(&mut tx, learnt, at).await?;
+        }
         store::writer::touch(&mut tx, &id, at, at + LEASE).await?;
         if let Err(error) = tx.commit().await {
             // Whether it was written is found out by its number before it is tried again.
@@ -217,6 +222,9 @@ impl Flush {
     }
 
     fn note(&mut self, drained: &Drained, now: Timestamp) {
+        for learnt in &drained.learnt {
+            info!(app = learnt.app, "routes under `{}` are too many: further ones count as `{}`", learnt.prefix, learnt.template());
+        }
         self.flushed.folded.fetch_add(drained.arrival.folded, Ordering::Relaxed);
         self.flushed.series.store(drained.series as u64, Ordering::Relaxed);
         metrics::counter!("burnwatch_series_folded_total").increment(drained.arrival.folded);

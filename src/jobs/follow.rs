@@ -8,16 +8,18 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::domain::aggregate::{LocalSeries, Repeated, SeenKey};
+use crate::domain::aggregate::{Learnt, LocalSeries, Repeated, SeenKey};
 use crate::domain::series::{Series, SeriesId};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Span, Timestamp};
 use crate::sink::Sink;
-use crate::store::{Store, StoreError, repeated, seen, series, writer};
+use crate::store::{Store, StoreError, learnt_routes, repeated, seen, series, writer};
 
 /// Flushes read at once; more are read the next time.
 const BATCH: usize = 100;
 /// Flushes that are read again at the start: what was stored while this process read what was seen before.
 const OVERLAP: i64 = 60;
+/// How far the clocks of replicas may be apart.
+const CLOCKS: Span = Span::MINUTE;
 
 /// The state of the job.
 pub struct Follow {
@@ -26,12 +28,15 @@ pub struct Follow {
     /// Up to which flush each writer was read.
     cursors: HashMap<String, i64>,
     started: bool,
+    /// When the newest of the routes was learnt that are known here; from `CLOCKS` before that on they are read again.
+    learnt_to: Timestamp,
+    learnt: Vec<(Timestamp, Learnt)>,
 }
 
 impl Follow {
     /// Brings what others stored here into this sink.
     pub fn new(store: Store, sink: Arc<Sink>) -> Follow {
-        Follow { store, sink, cursors: HashMap::new(), started: false }
+        Follow { store, sink, cursors: HashMap::new(), started: false, learnt_to: Timestamp(0), learnt: Vec::new() }
     }
 
     /// Reads what is new; `own` is the writer of this process.
@@ -61,7 +66,13 @@ impl Follow {
         let ids: BTreeSet<u32> = counted.iter().flat_map(|batch| batch.states.iter().map(|state| state.series)).collect();
         let ids: Vec<SeriesId> = ids.into_iter().map(SeriesId).collect();
         let known: Vec<(SeriesId, Series)> = if ids.is_empty() { Vec::new() } else { series::some(&mut tx, &ids).await? };
+        let learnt = learnt_routes::since(&mut tx, self.learnt_to - CLOCKS).await?;
         drop(tx);
+        if learnt != self.learnt {
+            self.learnt_to = learnt.last().map_or(self.learnt_to, |(at, _)| *at);
+            self.sink.with(|aggregator| aggregator.recall_learnt(learnt.iter().map(|(_, learnt)| learnt.clone())));
+            self.learnt = learnt;
+        }
         if !keys.is_empty() || !counted.is_empty() {
             self.sink.with(|aggregator| {
                 aggregator.recall_seen(keys);

@@ -42,7 +42,10 @@ impl Live {
 
     /// Puts a rule set in force: what it names is counted exactly and never folded from now on.
     pub fn take(&self, set: RuleSet, program: Program, sink: &Sink) {
-        sink.with(|aggregator| aggregator.set_rules(set.limits(), &set.named_dimensions, &set.named_values));
+        sink.with(|aggregator| {
+            aggregator.set_rules(set.limits(), &set.named_dimensions, &set.named_values);
+            aggregator.set_route_patterns(&set.route_patterns);
+        });
         deliver::announce(set.receivers.iter().map(|receiver| receiver.name.as_str()));
         let set = Arc::new(set);
         self.program.store(Arc::new(program));

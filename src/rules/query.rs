@@ -24,8 +24,8 @@ const QUERIES_MAX: usize = 200;
 const PATTERNS_MAX: usize = 4_096;
 
 /// Names of the queries, for hints and for checks without running.
-pub(super) const NAMES: [&str; 11] =
-    ["count", "ratio", "quantile", "users", "bad_users", "baseline", "top", "burn", "budget", "changes", "label"];
+pub(super) const NAMES: [&str; 12] =
+    ["count", "ratio", "quantile", "users", "bad_users", "min_users", "baseline", "top", "burn", "budget", "changes", "label"];
 
 /// What the loaded rule set says about queries; shared by all runs.
 #[derive(Debug, Default)]
@@ -209,6 +209,12 @@ pub(super) fn add(engine: &mut Engine) {
         }
         Ok(map.into())
     });
+    engine.register_fn("min_users", |q: &mut Query, least: Dynamic, metric: Dynamic, filter: Dynamic, window: Dynamic| {
+        min_users(q, &least, &metric, &filter, &window)
+    });
+    engine.register_fn("min_users", |q: &mut Query, least: Dynamic, metric: Dynamic, window: Dynamic| {
+        min_users(q, &least, &metric, &Map::new().into(), &window)
+    });
     engine.register_fn("quantile", |q: &mut Query, metric: Dynamic, share: Dynamic, filter: Dynamic, window: Dynamic| {
         quantile(q, &metric, &share, &filter, &window)
     });
@@ -268,6 +274,16 @@ fn quantile(q: &Query, metric: &Dynamic, share: &Dynamic, filter: &Dynamic, wind
         return Err("the quantile is a fraction from 0 to 1, like 0.95".into());
     }
     finite(answer(q.measure.quantile(&metric, share, &q.filter(&metric, filter)?, q.window(window)?))?)
+}
+
+/// Whether at least so many people had a bad event: one person, however often, does not wake anybody.
+fn min_users(q: &Query, least: &Dynamic, metric: &Dynamic, filter: &Dynamic, window: &Dynamic) -> Outcome<bool> {
+    q.spend()?;
+    let metric = q.metric(metric)?;
+    let least = least.as_int().ok().filter(|least| *least > 0);
+    let least = least.ok_or("the first part of `min_users` is a number of people, 1 or more")?;
+    let users = answer(q.measure.bad_users(&metric, &q.filter(&metric, filter)?, q.window(window)?))?;
+    Ok(finite(users)? >= least as f64)
 }
 
 fn top(q: &Query, metric: &Dynamic, dimension: &Dynamic, filter: &Dynamic, window: &Dynamic) -> Outcome<Array> {

@@ -7,7 +7,7 @@ use super::draft::{Draft, Reference, RefersTo};
 use super::lint::Named;
 use super::problem::{hint, list, nearest};
 use super::query::Asked;
-use crate::domain::filter::Filter;
+use crate::domain::filter::{Filter, Match};
 use crate::domain::rule::{RuleSet, Sli, Slo};
 
 /// Checks every reference by name. Names in `lost` may have been meant by what could not be read.
@@ -136,7 +136,10 @@ pub(super) fn secrets(draft: &mut Draft, has_secret: &dyn Fn(&str) -> bool) {
 pub(super) fn name(set: &mut RuleSet, named: Named, asked: &Asked) {
     let mut dimensions = BTreeSet::new();
     let mut values: BTreeMap<String, BTreeSet<String>> = named.values;
+    let mut patterns: Vec<Match> = Vec::new();
     let mut add = |filter: &Filter| {
+        let pattern = filter.get("route").filter(|condition| condition.named_values().is_empty());
+        patterns.extend(pattern.filter(|pattern| !patterns.contains(pattern)).cloned());
         for (dimension, condition) in &filter.0 {
             values.entry(dimension.clone()).or_default().extend(condition.named_values().iter().cloned());
         }
@@ -176,6 +179,7 @@ pub(super) fn name(set: &mut RuleSet, named: Named, asked: &Asked) {
         known.remove("");
     }
     values.retain(|_, known| !known.is_empty());
+    set.route_patterns = patterns;
     set.named_dimensions = dimensions;
     set.named_values = values;
 }

@@ -625,6 +625,8 @@ fn closures_give_verdicts() {
     assert_eq!(ask("q.ratio(\"request\", \"1h\") == 0.5 && q.changes(#{ app: \"shop\" }, \"1h\").len() == 0", &[]), holds);
     assert_eq!(ask("q.count(\"request\", #{}, \"1h\").total > 100", &[]), Ok(Verdict::Clear));
     assert_eq!(ask("q.top(\"request\", \"region\", #{}, \"1h\")[0].value == \"x\"", &[]), holds);
+    assert_eq!(ask("q.min_users(100, \"request\", #{ app: \"shop\" }, \"1h\")", &[]), holds);
+    assert_eq!(ask("q.min_users(101, \"request\", \"1h\")", &[]), Ok(Verdict::Clear));
     // Unknown ends the evaluation, past `try` and past any comparison.
     let none = &[("region", "none")];
     assert_eq!(ask("q.count(\"request\", #{}, \"1h\").total < 1", none), Ok(Verdict::Unknown("no events".into())));
@@ -663,6 +665,8 @@ fn every_closure_is_rehearsed_at_load() {
         ("q.ratio(\"request\", #{}, \"1h\") > \"0.1\"", "`>` compares a number with a text"),
         ("q.quantile(\"lcp\", 95, #{}, \"1h\") > 1.0", "a fraction from 0 to 1"),
         ("q.quantile(\"session\", 0.95, #{}, \"1h\") > 1.0", "has no values"),
+        ("q.min_users(0, \"request\", #{}, \"1h\")", "a number of people, 1 or more"),
+        ("q.min_users(2.5, \"request\", #{}, \"1h\")", "a number of people, 1 or more"),
         ("q.burn(\"zz\", \"1h\") > 1.0", "there is no SLO `zz`"),
         ("q.changes(#{ region: \"eu\" }, \"1h\").len() > 0", "changes have no `region`"),
         ("q.changes(#{}, \"1h\")[0].kind == \"deploy\"", "ndex"),

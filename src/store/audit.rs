@@ -32,11 +32,25 @@ pub async fn add(tx: &mut Tx, row: &AuditRow) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// The action of whoever only looked.
+pub const READ: &str = "read";
+
+/// Which actions are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acts {
+    All,
+    /// Without those that only looked.
+    Changes,
+}
+
 /// A page, newest first, and the cursor of the next page.
-pub async fn list(tx: &mut Tx, cursor: Option<&str>, limit: usize) -> Result<(Vec<AuditRow>, Option<String>), StoreError> {
+pub async fn list(tx: &mut Tx, cursor: Option<&str>, limit: usize, acts: Acts) -> Result<(Vec<AuditRow>, Option<String>), StoreError> {
     let place = Place::from_cursor(cursor)?;
     let sql = "select id, at, who, action, thing, source, detail from audit \
-               where at < $1 or (at = $1 and id < $2) order by at desc, id desc limit $3";
-    let rows: Vec<AuditRow> = on!(tx, conn => sqlx::query_as(sql).bind(place.at).bind(&place.id).bind(limit as i64 + 1).fetch_all(conn))?;
+               where (at < $1 or (at = $1 and id < $2)) and ($4 = 1 or action <> $5) order by at desc, id desc limit $3";
+    let all = i64::from(acts == Acts::All);
+    let rows: Vec<AuditRow> = on!(tx, conn => {
+        sqlx::query_as(sql).bind(place.at).bind(&place.id).bind(limit as i64 + 1).bind(all).bind(READ).fetch_all(conn)
+    })?;
     Ok(page(rows, limit, |row| Place { at: row.at, id: row.id.clone() }))
 }

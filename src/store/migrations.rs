@@ -16,12 +16,13 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 6] = [
+const MIGRATIONS: [Migration; 7] = [
     Migration { version: 1, works_with: 1, sql: include_str!("../../migrations/0001_init.sql") },
     Migration { version: 2, works_with: 1, sql: include_str!("../../migrations/0002_posted_alerts.sql") },
     Migration { version: 3, works_with: 1, sql: include_str!("../../migrations/0003_repeated_and_traces.sql") },
     Migration { version: 4, works_with: 1, sql: include_str!("../../migrations/0004_digests.sql") },
     Migration { version: 5, works_with: 1, sql: include_str!("../../migrations/0005_user_keys.sql") },
+    Migration { version: 6, works_with: 1, sql: include_str!("../../migrations/0006_learnt_routes.sql") },
     Migration { version: 7, works_with: 1, sql: include_str!("../../migrations/0007_outbox_order.sql") },
 ];
 

@@ -16,6 +16,7 @@ pub mod chunk;
 pub mod events;
 pub mod history;
 pub mod incidents;
+pub mod learnt_routes;
 pub mod leases;
 pub mod meta;
 pub mod outbox;

@@ -24,6 +24,8 @@ pub struct Cutoffs {
     /// Silences that ended before.
     pub silences: Timestamp,
     pub audit: Timestamp,
+    /// Places of paths that were learnt before: they are learnt again if there still is a need.
+    pub learnt_routes: Timestamp,
     /// How many rows of each table one call forgets at most.
     pub limit: usize,
 }
@@ -65,6 +67,10 @@ pub async fn prune(tx: &mut Tx, cutoffs: &Cutoffs) -> Result<u64, StoreError> {
             cutoffs.rule_sets,
         ),
         ("delete from silence where id in (select id from silence where ends_at < $1 order by ends_at limit $2)", cutoffs.silences),
+        (
+            "delete from learnt_route where (app, prefix) in (select app, prefix from learnt_route where at < $1 order by at limit $2)",
+            cutoffs.learnt_routes,
+        ),
         ("delete from audit where id in (select id from audit where at < $1 order by at, id limit $2)", cutoffs.audit),
     ];
     let mut forgotten = super::seen::prune(tx, cutoffs.seen).await?

@@ -258,7 +258,7 @@ pub async fn note_by(
 
 async fn audit_list(Take(state): Take<Arc<State>>, params: Params) -> Answer {
     let mut tx = state.store.read().await?;
-    let (rows, next) = audit::list(&mut tx, params.get("cursor"), params.limit()?).await?;
+    let (rows, next) = audit::list(&mut tx, params.get("cursor"), params.limit()?, audit::Acts::All).await?;
     let rows: Vec<Value> = rows
         .iter()
         .map(|row| {

@@ -39,6 +39,9 @@ pub async fn guard(Take(state): Take<Arc<State>>, mut request: Request, next: Ne
     let api = is_api(request.uri().path());
     let answer = match admit(&state, &request, now) {
         Ok(visitor) => {
+            if super::reads::is_data(request.method(), request.uri().path()) {
+                state.reads.note(&visitor.reader.name, &visitor.source, request.uri().path(), now);
+            }
             let had_outcome = visitor.outcome.is_some() && !api && request.method() == Method::GET;
             request.extensions_mut().insert(visitor);
             let mut response = next.run(request).await;

@@ -20,6 +20,7 @@ pub mod number;
 pub mod pages;
 pub mod problem;
 pub mod query;
+pub mod reads;
 pub mod remembered;
 pub mod session;
 pub mod site;

@@ -14,6 +14,7 @@ use super::pages::evidence::Evidence;
 use super::pages::health::Telemetry;
 use super::pages::report::Counted;
 use super::query::{Later, Query};
+use super::reads::Reads;
 use super::remembered::Remembered;
 use super::session::{Failures, Sessions};
 use crate::clock::SharedClock;
@@ -108,6 +109,8 @@ pub struct State {
     pub answer_key: answer::Key,
     /// Calls of pagers and trackers that were heeded; `Default::default()` at start.
     pub heeded: Heeded,
+    /// Who read what, until it is in the audit.
+    pub reads: Reads,
     /// Signed-out sessions and failed sign-ins; `Default::default()` at start.
     pub sessions: Sessions,
     pub failures: Failures,

@@ -161,6 +161,19 @@ fn no_canary_of_any_field_is_found_again() {
     })
     .to_string();
     sent.push(poison(&daemon, "/v1/rum", &[&ours], &mut known));
+    let old = json!({
+        "event_id": "fc6d8c0c43fc4630ad850ee518f1b9d0", "project": "1", "logger": "javascript", "platform": "javascript", "level": "error",
+        "release": "shop@1.4.0", "environment": "production", "transaction": "/cart", "culprit": "app.js", "message": "no",
+        "sdk": { "name": "raven-js", "version": "3.27.2" }, "timestamp": "2026-11-22T15:00:00Z",
+        "request": { "url": "https://shop.example/cart", "headers": { "User-Agent": "Mozilla/5.0", "Referer": "https://a.example/" } },
+        "user": { "id": "u-1", "email": "a@b.example", "username": "ada", "ip_address": "192.0.2.1" },
+        "tags": { "new_checkout": "on", "session": "s-1" }, "extra": { "cart": "full" },
+        "contexts": { "browser": { "name": "Chrome" }, "os": { "name": "Linux" }, "trace": { "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736" } },
+        "breadcrumbs": { "values": [{ "category": "xhr", "message": "GET /api" }] },
+        "exception": { "values": [{ "type": "TypeError", "value": "x is undefined",
+            "stacktrace": { "frames": [{ "function": "pay", "filename": "https://shop.example/a.js", "module": "m" }] } }] },
+    });
+    sent.push(poison(&daemon, "/api/1/store/?sentry_key=demokey", &[&old.to_string()], &mut known));
     assert!(sent.iter().all(|sent| *sent >= 40), "each protocol has its fields: {sent:?}");
 
     // In what is around the body: addresses, cookies, keys, agents.
@@ -170,7 +183,7 @@ fn no_canary_of_any_field_is_found_again() {
             "x-forwarded-for: {ADDRESS}\r\nuser-agent: {text}\r\ncookie: session={text}\r\nreferer: https://a.example/{coded}\r\n\
              cf-ipcountry: {text}\r\nx-api-key: {text}\r\nidempotency-key: {text}\r\nauthorization: Bearer {text}\r\n"
         );
-        for path in ["/v1/rum", "/collect", "/v1/logs", "/v1/reports", "/api/1/envelope/"] {
+        for path in ["/v1/rum", "/collect", "/v1/logs", "/v1/reports", "/api/1/envelope/", "/api/1/store/"] {
             for place in [path.to_owned(), format!("{path}?key={coded}&app={coded}&release={coded}"), format!("{path}/{coded}")] {
                 let (status, answer) = post_with(daemon.intake, &place, &headers, &ours).expect("it answers");
                 assert!(status < 500, "{status} {answer}");

@@ -39,10 +39,12 @@ fn word(mut n: usize) -> String {
     word
 }
 
-/// Fifty thousand pages that do not exist, a hundred a beacon.
+/// Fifty thousand pages that do not exist, a hundred a beacon; half of them below one that does.
 fn made_up_pages(to: SocketAddr) {
     for chunk in 0..URLS / 100 {
-        let views: Vec<Value> = (0..100).map(|n| json!({ "kind": "page_view", "page": format!("/{}", word(chunk * 100 + n)) })).collect();
+        let views: Vec<Value> = (0..100)
+            .map(|n| json!({ "kind": "page_view", "page": format!("{}/{}", ["", "/made"][n % 2], word(chunk * 100 + n)) }))
+            .collect();
         let body = json!({ "app": "urls", "id": chunk.to_string(), "events": views }).to_string();
         let (status, answer) = post(to, "/v1/rum", &body).expect("an answer");
         assert_eq!((status, answer.contains("\"accepted\":100")), (202, true), "{answer}");
@@ -67,6 +69,29 @@ fn bombs(to: SocketAddr, over: &AtomicBool) {
         for body in [&deep, &attributes] {
             if let Some((status, _)) = post(to, "/v1/rum", body) {
                 assert_eq!(status, 400);
+            }
+        }
+    }
+}
+
+/// Records with as many attributes, flags and tags as fit, each as long as it may be.
+fn huge_labels(to: SocketAddr, over: &AtomicBool) {
+    let mut n = 0;
+    while !over.load(Ordering::Relaxed) {
+        n += 1;
+        let text = format!("{n}{}", "x".repeat(400));
+        let pairs: Vec<Value> = (0..1_500).map(|at| json!({ "key": format!("k{n}-{at}"), "value": { "stringValue": text } })).collect();
+        let named = json!({ "key": "service.name", "value": { "stringValue": "labels" } });
+        let record = json!({ "eventName": "browser.navigation", "attributes": pairs });
+        let otlp = json!({ "resourceLogs": [{ "resource": { "attributes": [named] }, "scopeLogs": [{ "logRecords": [record] }] }] });
+        let many: serde_json::Map<String, Value> = (0..600).map(|at| (format!("k{n}-{at}"), text.clone().into())).collect();
+        let rum =
+            json!({ "app": "labels", "release": text, "region": text, "flags": many, "events": [{ "kind": "interaction", "name": text }] });
+        let faro = json!({ "meta": { "app": { "name": "labels" }, "session": { "id": text, "attributes": many } },
+            "events": [{ "name": format!("e{n}"), "attributes": many }], "measurements": [{ "type": format!("m{n}"), "values": many }] });
+        for (path, body) in [("/v1/logs", &otlp), ("/v1/rum", &rum), ("/collect", &faro)] {
+            if let Some((status, answer)) = post(to, path, &body.to_string()) {
+                assert!([200, 202, 503].contains(&status), "{path} {status} {answer}");
             }
         }
     }
@@ -168,6 +193,7 @@ fn a_flood_reaches_nobody_who_means_it() {
         let pages = scope.spawn(move || made_up_pages(to));
         scope.spawn(move || bombs(to, over));
         scope.spawn(move || slow_ones(to, over));
+        scope.spawn(move || huge_labels(to, over));
         scope.spawn(move || one_source(to, over));
         scope.spawn(move || many_sources(to, over));
         let began = Instant::now();
@@ -185,6 +211,7 @@ fn a_flood_reaches_nobody_who_means_it() {
     std::thread::sleep(Duration::from_secs(3));
     let sent = sent.load(Ordering::Relaxed) as f64;
     assert_eq!(total(&daemon, "page_view", "urls"), URLS as f64);
+    assert!(daemon.log().contains("`/made/:slug`"), "what is below one page is one route:\n{}", daemon.log());
     assert_eq!(total(&daemon, "request", "good"), sent);
     let calm = total(&daemon, "page_view", "calm");
     assert!(calm >= sent * 20.0 && calm < sent * 20.0 + 20.0 * 15.0, "{calm} of {sent} times 20");

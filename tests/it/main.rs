@@ -16,6 +16,7 @@ mod git;
 mod imported;
 mod killed;
 mod killed_delivery;
+mod learnt;
 mod lived;
 mod neighbour;
 mod peers;

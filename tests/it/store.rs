@@ -33,6 +33,7 @@ mod chunk;
 mod database;
 mod digest;
 mod incident;
+mod learnt_route;
 mod lease;
 mod outbox;
 mod partial;

@@ -9,9 +9,11 @@ use std::sync::Arc;
 use ahash::{AHashMap, AHashSet};
 use smallvec::{SmallVec, smallvec};
 
+use super::routes::{Learnt, Routes};
 use crate::domain::event::{Event, Source};
 use crate::domain::metric::{Metric, Vital};
 use crate::domain::series::{OTHER, Series};
+use crate::domain::time::Timestamp;
 
 /// A metric code, a value id for each configured dimension, and three for the metric's own.
 pub(super) type Key = SmallVec<[u32; 16]>;
@@ -76,6 +78,8 @@ pub(super) struct Table {
     slots: Vec<Slot>,
     configured: usize,
     apps: AHashMap<Arc<str>, usize>,
+    app_names: Vec<Arc<str>>,
+    pub routes: Routes,
     /// By app and slot: the values that this app may use.
     known: Vec<Vec<Values>>,
     ids: Values,
@@ -104,6 +108,8 @@ impl Table {
             slots,
             configured,
             apps: AHashMap::new(),
+            app_names: Vec::new(),
+            routes: Routes::default(),
             known: Vec::new(),
             ids: AHashMap::new(),
             texts: Vec::new(),
@@ -120,6 +126,7 @@ impl Table {
 
     fn clear(&mut self) {
         self.apps.clear();
+        self.app_names.clear();
         self.known.clear();
         self.index.clear();
         self.texts = vec![Arc::from(""), Arc::from(OTHER)];
@@ -170,13 +177,13 @@ impl Table {
     }
 
     /// The series of an event, and whether it was folded on the way.
-    pub fn find(&mut self, scope: &Scope, event: &Event<'_>) -> (u32, bool) {
+    pub fn find(&mut self, scope: &Scope, event: &Event<'_>, now: Timestamp) -> (u32, bool) {
         let mut key = scope.base.clone();
         let (code, mut folded) = self.code(scope.app, &event.metric);
         folded |= scope.folded;
         key[0] = code;
         if let Some(slot) = self.slots[..self.configured].iter().position(|slot| &*slot.name == "route") {
-            let (id, other) = self.value(scope.app, slot, &event.route);
+            let (id, other) = self.route(scope.app, slot, &event.route, now);
             key[1 + slot] = id;
             folded |= other;
         }
@@ -232,7 +239,12 @@ impl Table {
                 key[position] = self.intern(value);
                 continue;
             }
-            let (id, folded) = if all { (self.admit(app, slot, value), false) } else { self.value(app, slot, value) };
+            // A route that has lost its name since is known as a series, but nothing new counts under it.
+            let (id, folded) = match all {
+                true if name == "route" && self.template(app, slot, value).is_some() => (self.intern(value), false),
+                true => (self.admit(app, slot, value), false),
+                false => self.value(app, slot, value),
+            };
             key[position] = id;
             any_folded |= folded;
         }
@@ -253,7 +265,9 @@ impl Table {
         }
         let app = self.known.len();
         self.known.push(vec![Values::new(); self.slots.len()]);
-        self.apps.insert(name.into(), app);
+        let name: Arc<str> = name.into();
+        self.app_names.push(name.clone());
+        self.apps.insert(name, app);
         Ok(app)
     }
 
@@ -271,6 +285,57 @@ impl Table {
         match metric {
             Metric::Custom(name) => (CUSTOM + self.admit(app, self.slots.len() - 1, name), false),
             _ => (code_of(metric), false),
+        }
+    }
+
+    /// The id of a route, or of the template that was learnt for it.
+    fn route(&mut self, app: usize, slot: usize, text: &str, now: Timestamp) -> (u32, bool) {
+        if !self.routes.is_on() || text.is_empty() || self.known[app][slot].contains_key(text) {
+            return self.value(app, slot, text);
+        }
+        let template = self.template(app, slot, text);
+        let shown = template.as_deref().unwrap_or(text);
+        let is_new = !self.known[app][slot].contains_key(shown) && !self.slots[slot].values.contains(shown);
+        if !is_new || !self.routes.note(&self.app_names[app], shown, now) {
+            return self.value(app, slot, shown);
+        }
+        self.forget_names(app, slot);
+        let template = self.template(app, slot, text);
+        self.value(app, slot, template.as_deref().unwrap_or(text))
+    }
+
+    /// The template that was learnt for a route, unless rules name the route itself.
+    fn template(&self, app: usize, slot: usize, route: &str) -> Option<String> {
+        self.routes.template(&self.app_names[app], route).filter(|_| !self.slots[slot].values.contains(route))
+    }
+
+    /// Routes that have just become values of a learnt place give up their names. Their series stay, with what was counted.
+    fn forget_names(&mut self, app: usize, slot: usize) {
+        let known = std::mem::take(&mut self.known[app][slot]);
+        let keeps = |text: &Arc<str>| self.template(app, slot, text).is_none();
+        let known = known.into_iter().filter(|(text, _)| keeps(text)).collect();
+        self.known[app][slot] = known;
+    }
+
+    /// A route that was there before this process.
+    pub fn recall_route(&mut self, series: &Series) {
+        let (route, app) = (series.get("route"), self.apps.get(series.app()).copied());
+        let slot = self.slots[..self.configured].iter().position(|slot| &*slot.name == "route");
+        if let (Some(app), Some(slot)) = (app, slot)
+            && !self.slots[slot].values.contains(route)
+            && self.template(app, slot, route).is_none()
+        {
+            self.routes.note_old(&self.app_names[app], route);
+        }
+    }
+
+    /// Takes over what was learnt before, or elsewhere.
+    pub fn recall_learnt(&mut self, learnt: Learnt) {
+        let app = self.apps.get(learnt.app.as_str()).copied();
+        self.routes.recall(learnt);
+        let slot = self.slots[..self.configured].iter().position(|slot| &*slot.name == "route");
+        if let (Some(app), Some(slot)) = (app, slot) {
+            self.forget_names(app, slot);
         }
     }
 
@@ -386,6 +451,8 @@ impl Table {
         for (number, series) in kept {
             self.recall(&series, Some(number));
         }
+        let apps = &self.apps;
+        self.routes.retain_apps(|app| apps.contains_key(app));
         self.free = (0..self.keys.len() as u32).rev().filter(|n| self.keys[*n as usize].is_none()).collect();
     }
 }

@@ -339,3 +339,101 @@ proptest! {
         prop_assert_eq!(straight.bad_users.estimate(), mixed.bad_users.estimate());
     }
 }
+
+/// Total by route, of all flushes.
+fn by_route(drained: &[Drained]) -> BTreeMap<String, i64> {
+    let mut names = BTreeMap::new();
+    let mut totals = BTreeMap::new();
+    for drained in drained {
+        names.extend(drained.new.iter().map(|(local, series)| (*local, series.get("route").to_owned())));
+        for (local, _, cell) in &drained.cells {
+            *totals.entry(names[local].clone()).or_insert(0) += cell.counts.raw;
+        }
+    }
+    totals
+}
+
+fn word(n: usize) -> String {
+    ["red", "blue", "green", "grey"][n / 4 % 4].to_owned() + ["-shoe", "-hat", "-coat", "-sock"][n % 4]
+}
+
+#[test]
+fn a_place_with_many_values_becomes_one_route_and_totals_stay_exact() {
+    let mut aggregator = Aggregator::new(settings(2_000)).learning(5, &["/product/gift-card".to_owned()]);
+    let named = BTreeMap::from([("route".to_owned(), BTreeSet::from(["/product/blue-hat".to_owned()]))]);
+    aggregator.set_rules(BTreeMap::new(), &BTreeSet::new(), &named);
+    aggregator.set_route_patterns(&[Match::parse("/product/green*").unwrap()]);
+    let mut drained = Vec::new();
+    for _ in 0..2 {
+        for n in 0..16 {
+            let events = vec![view(&format!("/product/{}", word(n)), false), view("/product/gift-card", false), view("/checkout", false)];
+            aggregator.add(&batch("shop", "de", events), NOW).unwrap();
+        }
+        drained.push(aggregator.drain());
+    }
+    let learnt: Vec<_> = drained.iter().flat_map(|drained| drained.learnt.clone()).collect();
+    assert_eq!(learnt, [Learnt { app: "shop".into(), prefix: "/product".into(), kept: vec![] }]);
+    assert_eq!(total(&drained), Counts::plain(2 * 48, 0));
+    let routes = by_route(&drained);
+    let told_apart = ["/product/blue-hat", "/product/green-shoe", "/product/green-hat", "/product/green-coat", "/product/green-sock"];
+    assert!(told_apart.iter().all(|route| routes[*route] == 2), "{routes:?}");
+    // What came before the place was learnt stays where it was counted.
+    let before: i64 =
+        routes.iter().filter(|(route, _)| route.contains("/product/red-") || route.contains("/product/blue-s")).map(|(_, n)| n).sum();
+    assert_eq!((routes["/product/:slug"] + before, routes["/product/gift-card"], routes["/checkout"]), (2 * 11, 32, 32), "{routes:?}");
+    assert!(before <= 5, "{routes:?}");
+
+    // A restart changes nothing, and neither does another process that reads what this one has stored.
+    let mut after = Aggregator::new(settings(2_000)).learning(5, &[]);
+    after.recall_learnt(learnt);
+    let series: Vec<Series> = drained.iter().flat_map(|drained| drained.new.iter().map(|(_, series)| series.clone())).collect();
+    after.recall_series(&series, NOW);
+    after.recall_routes(&series);
+    after.add(&batch("shop", "de", vec![view("/product/red-shoe", false), view("/product/never-seen", false)]), NOW).unwrap();
+    assert_eq!(by_route(&[after.drain()]), BTreeMap::from([("/product/:slug".to_owned(), 2)]));
+
+    // A process that has learnt nothing yet hears of it while it runs.
+    let mut other = Aggregator::new(settings(2_000)).learning(5, &[]);
+    other.add(&batch("shop", "de", vec![view("/product/red-shoe", false)]), NOW).unwrap();
+    other.drain();
+    other.recall_learnt([Learnt { app: "shop".into(), prefix: "/product".into(), kept: vec!["red-shoe".into()] }]);
+    other.add(&batch("shop", "de", vec![view("/product/red-shoe", false), view("/product/red-hat", false)]), NOW).unwrap();
+    let mut routes: Vec<String> = Vec::new();
+    for (local, _, cell) in &other.drain().cells {
+        routes.push(format!("{} {}", other.series(*local).unwrap().get("route"), cell.counts.raw));
+    }
+    assert_eq!(routes, ["/product/red-shoe 1", "/product/:slug 1"]);
+}
+
+#[test]
+fn made_up_routes_take_no_name_from_those_that_were_there() {
+    let mut aggregator = Aggregator::new(settings(5_000)).learning(20, &[]);
+    let old: Vec<_> = ["/api/cart", "/api/items", "/api/login"].map(|route| view(route, false)).into();
+    aggregator.add(&batch("shop", "de", old.clone()), NOW).unwrap();
+    let later = NOW + Span::days(2);
+    for n in 0..3_000 {
+        aggregator
+            .add(&batch("shop", "de", vec![view(&format!("/api/x{}", ["a", "b", "c"][n % 3].repeat(n / 3 + 1)), true)]), later)
+            .unwrap();
+    }
+    aggregator.drain();
+    aggregator.add(&batch("shop", "de", old), later).unwrap();
+    let drained = aggregator.drain();
+    let routes: BTreeSet<String> =
+        drained.cells.iter().map(|(local, _, _)| aggregator.series(*local).unwrap().get("route").to_owned()).collect();
+    assert_eq!(routes, ["/api/cart", "/api/items", "/api/login"].map(str::to_owned).into());
+    assert!(drained.series < 40, "{}", drained.series);
+}
+
+#[test]
+fn a_learnt_place_outlives_the_series_that_are_forgotten() {
+    let mut aggregator = Aggregator::new(settings(2_000)).learning(5, &[]);
+    for n in 0..16 {
+        aggregator.add(&batch("shop", "de", vec![view(&format!("/product/{}", word(n)), false)]), NOW).unwrap();
+    }
+    aggregator.drain();
+    let later = NOW + Span::days(9);
+    aggregator.forget_idle(later);
+    aggregator.add(&batch("shop", "de", vec![view("/product/red-shoe", false)]), later).unwrap();
+    assert_eq!(by_route(&[aggregator.drain()]), BTreeMap::from([("/product/:slug".to_owned(), 1)]));
+}

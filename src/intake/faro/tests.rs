@@ -235,3 +235,30 @@ async fn an_idempotency_key_counts_once_also_after_a_restart() {
     bench.post("/collect", &[("idempotency-key", "i2")], view("  ")).await;
     assert_eq!(bench.total("page_view", &[]), (1, 0));
 }
+
+#[tokio::test]
+async fn what_the_app_pushes_itself_is_a_metric_of_its_own() {
+    let mut bench = Bench::new();
+    let items = format!(
+        r#""events":[{},{},{},{},{},{},{}],"measurements":[{{"type":"cart","values":{{"items":3,"sum":20.5,"note":"x"}}}},{{"type":"cart","values":{{"items":-1}}}},{{"values":{{"lost":1}}}}]"#,
+        event("search", 1, r#"{"value":"12"}"#),
+        event("add to cart", 2, r#"{"ok":"FALSE"}"#),
+        event("pay ada@example.com", 3, "{}"),
+        event("", 4, "{}"),
+        // Faro's own.
+        event("session_extend", 5, "{}"),
+        event("faro.unheard_of", 6, "{}"),
+        event("service_name_override", 7, "{}"),
+    );
+    let (status, _, body) = bench.post("/collect", &[], payload("s", "https://s/cart?x=1", &items)).await;
+    assert_eq!(status, 202);
+    let answer: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let rejected: Vec<u64> = answer["rejected"].as_array().unwrap().iter().map(|entry| entry["index"].as_u64().unwrap()).collect();
+    assert_eq!(rejected, [2, 8], "{body}");
+    assert_eq!((bench.total("custom:search", &[("route", "/cart")]), bench.sum("custom:search", &[])), ((1, 0), 12.0));
+    assert_eq!(bench.total("custom:add_to_cart", &[]), (1, 1));
+    assert_eq!((bench.sum("custom:cart.items", &[]), bench.sum("custom:cart.sum", &[])), (3.0, 20.5));
+    let metrics: std::collections::BTreeSet<&str> = bench.cells.keys().map(|(name, _)| name.as_str()).collect();
+    let soft = ["custom:add_to_cart", "custom:cart.items", "custom:cart.sum", "custom:search"];
+    assert_eq!(metrics, soft.into());
+}

@@ -13,8 +13,8 @@ use crate::domain::time::{Span, Timestamp};
 /// How long an app's instrumentation is believed to send what it once sent.
 const BELIEVED: Span = Span::DAY;
 const APPS_MAX: usize = 8_192;
-const STREAMS_MAX: usize = 65_536;
-const LOADS_MAX: usize = 16_384;
+const STREAMS_MAX: usize = 57_344;
+const LOADS_MAX: usize = 14_336;
 /// How long after the span of a page load its navigation may come.
 const LOAD_REMEMBERED: Span = Span::minutes(15);
 

@@ -10,7 +10,7 @@ use crate::domain::event::{Batch, Event, Source, event_time, weight_of};
 use crate::domain::keyed::Purpose;
 use crate::domain::metric::Metric;
 use crate::domain::rows::Row;
-use crate::intake::reading::{Reading, lower};
+use crate::intake::reading::{Reading, lower, versioned};
 use crate::intake::reason::Reason;
 
 /// How many batches are looked through for one of the same source, and how many sessions for the same one.
@@ -89,7 +89,7 @@ impl<'m, 'a> Sender<'m, 'a> {
         let text = |name: &str| resource.get(name).and_then(Value::text);
         let app = reading.clean("app", text("service.name"));
         let release = text("service.version").unwrap_or_default();
-        let sdk = text("telemetry.sdk.name").map(|name| named(name, text("telemetry.sdk.version").unwrap_or_default()));
+        let sdk = text("telemetry.sdk.name").map(|name| versioned(name, text("telemetry.sdk.version").unwrap_or_default()));
         Sender {
             resource,
             instrumentation: reading.settings.hash.of(Purpose::Repeat, &[b"instrumentation", app.as_bytes(), release.as_bytes()]),
@@ -109,7 +109,7 @@ impl<'m, 'a> Sender<'m, 'a> {
             Some((end, _)) if name.starts_with('@') => Cow::Owned(name[..end].to_owned()),
             _ => name,
         };
-        self.library = named(package, version);
+        self.library = versioned(package, version);
     }
 
     /// What holds for a record, and for an event of a span.
@@ -277,11 +277,6 @@ fn machine(from: Agent, told: &Told<'_>) -> Agent {
         agent.device = "phone";
     }
     agent
-}
-
-/// `name/version`, or what there is of it.
-fn named<'a>(name: Cow<'a, str>, version: Cow<'a, str>) -> Cow<'a, str> {
-    if version.is_empty() || name.is_empty() { name } else { Cow::Owned(format!("{name}/{version}")) }
 }
 
 /// An event about which nothing but its metric is said yet.

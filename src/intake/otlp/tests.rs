@@ -1,4 +1,7 @@
-use std::collections::{BTreeMap, BTreeSet};
+mod encoder;
+mod mutated;
+
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
@@ -7,13 +10,9 @@ use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
 use super::*;
-use crate::config::OptOut;
 use crate::domain::aggregate::{self, Aggregator};
 use crate::domain::event::Event;
-use crate::domain::keyed::KeyedHash;
 use crate::domain::metric::Metric as Counted;
-use crate::domain::redact::Redactor;
-use crate::domain::route_template::Templates;
 use crate::domain::time::{Span as Length, Timestamp};
 use crate::intake::Settings;
 use crate::intake::enrich::Enrichment;
@@ -45,23 +44,11 @@ const PROTOBUF: &[u8] = include_bytes!("../../../tests/it/captures/otlp-traces/0
 
 fn settings() -> Settings {
     Settings {
-        keys: BTreeSet::new(),
-        allowed_origins: vec!["*".into()],
         body_bytes_max: 1 << 20,
-        otlp_bytes_max: 8 << 20,
         sample_rates: BTreeMap::from([("rated".to_owned(), 0.1)]),
-        sample_rate_min: 0.001,
         rate_per_source: 0,
-        influence_per_source: 0,
-        geo: None,
-        consent: OptOut::Anonymous,
-        browser_signal: OptOut::Anonymous,
-        remember: Length::days(8),
-        hash: KeyedHash::new([3; 16]),
-        redactor: Redactor::default(),
-        templates: Templates::default(),
         cohort_flags: vec!["new_checkout".into()],
-        telemetry: false,
+        ..crate::intake::tests::settings()
     }
 }
 
@@ -628,263 +615,4 @@ fn consent_and_rates_hold_here_too() {
             event("page_view", true, 1_000_000)
         ]
     );
-}
-
-/// Requests in protobuf, from what they are in JSON: written after the schema and not after the reader.
-mod encoder {
-    use super::Json;
-
-    pub fn varint(out: &mut Vec<u8>, mut number: u64) {
-        while number >= 0x80 {
-            out.push(number as u8 | 0x80);
-            number >>= 7;
-        }
-        out.push(number as u8);
-    }
-
-    fn bytes(out: &mut Vec<u8>, field: u64, value: &[u8]) {
-        varint(out, field << 3 | 2);
-        varint(out, value.len() as u64);
-        out.extend_from_slice(value);
-    }
-
-    fn fixed(out: &mut Vec<u8>, field: u64, bits: u64) {
-        varint(out, field << 3 | 1);
-        out.extend_from_slice(&bits.to_le_bytes());
-    }
-
-    /// Messages of one field each around another, outermost tag first.
-    pub fn wrapped(tags: &[u8], inner: Vec<u8>) -> Vec<u8> {
-        tags.iter().rev().fold(inner, |inner, tag| {
-            let mut outer = vec![*tag];
-            varint(&mut outer, inner.len() as u64);
-            outer.extend_from_slice(&inner);
-            outer
-        })
-    }
-
-    fn integer(value: &Json) -> u64 {
-        value
-            .as_u64()
-            .or_else(|| value.as_i64().map(|n| n as u64))
-            .unwrap_or_else(|| value.as_str().map_or(0, |text| text.parse().unwrap_or(0)))
-    }
-
-    fn each(message: &Json, name: &str, mut write: impl FnMut(&Json)) {
-        message[name].as_array().into_iter().flatten().for_each(&mut write);
-    }
-
-    pub fn request(request: &Json) -> Vec<u8> {
-        let mut out = Vec::new();
-        for (resources, scopes, records, write) in [
-            ("resourceLogs", "scopeLogs", "logRecords", log as fn(&Json) -> Vec<u8>),
-            ("resourceSpans", "scopeSpans", "spans", span),
-            ("resourceMetrics", "scopeMetrics", "metrics", metric),
-        ] {
-            each(request, resources, |resource| {
-                let mut sent = Vec::new();
-                bytes(&mut sent, 1, &attributes(&resource["resource"], 1));
-                each(resource, scopes, |scope| {
-                    let mut group = Vec::new();
-                    let mut library = Vec::new();
-                    bytes(&mut library, 1, scope["scope"]["name"].as_str().unwrap_or("").as_bytes());
-                    bytes(&mut library, 2, scope["scope"]["version"].as_str().unwrap_or("").as_bytes());
-                    bytes(&mut group, 1, &library);
-                    each(scope, records, |record| bytes(&mut group, 2, &write(record)));
-                    bytes(&mut sent, 2, &group);
-                });
-                bytes(&mut out, 1, &sent);
-            });
-        }
-        out
-    }
-
-    fn attributes(message: &Json, field: u64) -> Vec<u8> {
-        let mut out = Vec::new();
-        each(message, "attributes", |pair| bytes(&mut out, field, &key_value(pair)));
-        out
-    }
-
-    fn key_value(pair: &Json) -> Vec<u8> {
-        let mut out = Vec::new();
-        bytes(&mut out, 1, pair["key"].as_str().unwrap_or("").as_bytes());
-        bytes(&mut out, 2, &value(&pair["value"]));
-        out
-    }
-
-    fn value(value: &Json) -> Vec<u8> {
-        let mut out = Vec::new();
-        if let Some(text) = value["stringValue"].as_str() {
-            bytes(&mut out, 1, text.as_bytes());
-        } else if let Some(truth) = value["boolValue"].as_bool() {
-            varint(&mut out, 2 << 3);
-            varint(&mut out, u64::from(truth));
-        } else if !value["intValue"].is_null() {
-            varint(&mut out, 3 << 3);
-            varint(&mut out, integer(&value["intValue"]));
-        } else if let Some(number) = value["doubleValue"].as_f64() {
-            fixed(&mut out, 4, number.to_bits());
-        } else if value["kvlistValue"].is_object() {
-            let mut map = Vec::new();
-            each(&value["kvlistValue"], "values", |pair| bytes(&mut map, 1, &key_value(pair)));
-            bytes(&mut out, 6, &map);
-        }
-        out
-    }
-
-    fn log(log: &Json) -> Vec<u8> {
-        let mut out = Vec::new();
-        fixed(&mut out, 1, integer(&log["timeUnixNano"]));
-        varint(&mut out, 2 << 3);
-        varint(&mut out, integer(&log["severityNumber"]));
-        bytes(&mut out, 5, &value(&log["body"]));
-        out.extend(attributes(log, 6));
-        varint(&mut out, 8 << 3 | 5);
-        out.extend_from_slice(&[1, 0, 0, 0]);
-        fixed(&mut out, 11, integer(&log["observedTimeUnixNano"]));
-        bytes(&mut out, 12, log["eventName"].as_str().unwrap_or("").as_bytes());
-        out
-    }
-
-    fn span(span: &Json) -> Vec<u8> {
-        let mut out = Vec::new();
-        bytes(&mut out, 1, &hex::decode(span["traceId"].as_str().unwrap_or("")).unwrap());
-        bytes(&mut out, 2, &hex::decode(span["spanId"].as_str().unwrap_or("")).unwrap());
-        bytes(&mut out, 5, span["name"].as_str().unwrap_or("").as_bytes());
-        varint(&mut out, 6 << 3);
-        varint(&mut out, integer(&span["kind"]));
-        fixed(&mut out, 7, integer(&span["startTimeUnixNano"]));
-        fixed(&mut out, 8, integer(&span["endTimeUnixNano"]));
-        out.extend(attributes(span, 9));
-        each(span, "events", |event| {
-            let mut message = Vec::new();
-            fixed(&mut message, 1, integer(&event["timeUnixNano"]));
-            bytes(&mut message, 2, event["name"].as_str().unwrap_or("").as_bytes());
-            message.extend(attributes(event, 3));
-            bytes(&mut out, 11, &message);
-        });
-        let mut status = Vec::new();
-        varint(&mut status, 3 << 3);
-        varint(&mut status, integer(&span["status"]["code"]));
-        bytes(&mut out, 15, &status);
-        out
-    }
-
-    fn metric(metric: &Json) -> Vec<u8> {
-        let mut out = Vec::new();
-        bytes(&mut out, 1, metric["name"].as_str().unwrap_or("").as_bytes());
-        bytes(&mut out, 3, metric["unit"].as_str().unwrap_or("").as_bytes());
-        for (name, field, is_histogram) in [("sum", 7, false), ("histogram", 9, true)] {
-            if metric[name].is_object() {
-                let mut data = Vec::new();
-                each(&metric[name], "dataPoints", |point| bytes(&mut data, 1, &self::point(point, is_histogram)));
-                varint(&mut data, 2 << 3);
-                varint(&mut data, integer(&metric[name]["aggregationTemporality"]));
-                bytes(&mut out, field, &data);
-            }
-        }
-        out
-    }
-
-    fn point(point: &Json, is_histogram: bool) -> Vec<u8> {
-        let mut out = Vec::new();
-        fixed(&mut out, 2, integer(&point["startTimeUnixNano"]));
-        fixed(&mut out, 3, integer(&point["timeUnixNano"]));
-        if !is_histogram {
-            fixed(&mut out, 4, point["asDouble"].as_f64().unwrap().to_bits());
-            out.extend(attributes(point, 7));
-            return out;
-        }
-        fixed(&mut out, 4, integer(&point["count"]));
-        fixed(&mut out, 5, point["sum"].as_f64().unwrap().to_bits());
-        let (mut counts, mut bounds) = (Vec::new(), Vec::new());
-        each(point, "bucketCounts", |count| counts.extend_from_slice(&integer(count).to_le_bytes()));
-        each(point, "explicitBounds", |bound| bounds.extend_from_slice(&bound.as_f64().unwrap().to_bits().to_le_bytes()));
-        bytes(&mut out, 6, &counts);
-        bytes(&mut out, 7, &bounds);
-        out.extend(attributes(point, 9));
-        out
-    }
-}
-
-/// Changes that hostile and broken senders make to a body.
-#[derive(Clone, Debug)]
-enum Mutation {
-    Flip(prop::sample::Index, u8),
-    Cut(prop::sample::Index),
-    /// A piece goes from one place to another.
-    Splice(prop::sample::Index, prop::sample::Index, usize),
-}
-
-fn mutation() -> impl Strategy<Value = Mutation> {
-    let index = any::<prop::sample::Index>;
-    prop_oneof![
-        8 => (index(), any::<u8>()).prop_map(|(at, bits)| Mutation::Flip(at, bits)),
-        1 => index().prop_map(Mutation::Cut),
-        3 => (index(), index(), 1..64_usize).prop_map(|(from, to, length)| Mutation::Splice(from, to, length)),
-    ]
-}
-
-fn mutated(mut body: Vec<u8>, mutations: &[Mutation]) -> Vec<u8> {
-    for mutation in mutations {
-        if body.is_empty() {
-            break;
-        }
-        match mutation {
-            Mutation::Flip(at, bits) => {
-                let at = at.index(body.len());
-                body[at] ^= bits;
-            }
-            Mutation::Cut(at) => body.truncate(at.index(body.len())),
-            Mutation::Splice(from, to, length) => {
-                let (from, to) = (from.index(body.len()), to.index(body.len()));
-                let piece = body[from..(from + length).min(body.len())].to_vec();
-                body.splice(to..to, piece);
-            }
-        }
-    }
-    body
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(384))]
-
-    #[test]
-    fn no_body_breaks_the_decoder(
-        which in any::<prop::sample::Index>(),
-        packed in any::<bool>(),
-        signal in prop_oneof![Just(Signal::Logs), Just(Signal::Traces), Just(Signal::Metrics)],
-        right in any::<bool>(),
-        mutations in prop::collection::vec(mutation(), 0..12),
-    ) {
-        let all: Vec<(Signal, &str)> = LOGS.map(|body| (Signal::Logs, body)).into_iter()
-            .chain(TRACES.map(|body| (Signal::Traces, body)))
-            .chain(METRICS.map(|body| (Signal::Metrics, body)))
-            .collect();
-        let (own, body) = *which.get(&all);
-        let body = if packed { encoder::request(&serde_json::from_str(body).unwrap()) } else { body.as_bytes().to_vec() };
-        let body = mutated(body, &mutations);
-        let content_type = if packed { "application/x-protobuf" } else { "application/json" };
-        let body = mended(content_type, &body);
-        let (settings, from) = (settings(), Enrichment::default());
-        let start = Instant::now();
-        let decoded = decode(if right { own } else { signal }, content_type, &body, &settings, &from, memory(), NOW);
-        prop_assert!(start.elapsed() < Duration::from_secs(2));
-        if let Ok(decoded) = decoded {
-            let mut last = None;
-            for (index, _) in &decoded.rejected {
-                prop_assert!(*index < decoded.events && last <= Some(*index));
-                last = Some(*index);
-            }
-            for event in decoded.batches.iter().flat_map(|batch| &batch.events) {
-                prop_assert!(event.index < decoded.events && event.at <= NOW && event.weight > 0);
-                prop_assert!(event.value.is_none_or(|value| value.is_finite() && value >= 0.0));
-                prop_assert!(event.route.len() <= 128 && event.own.iter().all(|own| own.len() <= 128));
-            }
-            for (_, row) in &decoded.rows {
-                prop_assert!(row.cell.counts.bad <= row.cell.counts.total && row.cell.counts.raw >= 0 && row.cell.sum.is_finite());
-                prop_assert!(row.dims().all(|(_, value)| value.len() <= 128));
-            }
-        }
-    }
 }

@@ -5,32 +5,17 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::OptOut;
 use crate::domain::cell::UNIT;
-use crate::domain::keyed::KeyedHash;
-use crate::domain::redact::Redactor;
-use crate::domain::route_template::Templates;
 use crate::domain::time::Span;
 
 const NOW: Timestamp = Timestamp(1_795_362_400_000);
 
 fn settings() -> Settings {
     Settings {
-        keys: BTreeSet::new(),
-        allowed_origins: vec!["*".into()],
         body_bytes_max: 1 << 20,
-        otlp_bytes_max: 8 << 20,
         sample_rates: BTreeMap::from([("rated".to_owned(), 0.1)]),
-        sample_rate_min: 0.001,
         rate_per_source: 0,
-        influence_per_source: 0,
-        geo: None,
-        consent: OptOut::Anonymous,
-        browser_signal: OptOut::Anonymous,
-        remember: Span::days(8),
-        hash: KeyedHash::new([3; 16]),
-        redactor: Redactor::default(),
-        templates: Templates::default(),
         cohort_flags: vec!["new_checkout".into()],
-        telemetry: false,
+        ..crate::intake::tests::settings()
     }
 }
 

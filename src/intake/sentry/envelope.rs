@@ -65,15 +65,17 @@ struct ItemHeader<'a> {
 }
 
 impl<'a> Envelope<'a> {
+    /// An event by itself, as an envelope would have it: the event says what the header would.
+    pub fn around(body: &'a [u8]) -> Result<Envelope<'a>, Refusal> {
+        let header = object(body, "the body is no event")?;
+        let kind = serde_json::from_slice::<ItemHeader<'a>>(body).ok().and_then(|header| header.kind.0);
+        let kind = if kind.is_some_and(|kind| kind.0 == "transaction") { "transaction" } else { "event" };
+        Ok(Envelope { header, items: vec![Item { kind: kind.into(), payload: body }], broken: None })
+    }
+
     pub fn read(body: &'a [u8]) -> Result<Envelope<'a>, Refusal> {
         let mut rest = body;
-        let first = line(&mut rest);
-        let header: Header<'a> = match serde_json::from_slice(first) {
-            // A list of the right fields would do for serde.
-            Ok(header) if first.trim_ascii_start().starts_with(b"{") => header,
-            Ok(_) => return Err(Refusal::Shape("the first line is no envelope header".into())),
-            Err(error) => return Err(Refusal::Json(error.to_string())),
-        };
+        let header = object(line(&mut rest), "the first line is no envelope header")?;
         let mut envelope = Envelope { header, items: Vec::new(), broken: None };
         while !rest.is_empty() {
             let header = line(&mut rest);
@@ -99,6 +101,15 @@ impl<'a> Envelope<'a> {
             envelope.items.push(Item { kind: header.kind.0.map_or(Cow::Borrowed(""), |kind| kind.0), payload });
         }
         Ok(envelope)
+    }
+}
+
+/// An object; a list of the right fields would do for serde.
+fn object<'a, T: Deserialize<'a>>(json: &'a [u8], otherwise: &'static str) -> Result<T, Refusal> {
+    match serde_json::from_slice(json) {
+        Ok(read) if json.trim_ascii_start().starts_with(b"{") => Ok(read),
+        Ok(_) => Err(Refusal::Shape(otherwise.into())),
+        Err(error) => Err(Refusal::Json(error.to_string())),
     }
 }
 

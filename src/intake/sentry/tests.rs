@@ -165,9 +165,14 @@ async fn what_is_broken_costs_only_itself() {
     {
         assert_eq!(bench.post(PATH, &[], body).await.0, status, "{body}");
     }
-    for (path, status) in
-        [("/api/7/envelope", 200), ("/api/envelope/", 404), ("/api//envelope/", 404), ("/api/7/8/envelope/", 404), ("/api/7/store/", 404)]
-    {
+    for (path, status) in [
+        ("/api/7/envelope", 200),
+        ("/api/envelope/", 404),
+        ("/api//envelope/", 404),
+        ("/api/7/8/envelope/", 404),
+        ("/api/7/storeroom/", 404),
+        ("/api/7/8/store/", 404),
+    ] {
         assert_eq!(bench.post(path, &[], "{}").await.0, status, "{path}");
     }
 }
@@ -208,5 +213,35 @@ async fn answers_are_what_sentry_says() {
     for (id, body) in [(Some("a\"b"), r#"{"id":"a\"b"}"#), (None, "{}")] {
         let answer = accepted(id);
         assert_eq!((answer.status().as_u16(), &answer.into_body().collect().await.unwrap().to_bytes()[..]), (200, body.as_bytes()));
+    }
+}
+
+#[tokio::test]
+async fn sdks_from_before_envelopes_send_one_event_by_itself() {
+    const STORE: &str = "/api/7/store/?sentry_version=7&sentry_client=raven-js%2F3.27.2&sentry_key=k1";
+    const ID: &str = "fc6d8c0c43fc4630ad850ee518f1b9d0";
+    let mut bench = Bench::with(Settings { keys: ["k1".to_owned()].into(), rate_per_source: 0, ..settings() });
+    let event = |id: &str, more: &str| {
+        format!(
+            r#"{{"event_id":"{id}","project":"7","logger":"javascript","release":"web@2","sdk":{{"name":"raven-js","version":"3.27.2"}},{more}}}"#
+        )
+    };
+    let thrown = r#""exception":{"values":[{"type":"TypeError","value":"x","stacktrace":{"frames":[{"function":"pay","filename":"/a.js","lineno":1}]}}]},"request":{"url":"https://s/pay?t=1"}"#;
+    for pad in ["", "\n"] {
+        let (status, _, body) = bench.post(STORE, &[("content-type", "text/plain")], event(ID, &format!("{thrown}{pad}"))).await;
+        assert_eq!((status, body), (200, format!("{{\"id\":\"{ID}\"}}")));
+    }
+    assert_eq!(bench.total("js_error", &[("app", "web"), ("release", "2"), ("route", "/pay"), ("sdk", "raven-js/3.27.2")]), (1, 1));
+    // The two older ways to write exceptions, and what is none.
+    bench.post(STORE, &[], event("e2", r#""exception":[{"type":"A","value":"b"}]"#)).await;
+    bench.post(STORE, &[], event("e3", r#""exception":{"type":"A","value":"b"},"level":"fatal""#)).await;
+    bench.post(STORE, &[], event("e4", r#""message":"hello","level":"error","type":"default""#)).await;
+    assert_eq!((bench.total("js_error", &[]), bench.total("crash", &[])), ((2, 2), (1, 1)));
+    let view = r#""type":"transaction","transaction":"/cart","start_timestamp":1.0,"timestamp":2.5,"contexts":{"trace":{"op":"pageload","span_id":"p"}},"measurements":{"lcp":{"value":900}}"#;
+    bench.post(STORE, &[], event("t1", view)).await;
+    assert_eq!((bench.total("page_view", &[("route", "/cart")]), bench.sum("lcp", &[("route", "/cart")])), ((1, 0), 900.0));
+    for (path, body, status) in [("/api/7/store/", "{}", 401), (STORE, "[]", 400), (STORE, "x", 400), (STORE, "", 400), (STORE, "{}", 200)]
+    {
+        assert_eq!(bench.post(path, &[], body).await.0, status, "{path} {body}");
     }
 }

@@ -240,7 +240,7 @@ mod tests {
         {
             assert_eq!(incidents::get(&mut tx, id).await.unwrap().unwrap().status, status, "{id}");
         }
-        let said = audit::list(&mut tx, None, 10).await.unwrap().0;
+        let said = audit::list(&mut tx, None, 10, audit::Acts::All).await.unwrap().0;
         let by = "Mira via PagerDuty checkout-pager";
         assert_eq!(said.iter().filter(|row| row.who == by && row.action == "acknowledge").count(), 3, "{said:?}");
     }

@@ -182,6 +182,26 @@ async fn a_mail_is_shown_under_rules_of_its_own() {
 }
 
 #[tokio::test]
+async fn who_read_what_is_in_the_audit_beside_what_was_done() {
+    let house = House::new(false, false).await;
+    for path in ["/v1/incidents/4127", "/v1/incidents/4127", "/metrics", "/assets/style.css"] {
+        house.get(path).await;
+    }
+    house.state.reads.store(&house.store).await;
+    let (_, _, audit) = house.get("/v1/audit").await;
+    let audit: serde_json::Value = serde_json::from_str(&audit).unwrap();
+    let reads: Vec<_> = audit["items"].as_array().unwrap().iter().filter(|row| row["action"] == "read").collect();
+    assert_eq!(reads.len(), 1, "{audit}");
+    assert_eq!(
+        (&reads[0]["who"], &reads[0]["thing"], &reads[0]["detail"]["times"]),
+        (&"local".into(), &"/v1/incidents/4127".into(), &2.into())
+    );
+    assert!(
+        !house.get("/audit").await.2.contains("/v1/incidents/4127") && house.get("/audit?reads=yes").await.2.contains("/v1/incidents/4127")
+    );
+}
+
+#[tokio::test]
 async fn r9_reading_changes_nothing() {
     let house = House::new(false, false).await;
     let (_, _, before) = house.get("/v1/incidents/4127").await;

@@ -234,9 +234,12 @@ pub struct Act {
 }
 
 /// Who did what, newest first.
-pub fn audit(rows: &[Act], next: Option<&str>, now: Timestamp) -> Page {
+pub fn audit(rows: &[Act], next: Option<&str>, with_reads: bool, now: Timestamp) -> Page {
+    let reads = if with_reads { "yes" } else { "" };
     let body = html! {
-        div.head { h1 { "Audit" } p.muted { "What people and tokens did, newest first." } }
+        div.head { h1 { "Audit" } p.muted { "What people and tokens did, newest first." }
+            @if with_reads { p { a href="/audit" { "Without reads" } } } @else { p { a href="/audit?reads=yes" { "Also who read what" } } }
+        }
         @if rows.is_empty() { section.card aria-label="None" { p.empty { "Nobody has done anything yet." } } } @else {
             table."card"."stack" {
                 thead { tr { th scope="col" { "time" } th scope="col" { "who" } th scope="col" { "what" } th scope="col" { "on" } th scope="col" { "from" } } }
@@ -249,7 +252,7 @@ pub fn audit(rows: &[Act], next: Option<&str>, now: Timestamp) -> Page {
                 } } }
             }
         }
-        @if let Some(next) = next { p { a.btn href={ "/audit" (query(&[("cursor", next)])) } { "Older" } } }
+        @if let Some(next) = next { p { a.btn href={ "/audit" (query(&[("cursor", next), ("reads", reads)])) } { "Older" } } }
     };
     let mut page = Page::new("Audit", Place::Elsewhere, body);
     page.json = Some("/v1/audit".into());
@@ -294,7 +297,7 @@ mod tests {
             changes(&Changes { rows: &fixture::hostile_incident().changes, app: HOSTILE, from: 0, next: Some(60), now: NOW })
         }));
         assert_inert(&render(NOW, |_| {
-            audit(&[Act { at: NOW, who: text(), action: text(), thing: text(), source: text(), detail: text() }], Some(HOSTILE), NOW)
+            audit(&[Act { at: NOW, who: text(), action: text(), thing: text(), source: text(), detail: text() }], Some(HOSTILE), true, NOW)
         }));
     }
 }

@@ -165,12 +165,14 @@ pub async fn markers(site: &Site, from: Timestamp, to: Timestamp) -> Result<Vec<
 pub async fn audit(site: Site, query: Query) -> Response {
     let page = async {
         let mut tx = site.state.store.read().await?;
-        let (rows, next) = audit::list(&mut tx, query.get("cursor"), 100).await?;
+        let with_reads = query.get("reads") == Some("yes");
+        let acts = if with_reads { audit::Acts::All } else { audit::Acts::Changes };
+        let (rows, next) = audit::list(&mut tx, query.get("cursor"), 100, acts).await?;
         let rows: Vec<Act> = rows
             .into_iter()
             .map(|row| Act { at: row.at, who: row.who, action: row.action, thing: row.thing, source: row.source, detail: row.detail })
             .collect();
-        Ok(pages::audit(&rows, next.as_deref(), site.now))
+        Ok(pages::audit(&rows, next.as_deref(), with_reads, site.now))
     };
     let page = page.await;
     site.show(page).await

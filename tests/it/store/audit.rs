@@ -13,8 +13,8 @@ on_both! {
             };
             audit::add(&mut tx, &row).await.unwrap();
         }
-        let (first, next) = audit::list(&mut tx, None, 3).await.unwrap();
-        let (rest, end) = audit::list(&mut tx, next.as_deref(), 3).await.unwrap();
+        let (first, next) = audit::list(&mut tx, None, 3, audit::Acts::All).await.unwrap();
+        let (rest, end) = audit::list(&mut tx, next.as_deref(), 3, audit::Acts::Changes).await.unwrap();
         let order: Vec<String> = first.into_iter().chain(rest).map(|row| row.id).collect();
         assert_eq!((order.join(" ").as_str(), end), ("a4 a3 a2 a1 a0", None));
     }

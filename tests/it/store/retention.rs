@@ -1,7 +1,9 @@
 //! What retention removes, and what it spares.
 
+use burnwatch::domain::aggregate::Learnt;
 use burnwatch::store::{
-    Store, annotations, attempts, audit, events, incidents, outbox, partial, repeated, retention, rule_sets, seen, silences, trace, writer,
+    Store, annotations, attempts, audit, events, incidents, learnt_routes, outbox, partial, repeated, retention, rule_sets, seen, silences,
+    trace, writer,
 };
 
 use super::{at, delivery, ids, incident};
@@ -49,10 +51,11 @@ on_both! {
             id: "a".into(), at: at(0), who: String::new(), action: String::new(), thing: String::new(), source: String::new(), detail: String::new(),
         };
         audit::add(&mut tx, &action).await.unwrap();
+        learnt_routes::add(&mut tx, &Learnt { app: "a".into(), prefix: "/p".into(), kept: Vec::new() }, at(0)).await.unwrap();
         tx.commit().await.unwrap();
 
         let cutoffs = retention::Cutoffs {
-            writers: at(50), seen: at(50), traces: at(50), incidents: at(2), outbox: at(50), annotations: at(50), rule_sets: at(50), silences: at(50), audit: at(50), limit: 1,
+            writers: at(50), seen: at(50), traces: at(50), incidents: at(2), outbox: at(50), annotations: at(50), rule_sets: at(50), silences: at(50), audit: at(50), learnt_routes: at(50), limit: 1,
         };
         let mut rounds = 0;
         loop {
@@ -78,6 +81,6 @@ on_both! {
         assert_eq!(rule_sets::list(&mut tx, 9).await.unwrap().into_iter().map(|row| row.revision).collect::<Vec<_>>(), ["last"]);
         assert!(annotations::list(&mut tx, at(0), at(9), None).await.unwrap().is_empty());
         assert!(silences::list(&mut tx).await.unwrap().is_empty());
-        assert!(audit::list(&mut tx, None, 9).await.unwrap().0.is_empty());
+        assert!(audit::list(&mut tx, None, 9, audit::Acts::All).await.unwrap().0.is_empty());
     }
 }

@@ -46,6 +46,9 @@ pub(super) fn segments(model: &Model<'_>, path: &str) -> Markup {
                 span."small"."muted" { "share of failures against share of traffic, since " (number::time(model.incident.window_start, model.now)) }
             }
             @if !explained.sentence.is_empty() { p { (Plain(&clip(&explained.sentence, 400))) } }
+            @if let Some(share) = explained.top_source {
+                p { "The one network that reports most of it sent " (format!("{:.0} %", share * 100.0)) " of the failures of this hour." }
+            }
             @if suspects.is_empty() {
                 p.empty {
                     @match explained.verdict {

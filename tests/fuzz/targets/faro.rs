@@ -1,0 +1,11 @@
+#![no_main]
+//! Faro.
+
+use std::cell::RefCell;
+
+use burnwatch_fuzz::Bench;
+use libfuzzer_sys::fuzz_target;
+
+thread_local!(static BENCH: RefCell<Bench> = RefCell::default());
+
+fuzz_target!(|body: &[u8]| BENCH.with_borrow_mut(|bench| bench.post("/collect", &[], body)));
