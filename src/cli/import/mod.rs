@@ -12,6 +12,7 @@ mod export;
 mod matchers;
 mod openslo;
 mod openslo_alert;
+mod openslo_sli;
 mod openslo_window;
 mod pyrra;
 mod quantity;
