@@ -101,9 +101,7 @@ fn judge(budget: i64, guards: &Guards, tier: &Tier, windows: [Sums; 2], season: 
     let no = if enough { TierVerdict::Clear } else { TierVerdict::Unknown };
     let limit = i128::from(tier.factor) * i128::from(budget);
     let passes = |(at, window): (usize, &Sums)| {
-        let (of, all) = season.map_or((window.total, 1), |(events, length)| {
-            (events * i128::from([tier.long, tier.short][at]), length)
-        });
+        let (of, all) = season.map_or((window.total, 1), |(events, length)| (events * i128::from([tier.long, tier.short][at]), length));
         let (measured, whole) = if enough { (1, 1) } else { (window.covered, window.of) };
         over(tier, window.bad * 10_000 * all * measured, limit * of * whole)
     };
@@ -208,7 +206,10 @@ fn minutes(length: i64) -> impl Strategy<Value = Minutes> {
                     0 => continue,
                     1 => minutes.insert(at, Vec::new()),
                     // All errors are kept, what is healthy is sampled.
-                    2 => minutes.insert(at, (0..count).map(|_| random(100) < 10).map(|bad| (if bad { 10 } else { WEIGHTS[weight] }, bad)).collect()),
+                    2 => minutes.insert(
+                        at,
+                        (0..count).map(|_| random(100) < 10).map(|bad| (if bad { 10 } else { WEIGHTS[weight] }, bad)).collect(),
+                    ),
                     _ => {
                         let share = if kind == 3 { share } else { share / 6 };
                         minutes.insert(at, (0..count).map(|_| (WEIGHTS[weight], random(100) < u64::from(share))).collect())
@@ -296,9 +297,8 @@ fn family() -> impl Strategy<Value = Family> {
     let member = || (20_i64..150, prop_oneof![2 => Just(0_i64), 1 => 1_i64..60], minutes(MINUTES));
     let weight = || 1_i64..8;
     let tiers = prop::collection::vec(tier(), 1..4);
-    ((member(), member(), member()), (weight(), weight(), weight()), prop_oneof![2 => Just(0_i64), 1 => 1_i64..150], tiers).prop_map(
-        |((a, b, c), (x, y, z), min_events, tiers)| Family { members: [a, b, c], weights: [x, y, z], min_events, tiers },
-    )
+    ((member(), member(), member()), (weight(), weight(), weight()), prop_oneof![2 => Just(0_i64), 1 => 1_i64..150], tiers)
+        .prop_map(|((a, b, c), (x, y, z), min_events, tiers)| Family { members: [a, b, c], weights: [x, y, z], min_events, tiers })
 }
 
 impl Family {
