@@ -15,6 +15,7 @@ use clap::Args;
 
 use super::exit::{Code, Failure, Outcome};
 use super::output::Progress;
+use super::source::Source;
 use super::when::When;
 use super::{Context, check, output};
 use crate::config::Config;
@@ -38,7 +39,7 @@ use plot::Samples;
     Examples:\n  burnwatch backtest --from -30d\n  burnwatch backtest rules --data october.ndjson --slo checkout-api --plot checkout.svg\n  \
     burnwatch backtest --from -7d --against HEAD~1\n  burnwatch backtest --from -30d --outages outages.ndjson")]
 pub struct Backtest {
-    /// The rules folder [default: rules.path of the configuration]
+    /// The rules folder [default: what the daemon follows: rules.path of the configuration, or the branch of rules.git, which is fetched]
     pub path: Option<PathBuf>,
     /// Start: RFC 3339, or like -30d so long before now (with --data: before its end) [default: 30 days before --to; with --data: its first bucket]
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
@@ -88,12 +89,12 @@ struct Rules {
 /// Runs `backtest`.
 pub fn run(args: &Backtest, context: &Context) -> Outcome {
     let config = context.tool_config()?;
-    let (loaded, shown) = check::load(args.path.as_deref(), &config)?;
-    let rules = usable(loaded, &shown, args.slo.as_deref())?;
+    let source = Source::read(args.path.as_deref(), &config)?;
+    let rules = usable(check::load_files(&source.files, &config), &source.shown, args.slo.as_deref())?;
     let other = match &args.against {
         None => None,
         Some(revision) => {
-            let (files, commit) = against::files(args.path.as_deref().unwrap_or(&config.rules.path), revision)?;
+            let (files, commit) = source.at(revision)?;
             Some((usable(check::load_files(&files, &config), &commit, None)?, commit))
         }
     };

@@ -1,11 +1,12 @@
 //! `burnwatch check`: loads a rules folder as the daemon would and prints every problem.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
 use super::exit::{Code, Failure, Outcome};
+use super::source::Source;
 use super::{Context, output};
 use crate::config::Config;
 use crate::jobs::reload::Surroundings;
@@ -16,31 +17,11 @@ use crate::rules::{self, Level, Loaded};
 #[command(after_help = "Every problem is one line, `path:line:column: error|warning: message`; exits 1 if there is an error.\n\
     Needs no daemon, no database and no secret values.\n\nExample, in CI:\n  burnwatch check rules")]
 pub struct Check {
-    /// The rules folder [default: rules.path of the configuration]
+    /// The rules folder [default: what the daemon follows: rules.path of the configuration, or the branch of rules.git, which is fetched]
     pub path: Option<PathBuf>,
     /// Print the problems as JSON
     #[arg(long)]
     pub json: bool,
-}
-
-/// Loads a rules folder, or the configured one, or the built-in pack; says what it is called.
-pub fn load(path: Option<&Path>, config: &Config) -> Result<(Loaded, String), Failure> {
-    let nowhere = || {
-        anyhow::anyhow!(
-            "the rules come from a repository (rules.git), which this command does not fetch; clone it and name the folder of the rules in it as PATH"
-        )
-    };
-    let folder = path.or(config.rules.local()).ok_or_else(|| Failure::usage(nowhere()))?;
-    let (files, shown) = match rules::read_folder(folder) {
-        Ok(files) => (files, folder.display().to_string()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && path.is_none() && !config.rules.path_given => {
-            (crate::app::built_in_rules(), "the built-in pack".to_owned())
-        }
-        Err(error) => {
-            return Err(Failure::cannot(anyhow::Error::new(error).context(format!("cannot read the rules folder `{}`", folder.display()))));
-        }
-    };
-    Ok((load_files(&files, config), shown))
 }
 
 /// Loads files as the daemon would.
@@ -52,7 +33,8 @@ pub fn load_files(files: &BTreeMap<String, String>, config: &Config) -> Loaded {
 /// Runs `check`.
 pub fn run(args: &Check, context: &Context) -> Outcome {
     let config = context.tool_config()?;
-    let (loaded, shown) = load(args.path.as_deref(), &config)?;
+    let source = Source::read(args.path.as_deref(), &config)?;
+    let (loaded, shown) = (load_files(&source.files, &config), &source.shown);
     let errors = loaded.errors().count();
     if args.json {
         let items: Vec<_> = loaded

@@ -24,6 +24,7 @@ pub mod route;
 pub mod run;
 pub mod silence;
 pub mod slo;
+mod source;
 pub mod test;
 pub mod when;
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::exit::{Code, Failure, Outcome};
 use super::output::{Progress, plain};
+use super::source::Source;
 use super::{Context, check, output};
 use crate::domain::rule::Place;
 use crate::rules::{self, Level};
@@ -19,7 +20,7 @@ use crate::simulation::rehearsal::{self, Limits, Report};
     Needs no daemon, no database and no secret values; exits 1 if a test fails.\n\n\
     Examples:\n  burnwatch test\n  burnwatch test rules --filter checkout")]
 pub struct Test {
-    /// The rules folder [default: rules.path of the configuration]
+    /// The rules folder [default: what the daemon follows: rules.path of the configuration, or the branch of rules.git, which is fetched]
     pub path: Option<PathBuf>,
     /// Only tests whose name contains this
     #[arg(long, value_name = "TEXT")]
@@ -35,7 +36,8 @@ const LIMITS: Limits = Limits { each: Duration::from_secs(120), all: Duration::f
 /// Runs `test`.
 pub fn run(args: &Test, context: &Context) -> Outcome {
     let config = context.tool_config()?;
-    let (loaded, shown) = check::load(args.path.as_deref(), &config)?;
+    let source = Source::read(args.path.as_deref(), &config)?;
+    let (loaded, shown) = (check::load_files(&source.files, &config), source.shown);
     let errors: Vec<_> = loaded.problems.iter().filter(|problem| problem.level == Level::Error).cloned().collect();
     if !errors.is_empty() {
         rules::report(&errors).lines().for_each(|line| output::complain(&plain(line)));

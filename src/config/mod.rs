@@ -226,13 +226,6 @@ pub struct Rules {
     pub git: Option<Git>,
 }
 
-impl Rules {
-    /// Where the rules lie that a command reads when it is given no folder; with a repository there is none.
-    pub fn local(&self) -> Option<&Path> {
-        if self.git.is_none() { Some(&self.path) } else { None }
-    }
-}
-
 /// A repository of rules.
 #[derive(Clone, Debug)]
 pub struct Git {

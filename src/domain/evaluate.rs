@@ -4,7 +4,7 @@
 //! Its memory is a pure function of what was fed to it. Series are matched once; a cell then costs
 //! a lookup and a few additions for each SLI that selects it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -37,6 +37,8 @@ use group::Group;
 
 /// Most groups that an SLO keeps (SEMANTICS 17); what is beyond is in the overall row only.
 pub const GROUPS_MAX: usize = 500;
+/// Most groups beyond them that are told apart to be counted.
+const LEFT_OUT_MAX: usize = 10_000;
 /// How long a window must be unknown for want of data before `no_data` acts.
 const NO_DATA_AFTER: Span = Span::minutes(10);
 /// History that a traffic-corrected burn needs (SEMANTICS 10).
@@ -128,8 +130,8 @@ struct Track {
     index: HashMap<Vec<String>, u32>,
     /// Index of the row over all groups, when there are groups.
     overall: Option<u32>,
-    /// Series that found no room among the groups.
-    ungrouped: u64,
+    /// Groups that found no room.
+    left_out: HashSet<Vec<String>>,
     /// Of a composite: the SLOs with data of their own that it is made of, at whatever depth.
     leaves: Vec<usize>,
     /// First slice with data: how much history there is.
@@ -364,6 +366,20 @@ impl Evaluator {
         if self.is_composite(at) { self.burn_of_all(at, group, window) } else { None }
     }
 
+    /// The SLO with data below a composite that burns most in a group; `None` if it is no composite.
+    pub fn leading_slo(&self, slo: &str, group: &Labels) -> Option<&str> {
+        let at = *self.names.get(slo)?;
+        let leading = if self.is_composite(at) { self.leading(at, group)? } else { return None };
+        Some(&self.plan.rules.slos[self.tracks[leading].slo].name)
+    }
+
+    /// The share of its whole budget that a composite's group has spent since a time, as its members' shares make it; `None` if it
+    /// is no composite, not measured, or not remembered that far back.
+    pub fn combined_spent(&self, slo: &str, group: &Labels, from: Timestamp) -> Option<f64> {
+        let at = *self.names.get(slo)?;
+        if self.is_composite(at) { self.spent_of_all(at, group, from) } else { None }
+    }
+
     /// Sums of one window of an SLO's group for `q.burn` and `q.budget`; `None`: not kept.
     pub fn window(&self, slo: &str, group: &Labels, window: Option<Span>) -> Option<Counts> {
         let at = *self.names.get(slo)?;
@@ -383,12 +399,21 @@ impl Evaluator {
         group.rolling.since(&track.shape, from.0.div_euclid(track.shape.slice.0))
     }
 
-    /// The start of the unbroken run of slices that burn over 1x, at most `back` long (EXPLAIN 1).
+    /// The start of the unbroken run of slices that burn over 1x, at most `back` long (EXPLAIN 1); of a composite, that of the
+    /// SLO below it that burns most.
     pub fn burning_since(&self, slo: &str, group: &str, back: Span) -> Option<Timestamp> {
         let at = *self.names.get(slo)?;
+        let group = self.tracks[at].groups.iter().find(|have| have.key == group)?;
+        if !self.is_composite(at) {
+            return Some(self.run_start(at, group, back));
+        }
+        let leading = self.leading(at, &group.labels)?;
+        Some(self.run_start(leading, self.row(&self.tracks[leading], &group.labels)?, back))
+    }
+
+    fn run_start(&self, at: usize, group: &Group, back: Span) -> Timestamp {
         let track = &self.tracks[at];
         let budget = self.plan.rules.slos[track.slo].budget_ppm;
-        let group = track.groups.iter().find(|have| have.key == group)?;
         let next = group.rolling.next();
         let oldest = (next - back.0 / track.shape.slice.0).max(group.rolling.first_slice());
         let mut first = next;
@@ -401,7 +426,7 @@ impl Evaluator {
                 None => {}
             }
         }
-        Some(Timestamp(first.min(next - 1) * track.shape.slice.0))
+        Timestamp(first.min(next - 1) * track.shape.slice.0)
     }
 
     /// Bytes of memory of all windows, and how many groups there are.

@@ -176,6 +176,23 @@ fn every_group_has_its_own_alert_and_the_overall_row_stays_exact() {
 }
 
 #[test]
+fn groups_beyond_the_limit_are_counted_and_stay_in_the_overall_row() {
+    let mut bench = Bench::of(Slo { by: vec!["region".into()], ..slo(tiers()) });
+    for id in 0..(GROUPS_MAX + 20) as u32 {
+        bench.series(id, &format!("r{id}"));
+        bench.feed(id, 0, 10, 1);
+    }
+    // Another series of a group that found no room is no other group.
+    bench.series(9_000, &format!("r{}", GROUPS_MAX + 1));
+    bench.feed(9_000, 0, 10, 1);
+    bench.minute();
+    let statuses = bench.evaluator.statuses();
+    assert_eq!(statuses.len(), 1 + GROUPS_MAX);
+    assert_eq!((statuses[0].total, statuses[0].groups_left_out), ((GROUPS_MAX * 10 + 210) as f64, 20));
+    assert_eq!(statuses[1].groups_left_out, 0);
+}
+
+#[test]
 fn excluded_time_leaves_windows_and_budget() {
     let mut rules = RuleSet { slos: vec![slo(vec![tier(Severity::Page, "1h", "5m", "14.4")])], ..RuleSet::default() };
     rules.maintenances.push(Maintenance {

@@ -33,8 +33,6 @@ const TOP_SOURCE_FRESH: Span = Span::minutes(10);
 const TRACES_MAX: usize = 5;
 /// Incidents of free-form rules look this far back from their opening at most.
 const FREE_WINDOW_MAX: Span = Span::DAY;
-/// Composites may hold composites, to this depth.
-const DEPTH_MAX: usize = 4;
 
 /// What findings are made from.
 #[derive(Clone, Copy)]
@@ -174,11 +172,13 @@ impl Case {
     }
 
     fn new(slo: &Slo, groups: Vec<Labels>, from: Timestamp, short: Span, around: &Around<'_>) -> Option<Case> {
+        // Of a composite, what happened is seen at the SLO below it that burns most.
+        let leading = around.evaluator.leading_slo(&slo.name, groups.first()?).and_then(|name| around.rules.slo(name));
         Some(Case {
             rule: slo.name.clone(),
             summary: String::new(),
+            source: source(&leading.unwrap_or(slo).sli)?,
             groups,
-            source: source(&slo.sli, around, 0)?,
             from,
             read_to: from,
             baseline: explain::baseline(from, short),
@@ -236,7 +236,7 @@ impl Case {
             return Err(format!("there is no SLO `{}`", self.rule));
         }
         let named = || self.source.filter().equal("app").map(str::to_owned);
-        let app = slo.map_or_else(named, |slo| app(&slo.sli)).unwrap_or_default();
+        let app = slo.and_then(|slo| app(&slo.sli)).or_else(named).unwrap_or_default();
         let changes = changes_near(around, self.from, Some(app.as_str()).filter(|app| !app.is_empty()))?;
         let table = self.rows.table(&self.source);
         let lines: Vec<explain::Row<'_>> = table.iter().map(|row| row.line()).collect();
@@ -249,7 +249,7 @@ impl Case {
         let budget = slo.map(|slo| self.budget(slo, sum, around)).unwrap_or_default();
         let impact = Impact { affected_users: rows::users(table.iter()), bad_events: events(sum.bad.max(0)), ..budget };
         let top_source = self.top_source(around, &app)?;
-        let explained = Explained { scope: self.scope(), app: app.clone(), top_source, ..keep_or_take(&answer, held) };
+        let explained = Explained { app: app.clone(), top_source, ..keep_or_take(&answer, held, self.scope()) };
         let traces = self.traces(around, &explained)?;
         let takes = answer.verdict == explained.verdict || held.sentence.is_empty();
         let title = if takes { with_source(self.title(sum, &answer), top_source) } else { String::new() };
@@ -306,6 +306,9 @@ impl Case {
 
     /// How much of the budget went since the window began, and what is left of it, over all groups.
     fn budget(&self, slo: &Slo, window: Counts, around: &Around<'_>) -> Impact {
+        if let Sli::Composite { .. } = slo.sli {
+            return self.budget_of_all(slo, around);
+        }
         let (mut whole, mut since) = (Counts::ZERO, Counts::ZERO);
         for group in &self.groups {
             whole += around.evaluator.window(&slo.name, group, None).unwrap_or(Counts::ZERO);
@@ -324,9 +327,22 @@ impl Case {
         }
     }
 
+    /// A composite has no events of its own: what its members spent counts as their burns do. Of several groups the worst
+    /// speaks, because shares of different budgets do not add up.
+    fn budget_of_all(&self, slo: &Slo, around: &Around<'_>) -> Impact {
+        let burn = |group: &Labels| around.evaluator.combined_burn(&slo.name, group, None);
+        let spent = |group: &Labels| around.evaluator.combined_spent(&slo.name, group, self.from);
+        let Some(worst) = self.groups.iter().filter_map(burn).max_by(f64::total_cmp) else { return Impact::default() };
+        Impact {
+            budget_consumed: self.groups.iter().filter_map(spent).fold(0.0, f64::max),
+            budget_remaining: 1.0 - worst,
+            ..Impact::default()
+        }
+    }
+
     /// "checkout-api: 1 in 9 fails, 92 % of the rise from release 2.3.1 in region de".
     fn title(&self, sum: Counts, answer: &Explanation) -> String {
-        let brief = explain::brief(answer);
+        let brief = explain::brief(answer, &self.scope());
         if !self.summary.is_empty() {
             return if brief.is_empty() { self.summary.clone() } else { format!("{}, {brief}", self.summary) };
         }
@@ -376,30 +392,15 @@ fn group_of(slo: &Slo, labels: &Labels) -> Labels {
     slo.by.iter().map(|name| (name.clone(), labels.get(name).cloned().unwrap_or_default())).collect()
 }
 
-/// What to read for an SLI; of a composite, the member that burns most.
-fn source(sli: &Sli, around: &Around<'_>, depth: usize) -> Option<Source> {
+/// What to read for an SLI; of a composite nothing: it has no events of its own.
+fn source(sli: &Sli) -> Option<Source> {
     match sli {
         Sli::Good(Selector { metric, filter }) => Some(Source::Events { metric: metric.clone(), filter: filter.clone(), limit: None }),
         Sli::Within { metric, limit, filter } => {
             Some(Source::Events { metric: metric.clone(), filter: filter.clone(), limit: Some(*limit) })
         }
         Sli::Ratio { good, total } => Some(Source::Ratio { good: good.clone(), total: total.clone() }),
-        Sli::Slices { inner, .. } => source(inner, around, depth),
-        Sli::Composite { members, .. } if depth < DEPTH_MAX => {
-            let burn = |slo: &Slo| {
-                // Their shortest window is the nearest to what happens now.
-                let short = slo.tiers.iter().map(|tier| tier.short).min();
-                if let Sli::Composite { .. } = slo.sli {
-                    return around.evaluator.combined_burn(&slo.name, &Labels::new(), short).unwrap_or(0.0);
-                }
-                let counts = around.evaluator.window(&slo.name, &Labels::new(), short).unwrap_or(Counts::ZERO);
-                super::burn::burn(counts, slo.budget_ppm).unwrap_or(0.0)
-            };
-            let members = members.iter().filter_map(|name| around.rules.slo(name));
-            let mut burns: Vec<(f64, &Slo)> = members.map(|slo| (burn(slo), slo)).collect();
-            burns.sort_by(|a, b| b.0.total_cmp(&a.0));
-            burns.first().and_then(|(_, slo)| source(&slo.sli, around, depth + 1))
-        }
+        Sli::Slices { inner, .. } => source(inner),
         Sli::Composite { .. } | Sli::External { .. } => None,
     }
 }
@@ -430,7 +431,7 @@ fn changes_near(around: &Around<'_>, from: Timestamp, app: Option<&str>) -> Resu
 
 /// What an incident says after a new answer. One that knows less than the last is not taken over: a name is
 /// never given up for "everywhere", nor anything for "unknown".
-fn keep_or_take(answer: &Explanation, held: &Explained) -> Explained {
+fn keep_or_take(answer: &Explanation, held: &Explained, scope: Labels) -> Explained {
     let mut signature = held.held.clone();
     signature.update(answer);
     let knows = |verdict: Verdict| match verdict {
@@ -439,16 +440,16 @@ fn keep_or_take(answer: &Explanation, held: &Explained) -> Explained {
         Verdict::Segment => 2,
     };
     if knows(answer.verdict) < knows(held.verdict) {
-        return Explained { held: signature, ..held.clone() };
+        return Explained { held: signature, scope, ..held.clone() };
     }
     Explained {
         signature: signature.key(),
         verdict: answer.verdict,
         suspects: answer.suspects(),
-        sentence: explain::sentence(answer),
+        sentence: explain::sentence(answer, &scope),
         reason: if answer.verdict == Verdict::Segment { String::new() } else { answer.reason.to_string() },
         held: signature,
-        scope: held.scope.clone(),
+        scope,
         app: held.app.clone(),
         top_source: held.top_source,
     }

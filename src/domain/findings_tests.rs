@@ -343,3 +343,22 @@ fn a_free_form_rule_is_explained_by_the_errors_that_it_asked_for() {
     let Some(Input::Explained { impact, .. }) = refresh(&incident, &bench.around()).unwrap() else { panic!("no answer") };
     assert_eq!(impact.bad_events, 90.0);
 }
+
+#[test]
+fn what_the_group_leaves_out_is_not_called_everywhere() {
+    let mut bench = Bench::new(slo(good(), &["region"]));
+    let minute = |salt: u64, bad: i64| {
+        [("de", "1", bad), ("de", "2", bad), ("us", "1", 0)].map(|(region, release, bad)| {
+            let salt = salt * 10 + u64::from(release == "2") + 2 * u64::from(region == "us");
+            (request(region, release), cell(100, bad, salt))
+        })
+    };
+    for salt in 0..120 {
+        assert!(bench.minute(&minute(salt, 0)).is_none());
+    }
+    let event = (120..140).find_map(|salt| bench.minute(&minute(salt, 60))).expect("region de burns");
+    let found = bench.findings(&event);
+    assert_eq!(found.explained.verdict, Verdict::Global);
+    assert!(found.explained.sentence.contains("are spread alike within region de: "), "{}", found.explained.sentence);
+    assert!(found.title.ends_with(", alike within region de"), "{}", found.title);
+}

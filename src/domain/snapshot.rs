@@ -66,6 +66,8 @@ pub struct SloStatus {
     /// The highest severity that fires.
     pub severity: Option<Severity>,
     pub no_data: bool,
+    /// Of the overall row: groups beyond those that have windows of their own (SEMANTICS 17), up to a bound. They count here alone.
+    pub groups_left_out: u64,
 }
 
 impl SloStatus {

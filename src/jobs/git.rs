@@ -6,6 +6,7 @@
 //! log and no message.
 
 mod call;
+mod credentials;
 mod remote;
 mod tree;
 mod work_tree;
@@ -13,8 +14,8 @@ mod work_tree;
 use std::io;
 use std::time::Duration;
 
-pub use self::remote::Remote;
-pub use self::work_tree::{WorkTree, work_tree};
+pub use remote::Remote;
+pub use work_tree::{WorkTree, revision, work_tree};
 
 /// Why git gave no rules.
 #[derive(Debug, thiserror::Error)]

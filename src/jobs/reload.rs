@@ -331,7 +331,7 @@ fn fingerprint(path: &Path, git_folder: Option<&Path>) -> Fingerprint {
             let Ok(meta) = entry.metadata() else { continue };
             if meta.is_dir() {
                 folders.push(entry.path());
-            } else if entry.path().extension().is_some_and(|extension| extension == "rhai") {
+            } else if entry.path().extension().is_some_and(|extension| extension == "rhai" || extension == "j2") {
                 print.push((entry.path(), meta.len(), meta.modified().ok()));
             }
         }

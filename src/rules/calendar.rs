@@ -70,6 +70,10 @@ fn times(fields: &mut Fields, problems: &mut Problems) -> Option<MaintenanceTime
         }
         (None, Some(starts)) => {
             let start = starts.time(problems);
+            if let Some(lasts) = fields.take("lasts").filter(|_| fields.peek("ends").is_none()) {
+                problems.error(&lasts.at, "with `starts` stands `ends`, a time; `lasts` belongs to `cron`");
+                return None;
+            }
             let ends = fields.need("ends", problems)?;
             let (starts, end) = (start?, ends.time(problems)?);
             if end <= starts {

@@ -194,6 +194,38 @@ pub(super) fn innermost(error: &EvalAltResult) -> (&EvalAltResult, Option<&str>,
     }
 }
 
+/// A call that fits no function: its name and the kinds of what it is given.
+fn missing_function(signature: &str) -> String {
+    let (name, given) = signature.split_once(" (").unwrap_or((signature, ""));
+    if name.starts_with("anon$") {
+        let object = if given.trim_end_matches(')').rsplit(", ").next() == Some("q") { "q" } else { "t" };
+        return format!("the closure is given one value, `{object}`, and has to take it: |{object}| …");
+    }
+    super::query::usage(name)
+        .filter(|_| given.starts_with('q'))
+        .or_else(|| super::draft::usage(name))
+        .unwrap_or_else(|| format!("there is no function `{name}` that takes {}", kinds(given)))
+}
+
+/// The kinds of some arguments in the words of a rule author.
+fn kinds(given: &str) -> String {
+    let kind = |name: &str| match name {
+        "i64" | "f64" => "a number".to_owned(),
+        "bool" => "true or false".to_owned(),
+        "map" => "a map".to_owned(),
+        "array" => "a list".to_owned(),
+        "()" => "nothing".to_owned(),
+        "Fn" => "a closure".to_owned(),
+        name if name.contains("String") || name == "char" => "a text".to_owned(),
+        name => name.rsplit("::").next().unwrap_or(name).to_owned(),
+    };
+    let given = given.strip_suffix(')').unwrap_or(given);
+    match given.is_empty() {
+        true => "no value".to_owned(),
+        false => given.split(", ").map(kind).collect::<Vec<_>>().join(" and "),
+    }
+}
+
 /// The keys of what queries answer with.
 const ANSWERS: [&str; 14] =
     ["total", "bad", "raw", "median", "mad", "z", "value", "share", "kind", "at", "age_s", "app", "release", "text"];
@@ -205,7 +237,7 @@ pub(super) fn message_of(error: &EvalAltResult) -> String {
         EvalAltResult::ErrorTerminated(value, _) if value.is_string() => format!("stopped: {value}"),
         EvalAltResult::ErrorTooManyOperations(_) => "stopped: it takes too many operations".into(),
         EvalAltResult::ErrorStackOverflow(_) => "stopped: functions call each other too deep".into(),
-        EvalAltResult::ErrorFunctionNotFound(signature, _) => format!("there is no function {signature}"),
+        EvalAltResult::ErrorFunctionNotFound(signature, _) => missing_function(signature),
         EvalAltResult::ErrorPropertyNotFound(name, _) => {
             let near = super::problem::hint(name, ANSWERS);
             let rest = if near.is_empty() { "; count, baseline, top and changes answer with maps of fixed keys".to_owned() } else { near };

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use rhai::{AST, ASTNode, Engine, Expr, FnCallExpr, Module, Position, Stmt};
 
-use super::problem::{Problems, hint};
-use super::query;
-use super::sli::{has_dimension, no_dimension};
+use super::problem::{Problems, clip, hint};
+use super::sli::{has_dimension, no_dimension, no_metric};
 use super::source::{Source, Use};
+use super::{query, script};
 use crate::domain::metric::Metric;
+use crate::domain::time::Span;
 
 /// What every file may use.
 pub(super) struct Known {
@@ -95,8 +96,13 @@ pub(super) fn defined(ast: &AST) -> BTreeSet<String> {
 /// Reads a file's tree: reports what is wrong, and notes where calls are written.
 pub(super) fn check(source: &mut Source, known: &Known, problems: &mut Problems, named: &mut Named) -> Missing {
     let ast = std::sync::Arc::clone(&source.ast);
+    let mut takes: HashMap<String, BTreeSet<usize>> = HashMap::new();
+    for function in ast.iter_functions() {
+        takes.entry(function.name.to_owned()).or_default().insert(function.params.len());
+    }
     let mut reader = Reader {
         own: defined(&ast),
+        takes,
         keys: HashSet::new(),
         captured: HashMap::new(),
         calls: Vec::new(),
@@ -125,6 +131,8 @@ pub(super) fn check(source: &mut Source, known: &Known, problems: &mut Problems,
 
 struct Reader<'a> {
     own: BTreeSet<String>,
+    /// How many values the functions of the file take.
+    takes: HashMap<String, BTreeSet<usize>>,
     /// Keys of all maps in the file: a key may hold a function that is called like a method.
     keys: HashSet<String>,
     /// Captured variables by the name of the closure.
@@ -244,11 +252,24 @@ impl Reader<'_> {
 
     /// Calls are judged once every map key of the file is known.
     fn report_calls(&mut self) {
-        for (name, _, method, at) in std::mem::take(&mut self.calls) {
+        for (name, given, method, at) in std::mem::take(&mut self.calls) {
+            // `x.f()` is `f(x)` of some kinds of values, and a function of the engine may have the same name.
+            if let Some(takes) = self.takes.get(&name)
+                && !method
+                && !takes.contains(&given)
+                && !self.known.functions.contains(&name)
+            {
+                let takes: Vec<String> = takes.iter().map(usize::to_string).collect();
+                let values = |text: &str| if text == "1" { "value" } else { "values" };
+                let (takes, given) = (takes.join(" or "), given.to_string());
+                self.error(at, format!("`{name}` takes {takes} {}, and gets {given}", values(&takes)));
+                continue;
+            }
             let fine = self.known.functions.contains(&name)
                 || self.own.contains(&name)
                 || self.source.lost.contains(&name)
-                || method && (self.keys.contains(&name) || self.source.usage == Use::Test)
+                || method && self.keys.contains(&name)
+                || method && self.source.usage == Use::Test && script::METHODS.contains(&name.as_str())
                 || self.source.usage == Use::Test && name == "test";
             if fine {
                 if self.source.lost.contains(&name) {
@@ -257,12 +278,16 @@ impl Reader<'_> {
                 continue;
             }
             let message = if method {
-                let near = hint(&name, query::NAMES);
+                let of_object: &[&str] = if self.source.usage == Use::Test { &script::METHODS } else { &query::NAMES };
+                let near = hint(&name, of_object.iter().copied());
                 let near = if near.is_empty() { hint(&name, self.known.functions.iter().map(String::as_str)) } else { near };
                 format!("there is no method `{name}`{near}")
             } else {
                 let candidates = self.own.iter().chain(&self.known.functions).map(String::as_str);
-                format!("there is no function `{name}`{}", hint(&name, candidates))
+                match self.source.usage == Use::Test && script::METHODS.contains(&name.as_str()) {
+                    true => format!("`{name}` is a method of the test: t.{name}(…)"),
+                    false => format!("there is no function `{name}`{}", hint(&name, candidates)),
+                }
             };
             self.error(at, message);
             self.missing.functions.insert(name);
@@ -332,12 +357,13 @@ impl Reader<'_> {
         }
     }
 
-    /// The `where` of a query is checked where it is a literal, also in branches that no dry run takes.
+    /// Metric, `where` and window of a query are checked where they are literals, also in branches that no dry run takes.
     fn query(&mut self, call: &FnCallExpr, at: Position) {
         let metric = match call.args.first() {
             Some(Expr::StringConstant(name, _)) => Metric::parse(name),
             _ => None,
         };
+        self.query_texts(call, at);
         for arg in call.args.iter() {
             let Expr::Map(parts, _) = arg else { continue };
             for (key, value) in &parts.0 {
@@ -370,6 +396,28 @@ impl Reader<'_> {
                     }
                 }
             }
+        }
+    }
+
+    /// The first argument of a query is mostly a metric, and the last one of several a window.
+    fn query_texts(&mut self, call: &FnCallExpr, at: Position) {
+        let mut wrong = Vec::new();
+        if let Some(Expr::StringConstant(name, name_at)) = call.args.first()
+            && !["burn", "budget", "changes", "label"].contains(&call.name.as_str())
+            && Metric::parse(name).is_none()
+        {
+            wrong.push((*name_at, no_metric(&clip(name))));
+        }
+        if let Some(Expr::StringConstant(text, text_at)) = call.args.last()
+            && (call.args.len() > 1 || call.name == "changes")
+            && let Err(error) = text.parse::<Span>()
+        {
+            wrong.push((*text_at, format!("the window: {error}")));
+        }
+        for (wrong_at, message) in wrong {
+            self.error(wrong_at, message);
+            // The dry run would complain at the call as well.
+            self.problems.errors.insert(self.source.place(at));
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rhai::{AST, Dynamic, Engine, EvalAltResult, Module, Position, Scope, Shared as Arced, Stmt};
 
-use super::draft::{Draft, Shared, usage};
+use super::draft::{Draft, Shared};
 use super::engine::{AT_LOAD, bare, innermost, message_of, within_budget};
 use super::folder::content_hash;
 use super::lint::{self, Known, Missing, Named};
@@ -238,21 +238,17 @@ fn report(error: &EvalAltResult, source: &Source, draft: &Shared) {
     let path = file.filter(|file| file.ends_with(".rhai")).unwrap_or(&source.path);
     let at = super::source::place(path, at);
     let mut draft = draft.lock();
-    let unknown = matches!(inner, EvalAltResult::ErrorVariableNotFound(..) | EvalAltResult::ErrorModuleNotFound(..));
+    let unknown = matches!(
+        inner,
+        EvalAltResult::ErrorVariableNotFound(..) | EvalAltResult::ErrorModuleNotFound(..) | EvalAltResult::ErrorFunctionNotFound(..)
+    );
     let follows = unknown && draft.problems.errors.contains(&at) || of_broken_module(inner, &draft.problems);
     let broken = message_mentions_broken(inner) && draft.problems.has_errors();
     if follows || broken {
         draft.problems.errors.insert(Place { ..at });
         return;
     }
-    let message = match inner {
-        EvalAltResult::ErrorFunctionNotFound(signature, _) => {
-            let name = signature.split([' ', '(']).next().unwrap_or(signature);
-            usage(name).unwrap_or_else(|| format!("there is no function {signature}"))
-        }
-        inner => message_of(inner),
-    };
-    draft.problems.error(&at, message);
+    draft.problems.error(&at, message_of(inner));
 }
 
 /// Whether a function is missing because its module does not parse, which was reported.

@@ -6,6 +6,7 @@
 
 mod alert;
 mod calendar;
+mod code;
 mod draft;
 mod dry_run;
 mod engine;
@@ -25,6 +26,7 @@ mod shape;
 mod sli;
 mod slo;
 mod source;
+mod syntax;
 mod template;
 #[cfg(test)]
 mod tests;

@@ -98,13 +98,19 @@ pub(super) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str
     let mut best: Option<(usize, &'a str)> = None;
     for name in known {
         let distance = strsim::damerau_levenshtein(&lower, &name.to_lowercase());
-        let part = name.len() >= 3 && lower.len() >= 3 && (name.starts_with(&lower) || lower.starts_with(name));
+        let part =
+            name.len() >= 3 && lower.len() >= 3 && (name.starts_with(&lower) || lower.starts_with(name) && name.len() * 2 >= lower.len());
         let near = distance * 3 <= written.chars().count().max(name.chars().count()) || part;
         if near && best.is_none_or(|(least, _)| distance < least) {
             best = Some((distance, name));
         }
     }
     best.map(|(_, name)| name)
+}
+
+/// What was written, as far as a message needs it.
+pub(super) fn clip(text: &str) -> String {
+    text.chars().take(64).collect()
 }
 
 /// A list for a message: `a, b and c`.

@@ -27,6 +27,21 @@ const PATTERNS_MAX: usize = 4_096;
 pub(super) const NAMES: [&str; 12] =
     ["count", "ratio", "quantile", "users", "bad_users", "min_users", "baseline", "top", "burn", "budget", "changes", "label"];
 
+/// How a query is written, for a call that does not fit.
+pub(super) fn usage(name: &str) -> Option<String> {
+    let takes = match name {
+        "count" | "ratio" | "users" | "bad_users" | "baseline" => "(metric, where, window), like (\"request\", #{ app: \"shop\" }, \"5m\")",
+        "quantile" => "(metric, 0.95, where, window)",
+        "top" => "(metric, dimension, where, window)",
+        "burn" => "(slo, window)",
+        "budget" => "(slo)",
+        "changes" => "(where, window), like (#{ app: \"shop\" }, \"30m\")",
+        "label" => "(dimension)",
+        _ => return None,
+    };
+    Some(format!("`q.{name}` does not take these arguments; it takes {takes}"))
+}
+
 /// What the loaded rule set says about queries; shared by all runs.
 #[derive(Debug, Default)]
 pub(super) struct Surroundings {
@@ -100,6 +115,9 @@ impl Query {
     }
 
     fn window(&self, value: &Dynamic) -> Outcome<Span> {
+        if !value.is_string() {
+            return Err(format!("the window comes last and is a text like \"5m\", not {}", describe(value)).into());
+        }
         let text = text(value, "the window")?;
         let span: Span = text.parse().map_err(|error| format!("the window: {error}"))?;
         if span.0 <= 0 || span.0 % self.around.bucket.0 != 0 {
@@ -271,7 +289,7 @@ fn quantile(q: &Query, metric: &Dynamic, share: &Dynamic, filter: &Dynamic, wind
     }
     let share = share.as_float().or_else(|_| share.as_int().map(|n| n as f64)).unwrap_or(f64::NAN);
     if !(0.0..=1.0).contains(&share) {
-        return Err("the quantile is a fraction from 0 to 1, like 0.95".into());
+        return Err("the quantile is a fraction from 0 to 1, like 0.95, and comes second: q.quantile(metric, 0.95, where, window)".into());
     }
     finite(answer(q.measure.quantile(&metric, share, &q.filter(&metric, filter)?, q.window(window)?))?)
 }
@@ -289,6 +307,10 @@ fn min_users(q: &Query, least: &Dynamic, metric: &Dynamic, filter: &Dynamic, win
 fn top(q: &Query, metric: &Dynamic, dimension: &Dynamic, filter: &Dynamic, window: &Dynamic) -> Outcome<Array> {
     q.spend()?;
     let metric = q.metric(metric)?;
+    if !dimension.is_string() {
+        let given = describe(dimension);
+        return Err(format!("the dimension is a text and comes second, q.top(metric, dimension, where, window); this is {given}").into());
+    }
     let dimension = text(dimension, "the dimension")?;
     if !has_dimension(&metric, &dimension, &q.around.dimensions) {
         return Err(no_dimension(&metric, &dimension, &q.around.dimensions).into());

@@ -26,7 +26,10 @@ pub(super) fn check(draft: &mut Draft, lost: &BTreeSet<String>) {
     }
     composites(draft);
     labels(draft);
-    unused(draft);
+    // What could not be read may have been a condition.
+    if !draft.problems.has_errors() {
+        unused(draft);
+    }
 }
 
 /// A composite must not contain itself, and its groups are those that all members have.

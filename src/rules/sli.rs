@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use rhai::{Dynamic, Engine};
 
 use super::draft::{Call, Draft, RefersTo, Shared, register};
-use super::problem::{Problems, hint, list};
+use super::problem::{Problems, clip, hint, list};
 use super::value::{Broken, Value};
 use crate::domain::cell::Limit;
 use crate::domain::filter::{Filter, Match};
 use crate::domain::fraction::Fraction;
-use crate::domain::metric::Metric;
+use crate::domain::metric::{Metric, Vital};
 use crate::domain::rule::{Combine, EmptySlice, Place, Selector, Sli};
 
 /// An SLI as a script sees it: opaque.
@@ -42,7 +42,7 @@ pub(super) fn metric(value: &Value, problems: &mut Problems) -> Option<Metric> {
     let name = value.text(problems)?;
     let metric = Metric::parse(&name);
     if metric.is_none() {
-        let short: String = name.chars().take(64).collect();
+        let short = clip(&name);
         let message = if name.starts_with("custom:") {
             format!("`{short}` is no custom metric: after `custom:` stand 1 to 64 letters, digits, `_`, `.` or `-`")
         } else {
@@ -64,11 +64,37 @@ pub(super) fn no_metric(name: &str) -> String {
 /// What a dimension that a metric does not have is told.
 pub(super) fn no_dimension(metric: &Metric, name: &str, configured: &std::collections::BTreeSet<String>) -> String {
     let own = metric.own_dimensions();
-    let known = || own.iter().copied().chain(configured.iter().map(String::as_str));
-    let short: String = name.chars().take(64).collect();
-    let near = hint(name, known());
-    let rest = if near.is_empty() { format!("; it has {}", list(&known().collect::<Vec<_>>())) } else { near };
-    format!("`{metric}` has no dimension `{short}`{rest}")
+    let known: Vec<&str> = own.iter().copied().chain(configured.iter().map(String::as_str)).collect();
+    let near = meant_dimension(name, &known);
+    let rest = if near.is_empty() { format!("; it has {}", list(&known)) } else { near };
+    format!("`{metric}` has no dimension `{}`{rest}", clip(name))
+}
+
+/// Words of other tools and of everyday language for our dimensions.
+const DIMENSIONS: [(&str, &str); 14] = [
+    ("path", "route"),
+    ("url", "route"),
+    ("page", "route"),
+    ("country", "region"),
+    ("geo", "region"),
+    ("version", "release"),
+    ("env", "environment"),
+    ("service", "app"),
+    ("application", "app"),
+    ("code", "status"),
+    ("status_code", "status"),
+    ("platform", "os"),
+    ("flag", "cohort"),
+    ("variant", "cohort"),
+];
+
+fn meant_dimension(name: &str, known: &[&str]) -> String {
+    let near = hint(name, known.iter().copied());
+    let meant = DIMENSIONS.iter().find(|(word, meant)| *word == name && known.contains(meant));
+    match meant {
+        Some((_, meant)) if near.is_empty() => format!("; did you mean `{meant}`?"),
+        _ => near,
+    }
 }
 
 /// Whether a metric has a dimension.
@@ -89,7 +115,11 @@ pub(super) fn is_dimension(name: &str, configured: &std::collections::BTreeSet<S
 pub(super) fn unknown_dimension(name: &str, configured: &std::collections::BTreeSet<String>) -> String {
     let mut known: Vec<&str> = own_dimensions().collect();
     known.extend(configured.iter().map(String::as_str));
-    format!("there is no dimension `{name}`{}", hint(name, known))
+    known.sort_unstable();
+    known.dedup();
+    let near = meant_dimension(name, &known);
+    let rest = if near.is_empty() { format!("; there are {}", list(&known)) } else { near };
+    format!("there is no dimension `{}`{rest}", clip(name))
 }
 
 /// Reads a `where` for a metric.
@@ -98,6 +128,11 @@ fn filter(draft: &mut Draft, value: &Value, metric: Option<&Metric>) -> Option<F
     let mut filter = BTreeMap::new();
     let mut fine = true;
     for (name, (at, value)) in entries {
+        // It could not be parsed, which was reported.
+        if draft.problems.errors.contains(&at) {
+            fine = false;
+            continue;
+        }
         if let Some(metric) = metric
             && !has_dimension(metric, &name, &draft.dimensions)
         {
@@ -200,7 +235,26 @@ fn held_against(draft: &mut Draft, mut call: Call, inclusive: bool) -> Dynamic {
         draft.problems.error(&at, format!("`{metric}` has no values that could be held against a limit; use good(\"{metric}\", where)"));
         return made(None);
     }
+    if let Some(advice) = unit_slip(&metric, limit) {
+        draft.problems.warning(&value.at, advice);
+    }
     made(Some(Sli::Within { metric, limit: Limit { value: limit, inclusive }, filter: selector.filter }))
+}
+
+/// A limit that is surely meant in another unit.
+fn unit_slip(metric: &Metric, limit: f64) -> Option<String> {
+    const MS_MIN: f64 = 10.0;
+    const SHIFT_MAX: f64 = 5.0;
+    match metric {
+        Metric::Vital(Vital::Cls) if limit > SHIFT_MAX => {
+            Some(format!("`cls` has no unit and is good up to 0.1; {limit} is beyond all pages"))
+        }
+        Metric::Vital(Vital::Cls) | Metric::Custom(_) => None,
+        _ if limit > 0.0 && limit < MS_MIN => {
+            Some(format!("values of `{metric}` are in ms: this limit is {limit} ms; write {} if seconds are meant", limit * 1000.0))
+        }
+        _ => None,
+    }
 }
 
 fn count(draft: &mut Draft, mut call: Call) -> Dynamic {

@@ -1,19 +1,22 @@
 //! One rules file: parsed so that a syntax error hides nothing that stands elsewhere in the file.
 //!
 //! A file falls into blocks: each begins at a line whose first column holds a letter, as
-//! declarations are written. A block that does not parse is reported and blanked, the rest is read.
+//! declarations are written. Where a block does not parse, the slip is reported and mended if it is clear
+//! what was meant, so that the rest of the block is read as well; else the block is blanked and the rest of the file read.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use rhai::{AST, Engine, ParseError, ParseErrorType, Position};
+use rhai::{AST, Engine, ParseError, Position};
 
 use super::problem::Problems;
 use super::shape::Shapes;
+use super::syntax::{self, Slip};
 use crate::domain::rule::Place;
 
-/// Blocks that may be blanked before the rest of a file is given up.
+/// Blocks that may be blanked, and slips that may be mended, before the rest of a file is given up.
 const BLANKED_MAX: usize = 20;
+const MENDED_MAX: usize = 40;
 
 /// What a file of the folder is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,39 +67,53 @@ pub(super) fn place(path: &str, at: Position) -> Place {
     Place { path: path.to_owned(), line: at.line().unwrap_or(1), column: at.position().unwrap_or(1).max(1) }
 }
 
-/// Parses a file and reports every block that does not parse.
+/// Parses a file and reports every slip that keeps a block of it from being parsed.
 pub(super) fn parse(engine: &Engine, path: &str, text: &str, problems: &mut Problems) -> Source {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     let mut lost = BTreeSet::new();
-    let mut ast = AST::empty();
-    for _ in 0..=BLANKED_MAX {
-        match engine.compile(lines.join("\n")) {
-            Ok(parsed) => {
-                ast = parsed;
-                break;
-            }
-            Err(error) => {
-                let at = end_if_unknown(error.1, &lines);
-                let hint = if is_map_without_hash(&lines, at) { "; a map is written #{ key: value }" } else { "" };
-                problems.error(&place(path, at), format!("{}{hint}", syntax(&error)));
-                let Some((from, to)) = block_to_blank(&lines, at) else { break };
-                lost.extend(names_in(&lines[from..to].join("\n")));
-                for line in &mut lines[from..to] {
-                    line.clear();
-                }
-            }
+    let (mut blanked, mut mended) = (0, 0);
+    // The line of the last slip that was mended: the next one there may come from the mending.
+    let mut doubtful = None;
+    let mut parsed = engine.compile(lines.join("\n"));
+    while let Err(error) = &parsed {
+        let at = end_if_unknown(error.1, &lines);
+        let block = block_to_blank(&lines, at);
+        let slip = syntax::slip(error, at, &lines, block.unwrap_or((0, lines.len())));
+        let better = if mended < MENDED_MAX { mend(engine, &lines, &slip, at) } else { None };
+        if better.is_some() || doubtful != slip.at.line() {
+            problems.error(&place(path, slip.at), slip.message);
         }
+        if let Some((tried, result)) = better {
+            (lines, parsed, doubtful) = (tried, result, slip.at.line());
+            mended += 1;
+            continue;
+        }
+        let Some((from, to)) = block.filter(|_| blanked < BLANKED_MAX) else { break };
+        lost.extend(names_in(&lines[from..to].join("\n")));
+        for line in &mut lines[from..to] {
+            line.clear();
+        }
+        blanked += 1;
+        parsed = engine.compile(lines.join("\n"));
     }
+    let mut ast = parsed.unwrap_or_else(|_| AST::empty());
     ast.set_source(path);
     Source { path: path.to_owned(), usage: Use::of(path), text: text.to_owned(), ast: Arc::new(ast), shapes: Shapes::default(), lost }
 }
 
-/// Whether the parser stumbles over the colon of `{ key: value }`, which it took for a block of statements.
-fn is_map_without_hash(lines: &[String], at: Position) -> bool {
-    let (Some(line), Some(column)) = (at.line().and_then(|line| lines.get(line - 1)), at.position()) else { return false };
-    let before: String = line.chars().take(column.saturating_sub(1)).collect();
-    let key = before.trim_end().trim_end_matches(|c: char| c.is_alphanumeric() || c == '_').trim_end();
-    line.chars().nth(column.saturating_sub(1)) == Some(':') && (key.is_empty() || key.ends_with('{') && !key.ends_with("#{"))
+/// The lines without a slip, and what they parse to; `None` if the parser comes no further with them.
+fn mend(engine: &Engine, lines: &[String], slip: &Slip, at: Position) -> Option<(Vec<String>, Result<AST, ParseError>)> {
+    if slip.mended.is_empty() {
+        return None;
+    }
+    let mut tried = lines.to_vec();
+    for (line, text) in &slip.mended {
+        tried[*line].clone_from(text);
+    }
+    let parsed = engine.compile(tried.join("\n"));
+    let reached = |at: Position| (at.line(), at.position());
+    let further = parsed.as_ref().err().is_none_or(|error| reached(end_if_unknown(error.1, &tried)) > reached(at));
+    further.then_some((tried, parsed))
 }
 
 fn end_if_unknown(at: Position, lines: &[String]) -> Position {
@@ -163,24 +180,6 @@ fn names_in(text: &str) -> BTreeSet<String> {
     names
 }
 
-/// A parser message in our words where rhai's own do not help.
-fn syntax(error: &ParseError) -> String {
-    let text = match &*error.0 {
-        ParseErrorType::UnexpectedEOF => "the file ends in the middle of something; is a `}` or `)` missing?".to_owned(),
-        ParseErrorType::Reserved(word) if word == "import" => {
-            "`import` is not allowed: what stands in lib/NAME.rhai is seen everywhere as NAME::function(…)".to_owned()
-        }
-        ParseErrorType::Reserved(word) => format!("`{word}` is a reserved word"),
-        ParseErrorType::DuplicatedProperty(key) => format!("the key `{key}` is given twice"),
-        other => other.to_string(),
-    };
-    let mut text: String = text.chars().take(300).collect();
-    if let Some(first) = text.get(..1).map(str::to_lowercase) {
-        text.replace_range(..1, &first);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::engine;
@@ -196,7 +195,7 @@ mod tests {
     fn every_block_that_does_not_parse_is_reported() {
         let found = problems("foo(#{\n  a: 1\n  b: 2\n});\nbar(1);\nbaz(#{ a: });\n");
         assert_eq!(found.len(), 2, "{found:#?}");
-        assert!(found[0].starts_with("a.rhai:3:3: error: expecting ','"), "{found:#?}");
+        assert_eq!(found[0], "a.rhai:2:7: error: a `,` is missing after `1`");
         assert!(found[1].starts_with("a.rhai:6:"), "{found:#?}");
     }
 
@@ -217,8 +216,8 @@ mod tests {
 
     #[test]
     fn a_map_without_its_hash_is_explained() {
-        assert!(problems("foo(\"a\", { objective: 1 });")[0].ends_with("a map is written #{ key: value }"));
-        assert!(!problems("foo(#{ a: 1 b: 2 });")[0].contains("a map is written"));
+        assert!(problems("foo(\"a\", { objective: 1 });")[0].starts_with("a.rhai:1:10: error: a map begins with `#{`"));
+        assert!(!problems("foo(#{ a: 1 b: 2 });")[0].contains("a map begins"));
     }
 
     #[test]

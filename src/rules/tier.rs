@@ -105,6 +105,11 @@ fn burn_rate(draft: &mut Draft, mut call: Call) -> Dynamic {
     let slow = [preset(Severity::Ticket, 10, Span::hours(24), Span::hours(2)), preset(Severity::Ticket, 10, Span::days(3), Span::hours(6))];
     let tiers = if call.has(0) {
         let name = call.arg(0, "the name of the tiers");
+        if name.it.clone().into_string().is_ok_and(|name| name != "3x15m") {
+            let message = "there is only burn_rate(\"3x15m\"), and burn_rate() without a name for the workbook's four tiers";
+            draft.problems.error(&name.at, message);
+            return Dynamic::from(Broken);
+        }
         if name.choice(&mut draft.problems, &[("3x15m", ())]).is_none() {
             return Dynamic::from(Broken);
         }
@@ -165,6 +170,12 @@ struct Fault {
     why: String,
 }
 
+/// A factor as people read it.
+fn about(factor: Fraction) -> String {
+    let exact = factor.to_string();
+    if exact.contains('/') { format!("about {:.2}", factor.to_f64()) } else { exact }
+}
+
 fn settle(tier: &TierValue, frame: &Frame) -> Option<Result<Tier, Fault>> {
     let (long, long_at) = tier.long.clone()?;
     let (strength, strength_at) = tier.strength.clone()?;
@@ -203,8 +214,10 @@ fn settle(tier: &TierValue, frame: &Frame) -> Option<Result<Tier, Fault>> {
     };
     if never {
         let why = format!(
-            "the tier can never hold: at this objective a total outage burns {most}x, and it asks for {} {factor}x",
-            op_name(tier.op)
+            "the tier can never hold: at this objective a total outage burns {}x, and it asks for {} {}x",
+            about(most),
+            op_name(tier.op),
+            about(factor)
         );
         return fault(&strength_at, why);
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rhai::{Dynamic, Position};
 
 use super::engine::describe;
-use super::problem::{Problems, hint, list};
+use super::problem::{Problems, clip, hint, list};
 use super::shape::{Shape, Shapes};
 use super::source::place;
 use crate::domain::fraction::Fraction;
@@ -183,9 +183,9 @@ impl Value {
         let text = self.text(problems)?;
         let found = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
         if found.is_none() {
-            let short: String = text.chars().take(64).collect();
-            problems
-                .error(&self.at, format!("{} cannot be `{short}`, only {}{}", self.name, list(&names), hint(&text, names.iter().copied())));
+            let meant = WORDS.iter().find(|(word, meant)| *word == text && names.contains(meant));
+            let near = meant.map_or_else(|| hint(&text, names.iter().copied()), |(_, meant)| format!("; did you mean `{meant}`?"));
+            problems.error(&self.at, format!("{} cannot be `{}`, only {}{near}", self.name, clip(&text), list(&names)));
         }
         found
     }
@@ -270,10 +270,14 @@ impl Value {
         let mut entries = self.entries(problems)?;
         let mut unknown = Vec::new();
         for (key, (at, _)) in &entries {
-            if !known.contains(&key.as_str()) {
-                problems.error(at, format!("{} has no key `{}`{}", self.name, clip(key), key_hint(key, known)));
-                unknown.push(key.clone());
+            if known.contains(&key.as_str()) {
+                continue;
             }
+            // A key that could not even be parsed was reported, and stands here under another name.
+            if !problems.errors.contains(at) {
+                problems.error(at, format!("{} has no key `{}`{}", self.name, clip(key), key_hint(key, known)));
+            }
+            unknown.push(key.clone());
         }
         // What is meant by an unknown key is not reported again as missing.
         let meant = unknown.iter().filter_map(|key| meant_key(key, known)).map(str::to_owned).collect();
@@ -298,11 +302,13 @@ impl Value {
     }
 }
 
-fn clip(text: &str) -> String {
-    text.chars().take(64).collect()
-}
-
 fn shown(value: &Dynamic) -> String {
+    if value.is::<SecretRef>() {
+        return "a secret; secrets go into the fields of receivers only".into();
+    }
+    if let Ok(c) = value.as_char() {
+        return format!("the single character '{c}'; a text stands in double quotes: \"{c}\"");
+    }
     match value.clone().into_string() {
         Ok(text) if text.chars().count() <= 40 => format!("the text \"{text}\""),
         _ if value.is_int() || value.is_float() || value.is_bool() => format!("{value}"),
@@ -336,11 +342,28 @@ const ALIASES: [(&str, &str); 22] = [
     ("start", "starts"),
 ];
 
+/// The key of ours that a word of another tool or of everyday language means.
+pub(super) fn meant_by(word: &str) -> Option<&'static str> {
+    ALIASES.iter().find(|(alias, _)| *alias == word).map(|(_, key)| *key)
+}
+
 fn meant_key<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
     super::problem::nearest(written, known.iter().copied()).or_else(|| {
         ALIASES.iter().filter(|(alias, _)| *alias == written).find_map(|(_, key)| known.iter().copied().find(|name| name == key))
     })
 }
+
+/// Words of other tools for our values.
+const WORDS: [(&str, &str); 8] = [
+    ("critical", "page"),
+    ("error", "page"),
+    ("high", "page"),
+    ("warning", "ticket"),
+    ("warn", "ticket"),
+    ("low", "ticket"),
+    ("ignore", "skip"),
+    ("nodata", "keep"),
+];
 
 fn key_hint(written: &str, known: &[&str]) -> String {
     match meant_key(written, known) {

@@ -3,36 +3,32 @@
 //!
 //! `backtest` runs over what was stored or read from a file, [`rehearsal`] over what a rule test makes up.
 
+mod found;
+mod free;
 pub mod rehearsal;
 mod timeline;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::domain::alert::{AlertChange, AlertState, TierChange};
+use crate::domain::alert::{AlertChange, TierChange};
 use crate::domain::archive::{MemoryArchive, Place};
-use crate::domain::burn::BudgetState;
 use crate::domain::cell::Cell;
 use crate::domain::desk::{Book, Desk, Findings, Outcome, Silence, parcels};
 use crate::domain::evaluate::{AlertEvent, Evaluator, Settings};
 use crate::domain::explain;
 use crate::domain::findings::{self, Around, Case, explained};
 use crate::domain::incident::{Effect, Incident, Input};
-use crate::domain::lookup::{LeftOut, Lookup, exclusions};
-use crate::domain::measure::Noting;
-use crate::domain::notification::{Figures, Kind, Status};
-use crate::domain::route::canonical;
-use crate::domain::rule::{FreeRule, Labels, RuleSet, Severity};
-use crate::domain::schedule::Timer;
+use crate::domain::lookup::{LeftOut, exclusions};
+use crate::domain::notification::Status;
+use crate::domain::rule::RuleSet;
 use crate::domain::segment::Slice;
 use crate::domain::series::{Series, SeriesId};
 use crate::domain::time::{Span, Timestamp};
-use crate::rules::{Program, Verdict, settle};
+use crate::rules::Program;
+use free::FreeRules;
 
-/// Groups of one free-form rule.
-const GROUPS_MAX: usize = 500;
-/// Rules that failed and are named.
-const FAILURES_MAX: usize = 20;
+pub use found::{Budget, Found, Move, Noted, Run, Said, Told};
 
 /// What to run, over what, from when to when.
 pub struct Plan<'a> {
@@ -50,92 +46,6 @@ pub struct Plan<'a> {
     pub start: Timestamp,
     /// Whether the intake was up in the bucket that begins here; a file has only its rows.
     pub up: &'a dyn Fn(Timestamp) -> bool,
-}
-
-/// One tier, or one free-form rule, on without a break.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Run {
-    pub rule: String,
-    /// Index in the SLO's `alert` list; `None` for a free-form rule and for missing data.
-    pub tier: Option<usize>,
-    pub labels: Labels,
-    pub severity: Severity,
-    pub pending_at: Timestamp,
-    pub started_at: Timestamp,
-    pub ended_at: Option<Timestamp>,
-    pub values: Figures,
-}
-
-/// An incident as it was at its end, or is at the end of the run.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Told {
-    pub incident: Incident,
-    /// The highest that it ever was.
-    pub severity: Severity,
-    /// The highest that each alert ever was.
-    pub severities: BTreeMap<String, Severity>,
-}
-
-/// A notification that would have been sent.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Said {
-    pub at: Timestamp,
-    pub receiver: String,
-    pub kind: Kind,
-    /// Key of the incident.
-    pub incident: String,
-    pub reason: String,
-}
-
-/// A change of an alert that reached an incident, or was too late for one.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Move {
-    pub at: Timestamp,
-    /// Names the alert: rule and group.
-    pub alert: String,
-    pub rule: String,
-    /// Without `severity`.
-    pub labels: Labels,
-    pub change: AlertChange,
-    /// Id of the incident that took it in.
-    pub incident: Option<String>,
-}
-
-/// An entry of an incident's history.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Noted {
-    pub at: Timestamp,
-    /// Key of the incident.
-    pub incident: String,
-    pub kind: &'static str,
-    pub text: String,
-}
-
-/// A budget at one point in time.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Budget {
-    pub slo: String,
-    pub labels: Labels,
-    pub objective: f64,
-    pub counts: crate::domain::cell::Counts,
-    /// What is left of it; `None`: nothing was measured.
-    pub state: Option<BudgetState>,
-}
-
-/// Everything that a run found.
-#[derive(Debug)]
-pub struct Found {
-    pub from: Timestamp,
-    pub to: Timestamp,
-    pub evaluations: u64,
-    pub runs: Vec<Run>,
-    pub incidents: Vec<Told>,
-    pub said: Vec<Said>,
-    pub moves: Vec<Move>,
-    pub noted: Vec<Noted>,
-    pub budgets: Vec<Budget>,
-    /// Free-form rules that failed, with their first message.
-    pub failures: BTreeMap<String, String>,
 }
 
 /// Runs a plan. `watch` is called after every evaluation.
@@ -487,73 +397,5 @@ impl<'a> Simulation<'a> {
         budgets.sort_by(|a, b| (&a.slo, &a.labels).cmp(&(&b.slo, &b.labels)));
         let Simulation { plan, evaluations, runs, incidents, said, moves, noted, free, .. } = self;
         Found { from: plan.from, to: plan.to, evaluations, runs, incidents, said, moves, noted, budgets, failures: free.failures }
-    }
-}
-
-/// Free-form rules: when they are due, their groups, and the state of their alerts.
-struct FreeRules {
-    rules: Vec<(FreeRule, Timer, BTreeSet<Labels>)>,
-    alerts: HashMap<(String, String), AlertState>,
-    /// What each rule and group said last.
-    verdicts: HashMap<(String, String), Verdict>,
-    failures: BTreeMap<String, String>,
-}
-
-impl FreeRules {
-    fn new(plan: &Plan<'_>) -> FreeRules {
-        let enabled = plan.rules.alerts.iter().filter(|rule| rule.enabled);
-        let groups = |rule: &FreeRule| if rule.by.is_empty() { BTreeSet::from([Labels::new()]) } else { BTreeSet::new() };
-        let rules = enabled.filter_map(|rule| Some((rule.clone(), Timer::new(&rule.schedule).ok()?, groups(rule))));
-        FreeRules { rules: rules.collect(), alerts: HashMap::new(), verdicts: HashMap::new(), failures: BTreeMap::new() }
-    }
-
-    /// A series comes for the first time: it may bring a group.
-    fn meet(&mut self, series: &Series) {
-        for (rule, _, groups) in self.rules.iter_mut().filter(|(rule, ..)| !rule.by.is_empty()) {
-            if groups.len() < GROUPS_MAX && rule.by.iter().any(|name| !series.get(name).is_empty()) {
-                groups.insert(rule.by.iter().map(|name| (name.clone(), series.get(name).to_owned())).collect());
-            }
-        }
-    }
-
-    /// Asks the rules that are due at `t`.
-    fn ask(&mut self, plan: &Plan<'_>, evaluator: &Arc<RwLock<Evaluator>>, left_out: &[LeftOut], t: Timestamp) -> Vec<AlertEvent> {
-        let mut events = Vec::new();
-        let mut lookup = None;
-        for (rule, timer, groups) in &self.rules {
-            if !timer.due(t - plan.bucket, t) {
-                continue;
-            }
-            let lookup = lookup.get_or_insert_with(|| Lookup {
-                archive: plan.archive.clone(),
-                budgets: evaluator.clone(),
-                rules: plan.rules.clone(),
-                now: t,
-                bucket: plan.bucket,
-                left_out: left_out.into(),
-            });
-            for group in groups {
-                let noting = Arc::new(Noting::new(Arc::new(lookup.clone())));
-                let verdict = match plan.program.ask(&rule.name, group, noting.clone()) {
-                    Ok(verdict) => verdict,
-                    Err(error) => {
-                        let text = error.to_string();
-                        if self.failures.len() < FAILURES_MAX {
-                            self.failures.entry(rule.name.clone()).or_insert_with(|| text.clone());
-                        }
-                        Verdict::Unknown(text)
-                    }
-                };
-                let key = if group.is_empty() { String::new() } else { canonical(group) };
-                let name = (rule.name.clone(), key.clone());
-                let state = self.alerts.get(&name).cloned();
-                self.verdicts.insert(name.clone(), verdict.clone());
-                if let Some(event) = settle(rule, group.clone(), key, state, verdict, t) {
-                    self.alerts.insert(name, event.state.clone());
-                    events.push(AlertEvent { subject: noting.subject(), ..event });
-                }
-            }
-        }
-        events
     }
 }

@@ -3,28 +3,26 @@
 //!
 //! What stands after a wait, an action or an expectation happens after it; traffic between two of those runs side by side.
 
-use std::collections::{BTreeMap, HashMap};
+mod judge;
+mod score;
+
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
-use super::timeline::{Entry, after, entries, percent};
-use super::{Found, Move, Plan, Simulation};
-use crate::domain::alert::AlertChange;
+use super::timeline::{Entry, entries};
+use super::{Found, Plan, Simulation};
 use crate::domain::archive::MemoryArchive;
 use crate::domain::burn;
 use crate::domain::desk::Silence;
 use crate::domain::matcher::Matcher;
-use crate::domain::notification::{Change, Status};
-use crate::domain::route::matches;
-use crate::domain::rule::{Labels, Matchers, Place, RuleSet, Slo};
+use crate::domain::rule::{Matchers, Place, RuleSet, Slo};
 use crate::domain::segment::Slice;
-use crate::domain::series::Series;
 use crate::domain::time::{Span, Timestamp};
-use crate::domain::traffic::Traffic;
-use crate::rules::{Expectation, Loaded, Problem, Step, Test, Wanted};
+use crate::rules::{Expectation, Loaded, Problem, Test};
+use judge::{Seen, judge};
 
-/// Simulated time begins here unless a test says otherwise: a Monday, 00:00 UTC.
-const START: Timestamp = Timestamp(1_767_571_200_000);
+pub(super) use score::{Act, Score};
+
 /// The longest that a test may simulate.
 const LENGTH_MAX: Span = Span::days(100);
 /// Slices with events, over all traffic of one test.
@@ -157,126 +155,6 @@ fn fail_rule(outcome: &mut Outcome, test: &Test, rule: &str, error: &str) {
     outcome.failures.push(Failure { place: test.place.clone(), message: format!("the rule `{rule}` failed: {error}") });
 }
 
-/// A test laid out in time.
-pub(super) struct Score<'a> {
-    /// The first that is remembered.
-    first: Timestamp,
-    pub(super) start: Timestamp,
-    pub(super) end: Timestamp,
-    pub(super) traffic: Vec<Part<'a>>,
-    pub(super) acts: Vec<(Timestamp, Act<'a>)>,
-    pub(super) changes: Vec<Change>,
-    /// When the intake was down.
-    pub(super) outages: Vec<(Timestamp, Timestamp)>,
-    pub(super) expected: Vec<Expected<'a>>,
-}
-
-pub(super) struct Part<'a> {
-    pub(super) at: Timestamp,
-    pub(super) traffic: &'a Traffic,
-    pub(super) late: Span,
-}
-
-/// What a person does, or what goes missing.
-pub(super) enum Act<'a> {
-    Acknowledge,
-    Silence { when: &'a Matchers, ends: Timestamp },
-    Gap { app: &'a str, lasts: Span },
-}
-
-pub(super) struct Expected<'a> {
-    pub(super) place: &'a Place,
-    pub(super) what: &'a Expectation,
-    /// The end of everything that stands before it.
-    pub(super) at: Timestamp,
-    /// The start of the last traffic before it.
-    pub(super) since: Timestamp,
-}
-
-impl<'a> Score<'a> {
-    fn of(test: &'a Test) -> Score<'a> {
-        let start = test.steps.iter().find_map(|step| if let Step::Starts(at) = step { Some(*at) } else { None }).unwrap_or(START);
-        let mut score = Score {
-            first: start,
-            start,
-            end: start,
-            traffic: Vec::new(),
-            acts: Vec::new(),
-            changes: Vec::new(),
-            outages: Vec::new(),
-            expected: Vec::new(),
-        };
-        // Nothing that comes later may begin before `base`, a series not before the end of its last traffic, and an app's
-        // not before the end of its gap.
-        let mut base = start;
-        let mut since = start;
-        let mut series: HashMap<&Series, Timestamp> = HashMap::new();
-        let mut gaps: HashMap<&str, Timestamp> = HashMap::new();
-        for step in &test.steps {
-            let now = score.end;
-            match step {
-                Step::Starts(_) => {}
-                Step::Traffic { traffic, late } => {
-                    let gap = gaps.get(traffic.series.app()).copied().unwrap_or(start);
-                    let at = series.get(&traffic.series).copied().unwrap_or(start).max(base).max(gap);
-                    series.insert(&traffic.series, at + traffic.lasts);
-                    score.end = now.max(at + traffic.lasts);
-                    score.traffic.push(Part { at, traffic, late: *late });
-                    since = at;
-                }
-                Step::History(traffic) => {
-                    let at = start - traffic.lasts;
-                    score.first = score.first.min(at);
-                    score.traffic.push(Part { at, traffic, late: Span::ZERO });
-                }
-                Step::Wait(span) => {
-                    base = now + *span;
-                    score.end = base;
-                }
-                Step::Gap { app, lasts } if app == "*" => {
-                    base = now + *lasts;
-                    score.outages.push((now, base));
-                    score.acts.push((now, Act::Gap { app, lasts: *lasts }));
-                    score.end = base;
-                }
-                Step::Gap { app, lasts } => {
-                    let ends = series.iter().filter(|(series, _)| series.app() == app).map(|(_, end)| *end);
-                    let at = ends.chain(gaps.get(app.as_str()).copied()).fold(base, Timestamp::max);
-                    gaps.insert(app, at + *lasts);
-                    score.acts.push((at, Act::Gap { app, lasts: *lasts }));
-                    score.end = now.max(at + *lasts);
-                }
-                Step::Changed(change) => {
-                    base = now;
-                    score.changes.push(Change { at: now, ..Change::clone(change) });
-                }
-                Step::Acknowledge => {
-                    base = now;
-                    score.acts.push((now, Act::Acknowledge));
-                }
-                Step::Silence { when, lasts } => {
-                    base = now;
-                    score.acts.push((now, Act::Silence { when, ends: now + *lasts }));
-                }
-                Step::Expect { place, what } => {
-                    base = now;
-                    score.expected.push(Expected { place, what, at: now, since });
-                }
-            }
-        }
-        score
-    }
-}
-
-/// What an expectation looks at beside the record, as it was at its time.
-#[derive(Clone, Debug, Default)]
-struct Seen {
-    /// What is left of a budget; `None`: no data.
-    remaining: Option<f64>,
-    /// Where the rule stood that is expected to fire.
-    stands: Vec<String>,
-}
-
 /// Plays a test; `None` when the deadline passed.
 fn play(score: &Score<'_>, rules: &Arc<RuleSet>, loaded: &Loaded, deadline: Instant) -> Option<(Found, Vec<Seen>)> {
     let bucket = loaded.program.bucket();
@@ -359,160 +237,9 @@ fn look(what: &Expectation, simulation: &Simulation<'_>, rules: &RuleSet) -> See
     seen
 }
 
-/// What is wrong about an expectation; `None`: nothing.
-fn judge(expected: &Expected<'_>, seen: &Seen, found: &Found, score: &Score<'_>) -> Option<String> {
-    let at = |t: Timestamp| after(t - score.start);
-    match expected.what {
-        Expectation::Incident(wanted) => incident(expected, wanted, seen, found, score),
-        Expectation::NoIncident(wanted) => {
-            let moved = moves(wanted, found).find(|moved| moved.at <= expected.at)?;
-            let meant = if wanted.text.is_empty() { String::new() } else { format!(" with {}", wanted.text) };
-            Some(format!("expected no incident{meant}, but one of `{}` came after {}", moved.rule, at(moved.at)))
-        }
-        Expectation::Resolved(wanted) => resolved(expected, wanted, found, score),
-        Expectation::Notified(receiver) => {
-            let told = found.said.iter().any(|said| said.receiver == *receiver && said.at <= expected.at);
-            let others: Vec<&str> = found.said.iter().filter(|said| said.at <= expected.at).map(|said| said.receiver.as_str()).collect();
-            let instead = match others.first() {
-                Some(first) => format!("; who heard something first was `{first}`"),
-                None => "; nobody heard anything".to_owned(),
-            };
-            (!told).then(|| format!("expected `{receiver}` to be notified, but it was not{instead}"))
-        }
-        Expectation::NotNotified(receiver) => {
-            let said = found.said.iter().find(|said| said.receiver == *receiver && said.at <= expected.at)?;
-            Some(format!(
-                "expected `{receiver}` not to be notified, but it got {} after {}: {}",
-                said.kind.name(),
-                at(said.at),
-                said.reason
-            ))
-        }
-        Expectation::Budget { slo, above, below, .. } => {
-            let Some(remaining) = seen.remaining else { return Some(format!("`{slo}` has no budget: nothing of it was measured")) };
-            let low = above.filter(|above| remaining <= *above).map(|above| format!("above {}", percent(above)));
-            let high = below.filter(|below| remaining >= *below).map(|below| format!("below {}", percent(below)));
-            let bound = low.or(high)?;
-            Some(format!("expected the budget of `{slo}` to be {bound}, but {} of it are left", percent(remaining)))
-        }
-    }
-}
-
 /// The conditions of a filter, each as a matcher.
 fn matchers_of(when: &Matchers) -> Vec<Matcher> {
     when.0.iter().map(|(label, condition)| Matcher { label: label.clone(), condition: condition.clone() }).collect()
-}
-
-/// Alerts that opened or rose and are meant.
-fn moves<'a>(wanted: &'a Wanted, found: &'a Found) -> impl Iterator<Item = &'a Move> {
-    found.moves.iter().filter(|moved| {
-        let severity = match moved.change {
-            AlertChange::Opened { severity } | AlertChange::Raised { severity } => severity,
-            AlertChange::Lowered { .. } | AlertChange::Unconfirmed | AlertChange::Ended => return false,
-        };
-        moved.incident.is_some() && wanted.severity.is_none_or(|wanted| wanted == severity) && meant(wanted, &moved.rule, &moved.labels)
-    })
-}
-
-fn meant(wanted: &Wanted, rule: &str, labels: &Labels) -> bool {
-    wanted.rule.as_ref().is_none_or(|wanted| wanted.accepts(rule)) && matches(&wanted.labels, labels)
-}
-
-fn incident(expected: &Expected<'_>, wanted: &Wanted, seen: &Seen, found: &Found, score: &Score<'_>) -> Option<String> {
-    let came: Vec<&Move> = moves(wanted, found).filter(|moved| moved.at <= expected.at).collect();
-    let in_time = |moved: &&&Move| wanted.within.is_none_or(|within| moved.at > expected.since && moved.at - expected.since <= within);
-    if came.iter().any(|moved| in_time(&moved)) {
-        return None;
-    }
-    let mut text = format!("expected an incident with {}", wanted.text);
-    if let Some(first) = came.first() {
-        let distance = first.at - expected.since;
-        return Some(if distance > Span::ZERO {
-            format!("{text}, but it came {} after the start of the last traffic", after(distance))
-        } else {
-            format!("{text}, but it came {} before the last traffic started", after(-distance))
-        });
-    }
-    let other = Wanted { severity: None, ..wanted.clone() };
-    match moves(&other, found).find(|moved| moved.at <= expected.at) {
-        Some(moved) => {
-            let severity = match moved.change {
-                AlertChange::Opened { severity } | AlertChange::Raised { severity } | AlertChange::Lowered { severity } => severity.name(),
-                AlertChange::Unconfirmed | AlertChange::Ended => "nothing",
-            };
-            text.push_str(&format!(", but what came, after {}, was a {severity}", after(moved.at - score.start)));
-        }
-        None => text.push_str(", but none came"),
-    }
-    for stand in &seen.stands {
-        text.push_str("; ");
-        text.push_str(stand);
-    }
-    Some(text)
-}
-
-fn resolved(expected: &Expected<'_>, wanted: &Wanted, found: &Found, score: &Score<'_>) -> Option<String> {
-    let meant_incidents = found.incidents.iter().filter(|told| {
-        let incident = &told.incident;
-        incident.opened_at <= expected.at
-            && incident.members.iter().any(|member| {
-                let severity = told.severities.get(&member.alert).copied().unwrap_or(member.severity);
-                wanted.severity.is_none_or(|wanted| wanted == severity) && meant(wanted, &member.rule, &member.labels)
-            })
-    });
-    let mut any = false;
-    let with = if wanted.text.is_empty() { String::new() } else { format!(" with {}", wanted.text) };
-    for told in meant_incidents {
-        any = true;
-        let resolved = told.incident.resolved_at.filter(|at| told.incident.status == Status::Resolved && *at <= expected.at);
-        let Some(at) = resolved else {
-            let still: Vec<&str> = told.incident.members.iter().filter(|member| member.firing).map(|member| member.rule.as_str()).collect();
-            let still = if still.is_empty() { String::new() } else { format!(" ({} fires)", still.join(", ")) };
-            return Some(format!("expected the incident{with} to be resolved, but {} is still open{still}", told.incident.key));
-        };
-        if let Some(within) = wanted.within.filter(|within| at - expected.since > *within) {
-            let took = after(at - expected.since);
-            return Some(format!(
-                "expected the incident{with} to be resolved within {within}, but it took {took} from the last traffic on"
-            ));
-        }
-    }
-    (!any).then(|| format!("expected the incident{with} to be resolved, but there was none within {}", after(expected.at - score.start)))
-}
-
-/// Where every matching rule stands, for people.
-impl Simulation<'_> {
-    fn stands(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<String> {
-        const SHOWN: usize = 3;
-        let burn = |burn: Option<f64>| burn.map_or_else(|| "no data".to_owned(), |burn| format!("{burn:.1}x"));
-        let mut stands: Vec<String> = Vec::new();
-        for status in self.write().statuses().iter().filter(|status| wanted(&status.slo)) {
-            let group: String = status.group.iter().map(|(name, value)| format!(" {name}={value}")).collect();
-            let tiers: Vec<String> = status
-                .tiers
-                .iter()
-                .map(|tier| {
-                    let held = tier.held_back.as_ref().map(|held| format!(", held back: {held}")).unwrap_or_default();
-                    let burns = format!("{} over {} and {} over {}", burn(tier.burn_long), tier.long, burn(tier.burn_short), tier.short);
-                    format!("{} at {}x: {burns}{held}", tier.severity.name(), tier.factor.to_f64())
-                })
-                .collect();
-            stands.push(format!("{}{group} then stood at {}", status.slo, tiers.join(", ")));
-        }
-        let verdicts: BTreeMap<_, _> = self.free.verdicts.iter().filter(|((rule, _), _)| wanted(rule)).collect();
-        for ((rule, group), verdict) in verdicts {
-            let said = match verdict {
-                crate::rules::Verdict::Unknown(what) => format!("was unknown: {what}"),
-                crate::rules::Verdict::Clear => "gave false".to_owned(),
-                crate::rules::Verdict::Holds { summary, .. } => format!("gave true: {summary}"),
-            };
-            stands.push(format!("{rule}{group} last {said}"));
-        }
-        let more = stands.len().saturating_sub(SHOWN);
-        stands.truncate(SHOWN);
-        stands.extend((more > 0).then(|| format!("and {more} more groups")));
-        stands
-    }
 }
 
 #[cfg(test)]

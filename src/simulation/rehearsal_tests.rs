@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::domain::rule::Sli;
-use crate::rules::{Env, built_in, load, report};
+use crate::domain::series::Series;
+use crate::rules::{Env, Step, built_in, load, report};
 
 const RULES: &str = r#"
 slo("api", #{ objective: 99, service: "shop", owner: "ada", sli: good("request", #{ app: "shop" }), by: ["region"],
@@ -191,7 +192,8 @@ fn slips_are_reported_with_their_place() {
         (format!("{traffic}\nt.expect_incident(#{{ slo: \"api\", wihtin: \"5m\" }});"), "did you mean `within`?"),
         (format!("{traffic}\nt.expect_not_notified(\"pagr\");"), "there is no receiver `pagr`; did you mean `pager`?"),
         (format!("{traffic}\nt.expect_budget(\"api\", #{{}});"), "`above` or `below`"),
-        (format!("{traffic}\nt.expct_incident(#{{}});"), "did you mean `expect_incident`?"),
+        (format!("{traffic}\nt.expect_notified();"), "`expect_notified` does not take these arguments"),
+        ("t.traffic(\"request\", #{}, #{ per_minute: 5, bad: 25, lasts: \"1h\" });\nt.ack();".into(), "25 % is written 0.25"),
         (format!("{traffic}\nt.wait(5);"), "a duration in quotes"),
         (format!("{traffic}\nlet x = 1 / 0;\nt.expect_no_incident();"), "a_test.rhai:3:"),
         (traffic.to_owned(), "the test expects nothing"),

@@ -139,6 +139,7 @@ pub fn status() -> SloStatus {
         state: AlertPhase::Firing,
         severity: Some(Severity::Page),
         no_data: false,
+        groups_left_out: 0,
     }
 }
 

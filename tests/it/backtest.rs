@@ -124,6 +124,39 @@ fn the_workbooks_table_of_detection_reset_and_budget() {
 }
 
 #[test]
+fn an_incident_of_a_composite_says_since_when_where_and_what_it_costs() {
+    let member = |name: &str| {
+        format!(r#"slo("{name}", #{{ objective: 99, window: "2d", service: "s", sli: good("request", #{{ app: "{name}" }}) }});"#)
+    };
+    let tier = r#"page(#{ long: "15m", short: "5m", factor: 3 })"#;
+    let worst = format!(r#"slo("both", #{{ objective: 99, window: "2d", sli: composite(["a", "b"]), alert: [ {tier} ] }});"#);
+    let mean =
+        format!(r#"slo("mean", #{{ objective: 99, window: "2d", sli: composite(["a", "b"], "weighted", [1, 3]), alert: [ {tier} ] }});"#);
+    let mut bench = Bench::new(&[member("a"), member("b"), worst, mean].join("\n"));
+    for minute in 0..2020 {
+        for region in ["de", "us"] {
+            // From minute 2000 on half of what region de asks of `a` fails; `b` stays well.
+            let bad = if minute >= 2000 && region == "de" { 50 } else { 0 };
+            bench.row(minute, "request", json!({ "app": "a", "region": region }), 100, bad);
+            bench.row(minute, "request", json!({ "app": "b", "region": region }), 100, 0);
+        }
+    }
+    // At the end 20 minutes of 50 are bad, of 404,000 requests, of which 1 % may be: a quarter of the budget.
+    let spent = 1_000.0 / 4_040.0;
+    let found = bench.json(&["--from", &at(1900)]);
+    for (slo, share) in [("both", 1.0), ("mean", 0.25)] {
+        let incident = found["incidents"].as_array().unwrap().iter().find(|incident| incident["key"].as_str().unwrap().contains(slo));
+        let incident = incident.unwrap_or_else(|| panic!("{found}"));
+        let impact = |key: &str| incident["impact"][key].as_f64().unwrap();
+        let counted = impact("bad_events") / 50.0;
+        assert!(counted > 15.0 && counted <= 20.0, "only since it burns: {incident}");
+        assert!((impact("budget_consumed") - counted / 20.0 * spent * share).abs() < 0.003, "{incident}");
+        assert!((impact("budget_remaining") - 1.0 + counted / 20.0 * spent * share).abs() < 0.003, "{incident}");
+        assert_eq!((&incident["verdict"], &incident["suspects"][0]["where"]["region"]), (&json!("segment"), &json!("de")), "{incident}");
+    }
+}
+
+#[test]
 fn what_is_printed_has_the_shape_of_the_contract() {
     let mut bench = Bench::new(
         r#"

@@ -292,3 +292,75 @@ async fn a_work_tree_is_named_by_its_commit_and_says_when_it_is_not_that() {
     until(&running, "/v1/rules", |rules| rules["revision"].as_str().unwrap().starts_with(&format!("{second}+dirty."))).await;
     running.stop().await;
 }
+
+/// The real command, where a `burnwatch.toml` names the remote.
+fn command(bench: &Bench, args: &[&str]) -> (Option<i32>, String, String) {
+    let run = Command::new(env!("CARGO_BIN_EXE_burnwatch")).current_dir(bench.folder.path()).args(args).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (run.status.code(), text(&run.stdout), text(&run.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_look_at_the_branch_that_the_daemon_follows() {
+    let bench = Bench::new();
+    let folder = bench.folder.path();
+    let config = format!("[rules]\ngit = {{ remote = \"file://{}/remote.git\" }}\n", folder.display());
+    std::fs::write(folder.join("burnwatch.toml"), config).unwrap();
+    let row = r#"{"bucket":"2026-01-04T00:00:00Z","metric":"request","dims":{"app":"shop"},"total":100,"bad":1}"#;
+    std::fs::write(folder.join("rows.ndjson"), row).unwrap();
+    bench.write("rules/shop.rhai", GOOD);
+    bench.write("rules/templates/words.j2", "{{ incident.title }}");
+    bench.write("rules/told.rhai", "receiver(\"m\", email(#{ to: [\"a@example.com\"], template: \"words\" }));\nroute(#{ to: [\"m\"] });");
+    bench.write("rules/shop_test.rhai", "test(\"nothing\", |t| { t.wait(\"5m\"); t.expect_no_incident(); });");
+    let first = bench.commit("first");
+    bench.write("rules/shop.rhai", &GOOD.replace("99.9", "99"));
+    let second = bench.commit("second");
+    bench.push();
+
+    let (code, _, said) = command(&bench, &["check"]);
+    assert!(code == Some(0) && said.contains(&format!("{} of main of file://", &second[..12])), "{said}");
+    let (code, out, said) = command(&bench, &["test"]);
+    assert!(code == Some(0) && out.contains("1 passed"), "{out}{said}");
+    let (code, out, said) = command(&bench, &["backtest", "--data", "rows.ndjson", "--against", "HEAD~1", "--json"]);
+    assert_eq!(code, Some(0), "{said}");
+    let found: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&found["slos"][0]["objective"], &found["against"]["slos"][0]["objective"]), (&Value::from(99.0), &Value::from(99.9)));
+    assert_eq!(found["against"]["revision"], first.as_str());
+    let (code, _, said) = command(&bench, &["backtest", "--data", "rows.ndjson", "--against", "nowhere"]);
+    assert!(code == Some(1) && said.contains("`nowhere` is no revision of main of file://"), "{said}");
+    assert!(!folder.join("burnwatch-data").exists(), "nothing is left behind");
+
+    // What the daemon would refuse is not fine.
+    start(bench.remote("")).await.stop().await;
+    git(&bench.work(), &["reset", "--quiet", "--hard", &first]);
+    bench.write("rules/shop.rhai", &GOOD.replace("99.9", "90"));
+    bench.commit("rewritten");
+    bench.push();
+    let (code, _, said) = command(&bench, &["check"]);
+    assert!(code == Some(1) && said.contains("was rewritten"), "{said}");
+    git(&bench.work(), &["reset", "--quiet", "--hard", &second]);
+    bench.write("rules/shop.rhai", BAD);
+    bench.commit("bad");
+    bench.push();
+    let (code, out, _) = command(&bench, &["check"]);
+    assert!(code == Some(1) && out.contains("shop.rhai:3:15: error: "), "{out}");
+
+    // A folder that is named is looked at, whatever is configured.
+    let (code, _, said) = command(&bench, &["check", "work/rules"]);
+    assert!(code == Some(1) && !said.contains("rules.git"), "{said}");
+    std::fs::rename(folder.join("remote.git"), folder.join("gone.git")).unwrap();
+    let (code, _, said) = command(&bench, &["check"]);
+    assert!(code == Some(3) && said.contains("name it as PATH"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_template_that_changes_alone_takes_effect() {
+    let bench = Bench::new();
+    bench.write("rules/shop.rhai", GOOD);
+    bench.write("rules/templates/words.j2", "{{ incident.title }}");
+    let running = start(bench.config("path = \"work/rules\"")).await;
+    let before = get(&running, "/v1/rules").await["revision"].clone();
+    bench.write("rules/templates/words.j2", "{{ incident.title }}!");
+    until(&running, "/v1/rules", |rules| rules["revision"] != before).await;
+    running.stop().await;
+}

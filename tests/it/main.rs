@@ -6,6 +6,7 @@ mod backtest;
 mod backtest_oracle;
 mod backtest_stored;
 mod browser;
+mod burn_oracle;
 mod canary;
 mod chromium;
 mod contract;

@@ -1,49 +1,13 @@
-//! The rules of another revision, read from git without touching the work tree, and what they would have done differently.
+//! What the rules of another revision would have done differently.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::Command;
 
 use super::report::rough;
-use crate::cli::exit::{Failure, Outcome};
+use crate::cli::exit::Outcome;
 use crate::cli::output::{self, Table};
 use crate::domain::rule::Severity;
 use crate::domain::time::Timestamp;
 use crate::simulation::{Found, Told};
-
-/// Bounds of a rules folder, as on disk.
-const FILES_MAX: usize = 10_000;
-
-/// A revision's files below a folder, by their path in it, and the revision's full name.
-pub fn files(folder: &Path, revision: &str) -> Result<(BTreeMap<String, String>, String), Failure> {
-    let commit = git(folder, &["rev-parse", "--verify", "--quiet", "--end-of-options", &format!("{revision}^{{commit}}")]);
-    let commit = commit?.ok_or_else(|| {
-        let text = format!("--against: `{revision}` is no revision of the git repository around `{}`", folder.display());
-        Failure::not_fine(anyhow::anyhow!(text))
-    })?;
-    let commit = commit.trim().to_owned();
-    let listed = git(folder, &["ls-tree", "-r", "-z", "--name-only", &commit, "."])?.unwrap_or_default();
-    let mut files = BTreeMap::new();
-    for path in listed.split('\0').filter(|path| path.ends_with(".rhai")) {
-        // What is hidden is no part of a rules folder, nor is what lies above it.
-        if path.split('/').any(|part| part.starts_with('.')) {
-            continue;
-        }
-        if files.len() >= FILES_MAX {
-            return Err(Failure::not_fine(anyhow::anyhow!("revision {commit} has more than {FILES_MAX} rules files")));
-        }
-        let text = git(folder, &["cat-file", "blob", &format!("{commit}:./{path}")])?;
-        files.insert(path.to_owned(), text.ok_or_else(|| Failure::cannot(anyhow::anyhow!("git cannot read {path} of {commit}")))?);
-    }
-    Ok((files, commit))
-}
-
-/// What git says; `None` if it says no.
-fn git(folder: &Path, args: &[&str]) -> Result<Option<String>, Failure> {
-    let run = Command::new("git").arg("-C").arg(folder).args(args).env("GIT_OPTIONAL_LOCKS", "0").output();
-    let output = run.map_err(|error| Failure::cannot(anyhow::Error::new(error).context("cannot run git, which --against needs")))?;
-    Ok(output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned()))
-}
 
 /// Prints what differs between the rules of a revision (`then`) and those at hand (`now`).
 pub fn print(now: &Found, then: &Found, revision: &str) -> Outcome {

@@ -10,6 +10,7 @@ mod draft;
 mod export;
 mod openslo;
 mod openslo_alert;
+mod openslo_sli;
 mod openslo_window;
 mod pyrra;
 mod quantity;

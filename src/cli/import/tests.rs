@@ -1,3 +1,5 @@
+mod alertmanager;
+
 use super::*;
 use crate::domain::rule::{Place, RuleSet, Slo};
 use crate::rules;

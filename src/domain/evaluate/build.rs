@@ -1,6 +1,6 @@
 //! What an evaluator is made of: a track for each SLO, a stream for each set of apps, and which series feeds what.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::super::coverage::Stream;
 use super::super::filter::{Filter, Match};
@@ -12,7 +12,7 @@ use super::super::time::{Span, Timestamp};
 use super::super::window::{Shape, Target as SliceTarget};
 use super::feed::{Take, Target};
 use super::group::Group;
-use super::{Evaluator, GROUPS_MAX, Input, StreamTrack, Track, Wiring, could_match};
+use super::{Evaluator, GROUPS_MAX, Input, LEFT_OUT_MAX, StreamTrack, Track, Wiring, could_match};
 
 impl Evaluator {
     pub(super) fn add_track(&mut self, index: usize, slo: &Slo, asked: &[&Tier], into: &mut Vec<(Metric, Filter, Input)>) {
@@ -85,7 +85,7 @@ impl Evaluator {
             groups: Vec::new(),
             index: HashMap::new(),
             overall: None,
-            ungrouped: 0,
+            left_out: HashSet::new(),
             leaves: Vec::new(),
             first_data: None,
             period: (Timestamp(i64::MIN), Timestamp(i64::MIN)),
@@ -146,8 +146,10 @@ impl Evaluator {
                 track.groups.push(Group::new(slo, labels, &track.shape, true));
                 track.index.insert(values, group);
                 add(group);
-            } else {
-                track.ungrouped += 1;
+            } else if track.left_out.len() < LEFT_OUT_MAX && track.left_out.insert(values) {
+                let overall = &mut track.groups[track.overall.unwrap_or_default() as usize];
+                overall.left_out = track.left_out.len() as u64;
+                overall.changed = true;
             }
         }
         self.wiring[at] = Some(wiring);

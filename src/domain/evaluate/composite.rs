@@ -11,7 +11,7 @@ use super::super::burn::{self, Judgement, Part, View};
 use super::super::cell::Counts;
 use super::super::rule::{Combine, Labels, RuleSet, Sli, Tier};
 use super::super::snapshot::TierVerdict;
-use super::super::time::Span;
+use super::super::time::{Span, Timestamp};
 use super::{AlertEvent, Evaluator, GROUPS_MAX, Group, Track};
 
 /// How the members of a composite stand together, for people.
@@ -103,6 +103,14 @@ impl Evaluator {
         }
     }
 
+    /// The SLO with data below a composite that burns most over the shortest window of its tiers; the first of equals.
+    pub(super) fn leading(&self, at: usize, labels: &Labels) -> Option<usize> {
+        let track = &self.tracks[at];
+        let short = self.plan.rules.slos[track.slo].tiers.iter().map(|tier| tier.short).min();
+        let burn = |leaf: usize| self.burn_of_all(leaf, labels, short).unwrap_or(0.0);
+        track.leaves.iter().copied().max_by(|a, b| burn(*a).total_cmp(&burn(*b)).then(b.cmp(a)))
+    }
+
     /// The members of a composite, with their weights where it has any.
     fn members(&self, at: usize) -> (&Combine, Vec<usize>) {
         match &self.plan.rules.slos[self.tracks[at].slo].sli {
@@ -115,7 +123,7 @@ impl Evaluator {
     }
 
     /// The row of an SLO that belongs to a group of the composite; the overall row where that has none.
-    fn row<'t>(&self, track: &'t Track, labels: &Labels) -> Option<&'t Group> {
+    pub(super) fn row<'t>(&self, track: &'t Track, labels: &Labels) -> Option<&'t Group> {
         if labels.is_empty() {
             return track.groups.first();
         }
@@ -192,24 +200,39 @@ impl Evaluator {
 
     /// The burn of an SLO over a window (`None`: over its budget's window), of a composite as its members' burns make it.
     pub(super) fn burn_of_all(&self, at: usize, labels: &Labels, window: Option<Span>) -> Option<f64> {
+        self.together(at, labels, &|track, group| {
+            let counts = match window {
+                Some(span) => group.rolling.sum(track.shape.index(span)?),
+                None => group.rolling.budget(),
+            };
+            burn::burn(counts, self.plan.rules.slos[track.slo].budget_ppm)
+        })
+    }
+
+    /// The share of its whole budget that an SLO has spent since a time, of a composite as its members' shares make it.
+    pub(super) fn spent_of_all(&self, at: usize, labels: &Labels, from: Timestamp) -> Option<f64> {
+        self.together(at, labels, &|track, group| {
+            let since = group.rolling.since(&track.shape, from.0.div_euclid(track.shape.slice.0))?;
+            let whole = Counts { bad: since.bad, ..group.rolling.budget() };
+            burn::burn(whole, self.plan.rules.slos[track.slo].budget_ppm)
+        })
+    }
+
+    /// A figure of every SLO with data below, put together as the composites above it say.
+    fn together(&self, at: usize, labels: &Labels, of: &dyn Fn(&Track, &Group) -> Option<f64>) -> Option<f64> {
         let track = &self.tracks[at];
         if !self.is_composite(at) {
-            let rolling = &self.row(track, labels)?.rolling;
-            let counts = match window {
-                Some(span) => rolling.sum(track.shape.index(span)?),
-                None => rolling.budget(),
-            };
-            return burn::burn(counts, self.plan.rules.slos[track.slo].budget_ppm);
+            return of(track, self.row(track, labels)?);
         }
         let (how, members) = self.members(at);
-        let mut burns = members.into_iter().map(|member| self.burn_of_all(member, labels, window));
+        let mut figures = members.into_iter().map(|member| self.together(member, labels, of));
         match how {
             // The worst of those that were measured; one that was not cannot be better than nothing.
-            Combine::Worst => burns.flatten().max_by(f64::total_cmp),
+            Combine::Worst => figures.flatten().max_by(f64::total_cmp),
             Combine::Weighted(weights) => {
                 let weights: Vec<f64> = weights.iter().map(|weight| weight.to_f64()).collect();
                 let sum: f64 = weights.iter().sum();
-                let mean = weights.iter().try_fold(0.0, |mean, weight| Some(mean + weight * burns.next()??))? / sum;
+                let mean = weights.iter().try_fold(0.0, |mean, weight| Some(mean + weight * figures.next()??))? / sum;
                 mean.is_finite().then_some(mean)
             }
         }

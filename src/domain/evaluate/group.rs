@@ -30,6 +30,8 @@ pub(super) struct Group {
     pub absent: Option<Box<Absent>>,
     pub alerts: bool,
     pub changed: bool,
+    /// Of the overall row: groups that found no room.
+    pub left_out: u64,
     pub status: Option<Arc<SloStatus>>,
     /// The status before that, to be written over once nobody shows it any more.
     pub spare: Option<Arc<SloStatus>>,
@@ -60,6 +62,7 @@ impl Group {
             judged: SmallVec::new(),
             alerts,
             changed: true,
+            left_out: 0,
             status: None,
             spare: None,
         }
@@ -271,6 +274,7 @@ impl Group {
             state: AlertPhase::Ok,
             severity: None,
             no_data: false,
+            groups_left_out: 0,
         }
     }
 
@@ -309,6 +313,7 @@ impl Group {
             phase @ (AlertPhase::Ok | AlertPhase::Pending | AlertPhase::Firing | AlertPhase::Unknown) => phase,
         };
         status.severity = self.state.severity;
+        status.groups_left_out = self.left_out;
         status.no_data = self.state.unknown_since.is_some_and(|since| now - since >= NO_DATA_AFTER) || counts.total <= 0;
         // Lengths of windows ascend, here and there.
         let burns: SmallVec<[Option<f64>; 10]> = (0..status.burn.len()).map(|index| self.burn_of(slo, index)).collect();

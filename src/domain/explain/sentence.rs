@@ -1,6 +1,7 @@
 //! An answer as a sentence for titles and mails.
 
 use super::super::notification::{Values, Verdict};
+use super::super::rule::Labels;
 use super::super::series::OTHER;
 use super::table::rank;
 use super::{Explanation, Found};
@@ -10,17 +11,19 @@ const VALUE_MAX: usize = 80;
 
 /// "92 % of the failures above normal come from release 2.3.1 in region DE, which has 11 % of the traffic; everyone else
 /// fails as usual." Plain text, hostile like the values in it.
-pub fn sentence(answer: &Explanation) -> String {
+///
+/// `scope` is what every event that was looked at has in common: nobody was looked at outside of it.
+pub fn sentence(answer: &Explanation, scope: &Labels) -> String {
     match answer.verdict {
         Verdict::Segment => blame(&answer.found),
-        Verdict::Global => format!("The failures above normal are spread everywhere alike: {}.", answer.reason),
+        Verdict::Global => format!("The failures above normal are spread {}: {}.", alike(scope), answer.reason),
         Verdict::Unknown => format!("Where the failures come from is not known: {}.", answer.reason),
     }
 }
 
 /// The same in a few words, for titles: "92 % of the rise from release 2.3.1 in region DE"; empty where
 /// nothing is known.
-pub fn brief(answer: &Explanation) -> String {
+pub fn brief(answer: &Explanation, scope: &Labels) -> String {
     match (answer.verdict, &answer.found[..]) {
         (Verdict::Segment, [first, rest @ ..]) => {
             let more = match rest {
@@ -31,8 +34,21 @@ pub fn brief(answer: &Explanation) -> String {
             let whose = if first.suspect.excess_share >= 0.995 { "nearly all".to_owned() } else { percent(first.suspect.excess_share) };
             format!("{whose} of the rise from {}{more}", words(first))
         }
-        (Verdict::Global, _) => "everywhere alike".to_owned(),
+        (Verdict::Global, _) => alike(scope),
         (Verdict::Segment | Verdict::Unknown, _) => String::new(),
+    }
+}
+
+/// "everywhere alike", or "alike within region de". The app goes without saying: an SLO is about one.
+fn alike(scope: &Labels) -> String {
+    let mut parts: Vec<(&String, &String)> = scope.iter().filter(|(name, value)| *name != "app" && !value.is_empty()).collect();
+    parts.sort_by_key(|(name, _)| (rank(name), *name));
+    match parts.is_empty() {
+        true => "everywhere alike".to_owned(),
+        false => {
+            let parts: Vec<String> = parts.into_iter().map(|(name, value)| term(name, std::slice::from_ref(value))).collect();
+            format!("alike within {}", parts.join(", "))
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::super::notification::ChangeKind;
+use super::super::rule::Labels;
 use super::*;
 
 /// release, region: N, B -> n, b; one user an event.
@@ -102,7 +103,7 @@ fn worked_example_a_a_bad_release_in_one_region() {
     assert_eq!(found.rows, [2]);
     assert_eq!(answer.signature(), "release:shop/2.3.1");
     assert_eq!(
-        sentence(&answer),
+        sentence(&answer, &Labels::new()),
         "Nearly all of the failures above normal come from release 2.3.1 in region DE, which has 8 % of the traffic; everyone else fails as usual."
     );
 }
@@ -142,7 +143,7 @@ fn worked_example_c_two_causes_at_once() {
     assert!((answer.found[1].suspect.excess_share - 0.2920).abs() < 5e-5);
     assert_eq!(answer.signature(), "region:US");
     assert_eq!(
-        sentence(&answer),
+        sentence(&answer, &Labels::new()),
         "88 % of the failures above normal come from region US, which has 60 % of the traffic, and 29 % from release 2.3.1, which has 20 % (they overlap); everyone else fails as usual."
     );
 }
@@ -307,7 +308,11 @@ fn several_values_of_one_dimension_are_one_suspect() {
     let answer = ask(&rows(&lines));
     assert_eq!(named(&answer), ["region=AT|CH|DE"]);
     assert_eq!(answer.signature(), "region:AT,CH,DE");
-    assert!(sentence(&answer).contains("region AT, CH or DE, which has 38 % of the traffic"), "{}", sentence(&answer));
+    assert!(
+        sentence(&answer, &Labels::new()).contains("region AT, CH or DE, which has 38 % of the traffic"),
+        "{}",
+        sentence(&answer, &Labels::new())
+    );
 }
 
 #[test]
@@ -330,8 +335,12 @@ fn an_absent_value_is_a_value_and_hostile_text_stays_on_its_line() {
     lines[3].dims = vec![("region", "US")];
     let answer = ask(&lines);
     assert_eq!(answer.found[0].suspect.terms.get("release"), Some(&Values::One(String::new())));
-    assert!(sentence(&answer).contains("come from no release in region D\u{fffd}E\u{fffd},"), "{}", sentence(&answer));
-    assert!(!sentence(&answer).contains(['\n', '\u{202e}']));
+    assert!(
+        sentence(&answer, &Labels::new()).contains("come from no release in region D\u{fffd}E\u{fffd},"),
+        "{}",
+        sentence(&answer, &Labels::new())
+    );
+    assert!(!sentence(&answer, &Labels::new()).contains(['\n', '\u{202e}']));
 }
 
 #[test]

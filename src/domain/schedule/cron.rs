@@ -146,7 +146,14 @@ impl Cron {
 fn read_field(text: &str, (name, least, greatest, names): (&str, u32, u32, &[&str])) -> Result<BTreeSet<u32>, BadSchedule> {
     let bad = |part: &str| {
         let part: String = part.chars().take(32).collect();
-        BadSchedule(format!("`{part}` is no {name} of a cron line: {least} to {greatest}, ranges a-b, steps /n, lists a,b and * are known"))
+        let words = match names {
+            [] => String::new(),
+            [first, .., last] => format!(" or {} to {}", first.to_uppercase(), last.to_uppercase()),
+            [one] => format!(" or {}", one.to_uppercase()),
+        };
+        BadSchedule(format!(
+            "`{part}` is no {name} of a cron line: {least} to {greatest}{words}, ranges a-b, steps /n, lists a,b and * are known"
+        ))
     };
     let value = |text: &str| -> Option<u32> {
         if !names.is_empty() && text.len() >= 3 && text.bytes().all(|b| b.is_ascii_alphabetic()) {

@@ -1,4 +1,4 @@
-//! One call of the `git` program: without a shell, with a deadline, and with an answer that has a bound.
+//! One call of the `git` program: no shell, no hooks, nothing of the caller's environment that would lead it elsewhere.
 
 use std::io;
 use std::path::Path;
@@ -50,36 +50,36 @@ const ALWAYS: [&str; 12] = [
 ];
 
 /// One call of git.
-pub struct Call<'a> {
+pub(super) struct Call<'a> {
     /// What it is for, in messages.
-    pub what: &'static str,
-    pub folder: &'a Path,
-    pub args: &'a [&'a str],
+    pub(super) what: &'static str,
+    pub(super) folder: &'a Path,
+    pub(super) args: &'a [&'a str],
     /// Settings for this call only. They go by the environment, which other users cannot read.
-    pub settings: &'a [(String, String)],
-    pub input: Vec<u8>,
-    pub bytes_max: u64,
-    pub most: Duration,
+    pub(super) settings: &'a [(String, String)],
+    pub(super) input: Vec<u8>,
+    pub(super) bytes_max: u64,
+    pub(super) most: Duration,
 }
 
 impl<'a> Call<'a> {
-    pub fn new(what: &'static str, folder: &'a Path, args: &'a [&'a str]) -> Call<'a> {
+    pub(super) fn new(what: &'static str, folder: &'a Path, args: &'a [&'a str]) -> Call<'a> {
         Call { what, folder, args, settings: &[], input: Vec::new(), bytes_max: 64 << 10, most: LOCAL }
     }
 
     /// What git says; an error if it says no.
-    pub async fn answer(self) -> Result<Vec<u8>, GitError> {
+    pub(super) async fn answer(self) -> Result<Vec<u8>, GitError> {
         let what = self.what;
         let (code, out, said) = self.run().await?;
         if code == Some(0) { Ok(out) } else { Err(GitError::Failed { what, said }) }
     }
 
-    pub async fn text(self) -> Result<String, GitError> {
+    pub(super) async fn text(self) -> Result<String, GitError> {
         Ok(String::from_utf8_lossy(&self.answer().await?).trim().to_owned())
     }
 
     /// Exit code, output, and what it complained about.
-    pub async fn run(self) -> Result<(Option<i32>, Vec<u8>, String), GitError> {
+    pub(super) async fn run(self) -> Result<(Option<i32>, Vec<u8>, String), GitError> {
         let mut command = Command::new("git");
         command.arg("-C").arg(self.folder).arg("--literal-pathspecs").arg("--no-replace-objects");
         for setting in ALWAYS {
@@ -130,7 +130,7 @@ async fn read(mut from: impl AsyncRead + Unpin, max: u64) -> io::Result<(Vec<u8>
 }
 
 /// What git complained about, on one line, without control characters and without credentials of a URL.
-pub fn plain(said: &[u8]) -> String {
+fn plain(said: &[u8]) -> String {
     let text = String::from_utf8_lossy(said);
     let words = text.split_whitespace().map(|word| {
         let word: String = word.chars().filter(|c| !c.is_control()).collect();
@@ -140,4 +140,15 @@ pub fn plain(said: &[u8]) -> String {
         }
     });
     words.collect::<Vec<_>>().join(" ").chars().take(500).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_git_says_is_one_line_without_credentials() {
+        let said = plain(b"fatal: unable to access 'ssh://u:secret@host/r.git/':\n\x1b[31m no");
+        assert_eq!(said, "fatal: unable to access 'ssh://host/r.git/': [31m no");
+    }
 }

@@ -5,11 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
 use super::call::Call;
+use super::credentials::split;
 use super::tree::files_of;
 use super::{GitError, short};
 use crate::config;
@@ -29,6 +28,8 @@ const IN_FORCE: &str = "refs/burnwatch/in-force";
 pub struct Remote {
     git: config::Git,
     clone: PathBuf,
+    /// The clone that remembers which commit is in force: its own, or the daemon's.
+    in_force: PathBuf,
     /// Without credentials.
     url: String,
     /// The credentials, and what else the remote's calls are told.
@@ -48,7 +49,15 @@ impl Remote {
         // Another remote or branch has another history: it begins with a clone of its own.
         let name = hex::encode(&Sha256::digest(format!("{url}\n{}", git.branch))[..6]);
         let data = std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
-        Remote { clone: data.join(format!("rules-{name}.git")), git, url, settings }
+        let clone = data.join(format!("rules-{name}.git"));
+        Remote { in_force: clone.clone(), clone, git, url, settings }
+    }
+
+    /// Looks at what a daemon whose clone lies in `data` would follow, in a clone of its own in `scratch`: the daemon, which may
+    /// run meanwhile or belong to somebody else, is not disturbed.
+    pub fn beside(git: config::Git, data: &Path, scratch: &Path) -> Remote {
+        let in_force = Remote::new(git.clone(), data).clone;
+        Remote { in_force, ..Remote::new(git, scratch) }
     }
 
     /// How it is shown to people: branch and address, without credentials.
@@ -92,6 +101,22 @@ impl Remote {
         if self.git.verify_signatures {
             self.check_signature(commit).await?;
         }
+        self.files_of(commit).await
+    }
+
+    /// The rules of an earlier revision of the branch, and the full name of its commit; `HEAD` is the branch as it was fetched.
+    pub async fn revision(&self, revision: &str) -> Result<(BTreeMap<String, String>, String), GitError> {
+        let name = revision.strip_prefix("HEAD").map_or_else(|| revision.to_owned(), |rest| format!("{FETCHED}{rest}"));
+        let args = ["rev-parse", "--verify", "--quiet", "--end-of-options", &format!("{name}^{{commit}}")];
+        let (code, commit, _) = Call::new("rev-parse", &self.clone, &args).run().await?;
+        if code != Some(0) {
+            return Err(GitError::Refused(format!("`{revision}` is no revision of {}", self.shown())));
+        }
+        let commit = String::from_utf8_lossy(&commit).trim().to_owned();
+        Ok((self.files_of(&commit).await?, commit))
+    }
+
+    async fn files_of(&self, commit: &str) -> Result<BTreeMap<String, String>, GitError> {
         let mut files = BTreeMap::new();
         if !self.git.folder.is_empty() {
             files = files_of(&self.clone, commit, &self.git.folder).await?;
@@ -108,12 +133,21 @@ impl Remote {
     /// A branch may only move forward from the commit in force.
     async fn check_history(&self, commit: &str) -> Result<(), GitError> {
         let in_force = format!("{IN_FORCE}^{{commit}}");
-        let (code, before, _) = Call::new("rev-parse", &self.clone, &["rev-parse", "--verify", "--quiet", &in_force]).run().await?;
+        let (code, before, _) = Call::new("rev-parse", &self.in_force, &["rev-parse", "--verify", "--quiet", &in_force]).run().await?;
         if code != Some(0) {
             return Ok(());
         }
         let before = String::from_utf8_lossy(&before).trim().to_owned();
-        let (code, _, said) = Call::new("merge-base", &self.clone, &["merge-base", "--is-ancestor", &before, commit]).run().await?;
+        let exists = Call::new("cat-file", &self.clone, &["cat-file", "-e", &format!("{before}^{{commit}}")]).run().await?.0 == Some(0);
+        let (code, said) = match exists {
+            true => {
+                let args = ["merge-base", "--is-ancestor", &before, commit];
+                let (code, _, said) = Call::new("merge-base", &self.clone, &args).run().await?;
+                (code, said)
+            }
+            // Nothing of the branch follows a commit that it does not have.
+            false => (Some(1), String::new()),
+        };
         match code {
             Some(0) => Ok(()),
             Some(1) => Err(GitError::Refused(format!(
@@ -121,7 +155,7 @@ impl Remote {
                 self.git.branch,
                 short(commit),
                 short(&before),
-                self.clone.display()
+                self.in_force.display()
             ))),
             Some(_) | None => Err(GitError::Failed { what: "merge-base", said }),
         }
@@ -152,31 +186,6 @@ impl Remote {
     }
 }
 
-/// A remote's address without its credentials, and the header that carries them where HTTP does.
-fn split(remote: &str) -> (String, Option<String>) {
-    let Ok(mut url) = url::Url::parse(remote) else { return (remote.to_owned(), None) };
-    if !matches!(url.scheme(), "http" | "https") || (url.username().is_empty() && url.password().is_none()) {
-        return (remote.to_owned(), None);
-    }
-    let decoded = |text: &str| percent_decoded(text);
-    let pair = [decoded(url.username()), b":".to_vec(), decoded(url.password().unwrap_or_default())].concat();
-    let cleared = url.set_username("").and_then(|()| url.set_password(None));
-    cleared.expect("an http address may be without credentials");
-    (url.to_string(), Some(format!("Authorization: Basic {}", STANDARD.encode(pair))))
-}
-
-fn percent_decoded(text: &str) -> Vec<u8> {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let hex = (bytes[at] == b'%').then(|| text.get(at + 1..at + 3).and_then(|hex| u8::from_str_radix(hex, 16).ok())).flatten();
-        decoded.push(hex.unwrap_or(bytes[at]));
-        at += if hex.is_some() { 3 } else { 1 };
-    }
-    decoded
-}
-
 /// Bytes of all files below a folder; what vanishes meanwhile does not count.
 fn bytes_in(folder: &Path) -> u64 {
     let mut bytes = 0;
@@ -191,20 +200,4 @@ fn bytes_in(folder: &Path) -> u64 {
         }
     }
     bytes
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::jobs::git::call::plain;
-
-    #[test]
-    fn credentials_leave_the_address_and_what_git_says() {
-        let (url, header) = split("https://x:p%40ss@git.example.com/r.git");
-        assert_eq!(url, "https://git.example.com/r.git");
-        assert_eq!(header.unwrap(), format!("Authorization: Basic {}", STANDARD.encode("x:p@ss")));
-        assert_eq!(split("git@example.com:r.git"), ("git@example.com:r.git".into(), None));
-        let said = plain(b"fatal: unable to access 'ssh://u:secret@host/r.git/':\n\x1b[31m no");
-        assert_eq!(said, "fatal: unable to access 'ssh://host/r.git/': [31m no");
-    }
 }

@@ -1,4 +1,4 @@
-//! The files of a commit, read as objects: nothing is checked out.
+//! The rules files of a commit, read as objects.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -19,7 +19,7 @@ struct Entry {
 }
 
 /// The rules files below a folder of a commit, by their path in that folder: what a checkout of it would hold.
-pub async fn files_of(repository: &Path, commit: &str, folder: &str) -> Result<BTreeMap<String, String>, GitError> {
+pub(super) async fn files_of(repository: &Path, commit: &str, folder: &str) -> Result<BTreeMap<String, String>, GitError> {
     let tree = format!("{commit}:{folder}");
     let args = ["ls-tree", "-r", "-z", "-l", "--full-tree", &tree];
     let (code, list, said) = Call { bytes_max: LIST_BYTES_MAX, ..Call::new("ls-tree", repository, &args) }.run().await?;

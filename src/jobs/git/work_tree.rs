@@ -1,4 +1,4 @@
-//! The name of a rules folder on disk that is part of a git work tree.
+//! Rules on disk that belong to a git work tree: what they are called, and what they were at another revision.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -55,4 +55,18 @@ pub async fn work_tree(folder: &Path, files: &BTreeMap<String, String>, content:
             None
         }
     }
+}
+
+/// The rules files that a folder had at another revision, and the full name of that commit. `Refused`: there is no such revision.
+pub async fn revision(folder: &Path, revision: &str) -> Result<(BTreeMap<String, String>, String), GitError> {
+    let prefix = Call::new("rev-parse", folder, &["rev-parse", "--show-prefix"]).text().await?;
+    let name = format!("{revision}^{{commit}}");
+    let args = ["rev-parse", "--verify", "--quiet", "--end-of-options", &name];
+    let (code, commit, _) = Call::new("rev-parse", folder, &args).run().await?;
+    if code != Some(0) {
+        let around = folder.display();
+        return Err(GitError::Refused(format!("`{revision}` is no revision of the git repository around `{around}`")));
+    }
+    let commit = String::from_utf8_lossy(&commit).trim().to_owned();
+    Ok((files_of(folder, &commit, prefix.trim_end_matches('/')).await?, commit))
 }

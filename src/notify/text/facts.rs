@@ -90,7 +90,7 @@ fn place(incident: &IncidentView) -> Option<Fact> {
     let line = Line::new("Where");
     let suspects = incident.suspects.iter().filter(|suspect| !suspect.terms.is_empty());
     Some(match incident.verdict {
-        Verdict::Global => line.ours("everywhere; no segment stands out").end(),
+        Verdict::Global => line.ours("spread like the traffic; no segment stands out").end(),
         Verdict::Unknown if !is_counted(incident) => return None,
         Verdict::Unknown => line.ours("not known; the data does not single out a segment").end(),
         Verdict::Segment => {

@@ -35,6 +35,8 @@ pub struct SloJson<'a> {
     severity: Option<&'static str>,
     pace_s: Option<f64>,
     countdown_s: Option<f64>,
+    /// Groups beyond those that have a budget of their own; of the overall row, else 0.
+    groups_left_out: u64,
     /// Whose burn and budget a composite shows: `worst` or `weighted`; null for others.
     composite: Option<&'static str>,
 }
@@ -58,6 +60,7 @@ pub fn json_of<'a>(slo: &'a Slo, status: &'a SloStatus) -> SloJson<'a> {
         severity: status.severity.map(|severity| severity.name()),
         pace_s: status.pace.map(Span::as_secs_f64),
         countdown_s: status.countdown.map(Span::as_secs_f64),
+        groups_left_out: status.groups_left_out,
         composite: if let Sli::Composite { how, .. } = &slo.sli { Some(how.name()) } else { None },
     }
 }
@@ -82,6 +85,7 @@ fn unknown(slo: &Slo) -> SloStatus {
         state: AlertPhase::Unknown,
         severity: None,
         no_data: true,
+        groups_left_out: 0,
     }
 }
 

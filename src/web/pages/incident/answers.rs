@@ -77,7 +77,15 @@ fn place(model: &Model<'_>) -> Markup {
             span.big { (segment_words(first)) }
             span.sub { (number::share(first.bad_share)) " of the failures, " (number::share(first.traffic_share)) " of the traffic" }
         },
-        (Verdict::Global, _) => html! { span.big { "Everywhere" } span.sub { "no release, region or device stands out" } },
+        (Verdict::Global, _) => {
+            // Nobody was looked at outside of what the SLO selects.
+            let scope = explained.scope.iter().filter(|(name, value)| *name != "app" && !value.is_empty());
+            let within: Vec<String> = scope.map(|(name, value)| format!("{} {}", clip(name, 40), clip(value, 80))).collect();
+            html! {
+                span.big { @if within.is_empty() { "Everywhere" } @else { "All of " (Plain(&within.join(", "))) } }
+                span.sub { "no other release, region or device stands out" }
+            }
+        }
         (Verdict::Segment | Verdict::Unknown, _) => html! {
             span.big { "Not known" }
             span.sub { @if explained.reason.is_empty() { "no segment has been named" } @else { (Plain(&clip(&explained.reason, 160))) } }

@@ -185,6 +185,9 @@ fn groups(model: &Detail<'_>) -> Markup {
                     }
                 } }
             }
+            @if model.groups[0].groups_left_out > 0 {
+                p."small"."muted" { (model.groups[0].groups_left_out) " more groups have no budget of their own and count in the overall row only" }
+            }
             @if from > 0 || to < all.len() {
                 p { @if from > 0 { a.btn href=(at(from.saturating_sub(GROUPS))) { "Worse" } " " } @if to < all.len() { a.btn href=(at(to)) { (all.len() - to) " more" } } }
             }
@@ -256,6 +259,9 @@ mod tests {
         let first = detail_of(&slo, groups.clone(), 0);
         assert_eq!(rows(&first), GROUPS);
         assert!(first.contains("5 more") && first.contains(&format!("groups_from={GROUPS}")), "{first}");
+        let left_out = Arc::new(SloStatus { groups_left_out: 7, ..(*groups[0]).clone() });
+        let told = detail_of(&slo, std::iter::once(left_out).chain(groups[1..].iter().cloned()).collect(), 0);
+        assert!(told.contains("7 more groups have no budget of their own"), "{told}");
         let last = detail_of(&slo, groups.clone(), GROUPS);
         assert_eq!(rows(&last), 5);
         assert!(last.contains("Worse") && !last.contains(" more</a>"), "{last}");
