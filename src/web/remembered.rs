@@ -72,7 +72,6 @@ impl<K: Ord + Clone + Send + 'static, T: Send + Sync + 'static> Remembered<K, T>
     }
 
     /// What is known, the end of the reading that runs, and the other end of it where it has yet to be started.
-    #[expect(clippy::type_complexity, reason = "three things that are taken under one lock and used at once")]
     fn look(&self, key: &K, now: Timestamp, fresh: Span) -> (Option<(Timestamp, Arc<T>)>, watch::Receiver<()>, Option<watch::Sender<()>>) {
         let mut kept = self.kept();
         if !kept.contains_key(key) && kept.len() >= KEPT_MAX {
