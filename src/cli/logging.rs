@@ -7,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::format;
 
-use super::output::is_control;
+use super::output::{inert, is_control};
 use crate::config::Environment;
 
 /// What is logged unless a variable says otherwise.
@@ -24,11 +24,11 @@ pub enum Level {
 /// A second call in one process changes nothing.
 pub fn start(environment: &Environment, level: Level) {
     let (filter, bad) = filter(environment, level);
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter);
     let started = if io::stderr().is_terminal() {
-        builder.with_ansi(environment.get("NO_COLOR").is_none_or(str::is_empty)).fmt_fields(fields()).try_init()
+        builder.with_writer(io::stderr).with_ansi(environment.get("NO_COLOR").is_none_or(str::is_empty)).fmt_fields(fields()).try_init()
     } else {
-        builder.json().flatten_event(true).with_ansi(false).try_init()
+        builder.with_writer(|| Inert(io::stderr())).json().flatten_event(true).with_ansi(false).try_init()
     };
     if let (Ok(()), Some(bad)) = (started, bad) {
         tracing::warn!("the log filter in {bad} cannot be read and is ignored; write it like `info` or `burnwatch::notify=debug,warn`");
@@ -76,6 +76,20 @@ impl<W: Write> Write for Escaped<'_, W> {
     }
 }
 
+/// Escapes what JSON leaves alone and a terminal obeys, on its way out. An event comes in one piece.
+struct Inert<W>(W);
+
+impl<W: io::Write> io::Write for Inert<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.write_all(inert(&String::from_utf8_lossy(line)).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
@@ -98,11 +112,14 @@ mod tests {
     fn logged(json: bool) -> String {
         let page = Page::default();
         let writer = page.clone();
-        let builder = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false);
-        let subscriber: Box<dyn tracing::Subscriber + Send + Sync> =
-            if json { Box::new(builder.json().flatten_event(true).finish()) } else { Box::new(builder.fmt_fields(fields()).finish()) };
+        let builder = tracing_subscriber::fmt().with_ansi(false);
+        let subscriber: Box<dyn tracing::Subscriber + Send + Sync> = if json {
+            Box::new(builder.with_writer(move || Inert(writer.clone())).json().flatten_event(true).finish())
+        } else {
+            Box::new(builder.with_writer(move || writer.clone()).fmt_fields(fields()).finish())
+        };
         tracing::subscriber::with_default(subscriber, || {
-            tracing::info!(app = %"a\nb\u{1b}[31m", "one\r\ntwo");
+            tracing::info!(app = %"a\nb\u{1b}[31m", to = %"\u{9b}31m\u{202e}", "one\r\ntwo");
         });
         let bytes = page.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
@@ -113,7 +130,7 @@ mod tests {
         for json in [false, true] {
             let text = logged(json);
             assert_eq!(text.matches('\n').count(), 1, "{text}");
-            assert!(!text.contains('\u{1b}') && !text.contains('\r'), "{text}");
+            assert!(!text.contains(['\u{1b}', '\r', '\u{9b}', '\u{202e}']), "{text}");
         }
         assert!(logged(false).contains("one\\r\\ntwo app=a\\nb\\u{1b}[31m"), "{}", logged(false));
     }

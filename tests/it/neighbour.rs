@@ -285,7 +285,7 @@ async fn amtool_moves_silences_from_one_daemon_to_another() {
     // The whole tree of routes, as amtool draws it from our configuration.
     let (code, tree) = to.amtool(&["config", "routes"]);
     assert_eq!(code, 0, "{tree}");
-    for part in ["receiver: nobody", "receiver: pager,team", "{severity=~\"^(?:page|critical)$\"}", "receiver: team"] {
+    for part in ["receiver: nobody", "receiver: pager,team", "{severity=~\"page|critical\"}", "receiver: team"] {
         assert!(tree.contains(part), "{part} is missing in\n{tree}");
     }
 }

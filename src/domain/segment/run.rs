@@ -130,7 +130,7 @@ impl<'a> Iterator for Run<'a> {
 /// Calls `visit` with every series of a packed segment; ends with the first that cannot be read.
 pub fn read_runs<'a>(bytes: &'a [u8], mut visit: impl FnMut(SeriesId, Run<'a>) -> Result<(), Damaged>) -> Result<(), Damaged> {
     read_series(bytes, |series, count, cells| {
-        let run = Run { input: *cells, left: count, slice: 0, from: Slice::MIN, to: Slice::MAX, damaged: false };
+        let run = Run { input: cells, left: count, slice: 0, from: Slice::MIN, to: Slice::MAX, damaged: false };
         visit(series, run).ok()
     })
 }

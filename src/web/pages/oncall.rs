@@ -341,7 +341,8 @@ mod tests {
 
     #[test]
     fn a_row_has_the_line_of_its_last_hour_on_one_scale_and_no_line_where_none_is_known() {
-        let burning = [("a".to_owned(), (0..60).map(|i| (i != 10 && i != 11).then(|| if i < 30 { 0.1 } else { 200.0 })).collect())].into();
+        let burning =
+            [("a".to_owned(), (0..60).map(|i| (i != 10 && i != 11).then_some(if i < 30 { 0.1 } else { 200.0 })).collect())].into();
         let evidence = Some(Arc::new(Evidence { burning, ..Evidence::default() }));
         let rows = vec![row("a", Severity::Page, 9), row("b", Severity::Ticket, 8)];
         let text = render(NOW, |reader| page(&Model { evidence, ..model(rows, reader) }));

@@ -138,7 +138,8 @@ fn every_page_holds_on_every_screen() {
         "/nowhere",
         "/reports/year/2026-01-01",
     ] {
-        let (head, html) = Daemon::exchange(daemon.port, "GET", path, "");
+        let request = format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{}\r\nAccept: text/html\r\n\r\n", daemon.port);
+        let (head, html) = Daemon::raw(daemon.port, &request);
         assert!(head.starts_with("HTTP/1.0 404") && html.contains("href=\"/\"") && html.contains("<h1>"), "{path}: {head}");
     }
 }

@@ -83,9 +83,9 @@ fn everything_of_an_alertmanager_has_a_place_and_the_folder_loads() {
     );
     let intervals: Vec<&str> = set.time_intervals.iter().map(|interval| interval.name.as_str()).collect();
     assert_eq!(intervals, ["nights", "nights-2", "imported-always"]);
-    assert_eq!(set.inhibits.len(), 1);
+    assert_eq!(set.inhibits.len(), 2);
     assert_eq!(set.resolve_timeout, Some(crate::domain::time::Span::minutes(10)));
-    assert_eq!(import.declared, 9 + 3 + 1 + 1 + 1);
+    assert_eq!(import.declared, 9 + 3 + 2 + 1 + 1);
     let text = text(&import);
     assert!(text.contains(r#"base_url: "https://events.eu.pagerduty.com""#) && text.contains("secret(\"PAGER_ROUTING_KEY\")"), "{text}");
     let everything = format!("{text}{}", import.report());
