@@ -1,7 +1,7 @@
 //! What was read of stored history, kept for a while, so that no page waits for it.
 //!
 //! Always holds: one reading of a thing at a time and two in all; a bounded number of things is kept; a page waits for a
-//! first reading no longer than [`PATIENCE`], and for a later one not at all.
+//! first reading no longer than `PATIENCE`, and for a later one not at all.
 
 use std::collections::BTreeMap;
 use std::future::Future;

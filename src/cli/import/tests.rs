@@ -1,5 +1,3 @@
-mod alertmanager;
-
 use super::*;
 use crate::domain::rule::{Place, RuleSet, Slo};
 use crate::rules;

@@ -71,7 +71,7 @@ enum Window {
     Short,
 }
 
-/// Judges a tier of a weighted composite by its burn, in the order of [`judge`]. What a member did not measure counts as
+/// Judges a tier of a weighted composite by its burn, in the order of [`super::judge`]. What a member did not measure counts as
 /// good; it is enough for a page, never for an all-clear.
 pub fn judge_mean(slo: &Slo, tier: &Tier, part: &Part) -> Judgement {
     let (mut slos, mut measured, mut counts) = (0, true, Counts::ZERO);
