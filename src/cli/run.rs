@@ -18,8 +18,8 @@ use crate::config::Purpose;
 )]
 pub struct Run {}
 
-/// After so many steps of tasks a thread looks for what is new on sockets. A step of a connection that sends many requests at once takes
-/// a third of a millisecond; with tokio's 61 somebody new waits for sixty of them.
+/// After so many steps of tasks a thread looks for what is new on sockets: under a flood, somebody new should wait for few steps of
+/// connections that send many requests at once, and not for tokio's 61. How much it helps has not been measured.
 const LOOK_EVERY: u32 = 5;
 
 /// Runs the daemon until it is told to stop.
