@@ -18,15 +18,16 @@ use crate::config::Purpose;
 )]
 pub struct Run {}
 
-/// After so many steps of tasks a thread looks for what is new on sockets: under a flood, somebody new should wait for few steps of
-/// connections that send many requests at once, and not for tokio's 61. How much it helps has not been measured.
+/// After so many steps of tasks a thread looks for what is new on sockets and for new connections: under a flood, somebody new
+/// should wait for few steps of connections that send many requests at once, and not for tokio's 61.
 const LOOK_EVERY: u32 = 5;
 
 /// Runs the daemon until it is told to stop.
 pub fn run(_: &Run, context: &Context) -> Outcome {
     let config = context.config(Purpose::Serve)?;
     logging::start(&context.environment, logging::Level::Info);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().event_interval(LOOK_EVERY).build();
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.enable_all().event_interval(LOOK_EVERY).global_queue_interval(LOOK_EVERY).build();
     let runtime = runtime.map_err(|error| Failure::cannot(anyhow::Error::new(error).context("cannot start the runtime")))?;
     let outcome = runtime.block_on(async {
         let running = app::start(config, context.clock.clone(), Options::default()).await.map_err(failure)?;

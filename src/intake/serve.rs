@@ -13,10 +13,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use super::{Intake, THINNING_MAX};
 
@@ -25,47 +26,97 @@ const IDLE: Duration = Duration::from_secs(60);
 /// Connections in total and from one address (proxies, which speak for many, are spared).
 const CONNECTIONS_MAX: usize = 8_192;
 const CONNECTIONS_PER_ADDRESS: u32 = 256;
+/// After so many requests a connection lets others have their turn. One that sends many at once would else be answered until it
+/// has no more, and all others wait.
+const TURN: u32 = 4;
 /// How long open requests may take to finish at the end.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Serves until `stop` is done, then lets open requests finish.
+///
+/// Connections are accepted on a thread of their own. In a flood the runtime's threads have a long line of connections to
+/// serve, and somebody new who had to be taken notice of from within that line would wait for all of it.
 pub async fn serve(listener: TcpListener, intake: Arc<Intake>, stop: impl Future<Output = ()>) {
-    let connections = Arc::new(Connections::default());
     let tasks = TaskTracker::new();
     let (stopping, stopped) = watch::channel(false);
-    let mut stop = pin!(stop);
-    let mut pressure = pin!(watch_pressure(&intake));
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = &mut stop => break,
-            () = &mut pressure => unreachable!("it never ends"),
-        };
-        let (stream, peer) = match accepted {
-            Ok((stream, peer)) => (stream, peer.ip().to_canonical()),
-            Err(error) => {
-                // Out of file descriptors, or the peer is gone already: neither ends the listener.
-                debug!(error = %error, "a connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(20)).await;
-                continue;
-            }
-        };
-        let Some(place) = Connections::enter(&connections, peer, intake.is_proxy(peer)) else {
-            metrics::counter!("burnwatch_intake_rejected_total", "reason" => "connections").increment(1);
-            continue;
-        };
-        let (intake, stopped) = (intake.clone(), stopped.clone());
-        tasks.spawn(async move {
-            connection(stream, peer, intake, stopped).await;
-            drop(place);
-        });
+    let door = Door { intake: intake.clone(), runtime: Handle::current(), tasks: tasks.clone(), stopped };
+    let (closed, gone) = oneshot::channel();
+    let opened = listener.into_std().and_then(|listener| {
+        std::thread::Builder::new().name("intake-door".into()).spawn(move || {
+            door.keep(listener);
+            // Whoever waits for it may be gone.
+            let _ = closed.send(());
+        })
+    });
+    if let Err(error) = opened {
+        error!(error = %error, "no beacons can be taken: there is no thread to accept connections on");
     }
-    drop(listener);
+    tokio::select! {
+        () = stop => {}
+        () = watch_pressure(&intake) => unreachable!("it never ends"),
+    }
     // There is no receiver left only when there is no connection either.
     let _ = stopping.send(true);
+    // The door is shut when its end of the channel is gone, however that came.
+    let _ = gone.await;
     tasks.close();
     if tokio::time::timeout(FAREWELL, tasks.wait()).await.is_err() {
         warn!("intake connections were cut after {} s", FAREWELL.as_secs());
+    }
+}
+
+/// Where connections come in.
+struct Door {
+    intake: Arc<Intake>,
+    /// Where they are served.
+    runtime: Handle,
+    tasks: TaskTracker,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Door {
+    /// Lets in who comes, until told to stop.
+    fn keep(mut self, listener: std::net::TcpListener) {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return error!(error = %error, "no beacons can be taken: connections cannot be waited for"),
+        };
+        runtime.block_on(async {
+            let listener = match TcpListener::from_std(listener) {
+                Ok(listener) => listener,
+                Err(error) => return error!(error = %error, "no beacons can be taken: the listener cannot be waited for"),
+            };
+            let connections = Arc::new(Connections::default());
+            loop {
+                let accepted = tokio::select! {
+                    accepted = listener.accept() => accepted,
+                    _ = self.stopped.wait_for(|stopped| *stopped) => return,
+                };
+                match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer.ip().to_canonical()))) {
+                    Ok((stream, peer)) => self.let_in(&connections, stream, peer),
+                    Err(error) => {
+                        // Out of file descriptors, or the peer is gone already: neither ends the listener.
+                        debug!(error = %error, "a connection could not be accepted");
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                }
+            }
+        });
+    }
+
+    fn let_in(&self, connections: &Arc<Connections>, stream: std::net::TcpStream, peer: IpAddr) {
+        let Some(place) = Connections::enter(connections, peer, self.intake.is_proxy(peer)) else {
+            return metrics::counter!("burnwatch_intake_rejected_total", "reason" => "connections").increment(1);
+        };
+        let (intake, stopped) = (self.intake.clone(), self.stopped.clone());
+        let served = async move {
+            match TcpStream::from_std(stream) {
+                Ok(stream) => connection(stream, peer, intake, stopped).await,
+                Err(error) => debug!(error = %error, "a connection could not be served"),
+            }
+            drop(place);
+        };
+        self.tasks.spawn_on(served, &self.runtime);
     }
 }
 
@@ -80,7 +131,11 @@ async fn connection(stream: TcpStream, peer: IpAddr, intake: Arc<Intake>, mut st
             let (intake, activity) = (intake.clone(), activity.clone());
             async move {
                 let _open = activity.open();
-                Ok::<_, Infallible>(intake.answer(peer, request).await)
+                let answer = intake.answer(peer, request).await;
+                if activity.took_its_turn() {
+                    tokio::task::yield_now().await;
+                }
+                Ok::<_, Infallible>(answer)
             }
         })
     };
@@ -124,16 +179,22 @@ struct Activity {
     open: AtomicU32,
     /// Milliseconds after `since` at which the last request ended; 0 before the first.
     last: AtomicU64,
+    answered: AtomicU32,
 }
 
 impl Activity {
     fn new() -> Activity {
-        Activity { since: Instant::now(), open: AtomicU32::new(0), last: AtomicU64::new(0) }
+        Activity { since: Instant::now(), open: AtomicU32::new(0), last: AtomicU64::new(0), answered: AtomicU32::new(0) }
     }
 
     fn open(&self) -> Open<'_> {
         self.open.fetch_add(1, Ordering::Relaxed);
         Open(self)
+    }
+
+    /// Whether it is time to let other connections have theirs.
+    fn took_its_turn(&self) -> bool {
+        self.answered.fetch_add(1, Ordering::Relaxed) % TURN == TURN - 1
     }
 
     fn is_stale(&self, patience: Duration) -> bool {

@@ -33,9 +33,13 @@ use crate::store::{Store, StoreError, Tx, outbox, receivers};
 use self::attempt::{Finished, Held};
 use self::queue::Queue;
 pub use self::settled::announce;
-use self::settled::{Remembered, Settled, report, save};
+use self::settled::{Remembered, Settled, report, save_all};
 use self::steady::Steady;
+use self::verdict::Verdict;
 
+/// So long, and so many of them, outcomes are gathered for one transaction.
+const GATHER: Duration = Duration::from_millis(5);
+const GATHERED_MAX: usize = 128;
 /// How long a claim holds unless it is renewed.
 const LEASE: Span = Span::seconds(15);
 /// Claims older than this are renewed.
@@ -78,8 +82,9 @@ pub struct Deliver {
     under_way: JoinSet<Finished>,
     /// The rows under way, to know whose task it was that panicked.
     rows: HashMap<Id, Held>,
-    /// Outcomes that are not committed yet.
+    /// Outcomes that are not committed yet, and since when there are any.
     settled: Vec<Settled>,
+    settled_at: Option<Instant>,
     /// Rows to give back untried, with the time at which they are due again.
     given_back: Vec<(String, Timestamp)>,
     remembered: BTreeMap<String, Remembered>,
@@ -97,6 +102,7 @@ impl Deliver {
             under_way: JoinSet::new(),
             rows: HashMap::new(),
             settled: Vec::new(),
+            settled_at: None,
             given_back: Vec::new(),
             remembered: BTreeMap::new(),
             remembered_at: None,
@@ -155,6 +161,10 @@ impl Deliver {
 
     /// One round: commit what came back, claim what is due, start what has room. Says how long nothing will be due.
     async fn pass(&mut self) -> Duration {
+        if let Some(wait) = self.gathers() {
+            self.start();
+            return wait;
+        }
         if let Err(error) = self.commit().await {
             // Nothing is lost: outcomes are kept, and rows claimed without our knowing come back.
             warn!(error = settled::chain(&error), unsaved = self.settled.len(), "the outbox cannot be reached, trying again");
@@ -169,6 +179,17 @@ impl Deliver {
         next.map_or(PERIOD, |at| (at - now).to_std().clamp(Duration::from_millis(1), PERIOD))
     }
 
+    /// How long what came back may wait for more that is about to: while many are under way they share a transaction, and what is
+    /// claimed goes on being sent meanwhile. `None`: it is to be committed now. Nothing waits behind trouble, nor while commits fail.
+    fn gathers(&self) -> Option<Duration> {
+        let plain = |settled: &Settled| matches!(settled.verdict, Verdict::Delivered { .. }) && !settled.enabled;
+        let few = !self.settled.is_empty() && self.settled.len() < GATHERED_MAX && self.settled.iter().all(plain);
+        if !few || self.under_way.is_empty() || !self.given_back.is_empty() {
+            return None;
+        }
+        GATHER.checked_sub(self.settled_at?.elapsed()).filter(|wait| !wait.is_zero())
+    }
+
     /// One transaction: outcomes in, claims out.
     async fn commit(&mut self) -> Result<(), StoreError> {
         let now = self.steady.now(&self.parts.clock);
@@ -179,9 +200,7 @@ impl Deliver {
         }
         // Changed only once it is committed.
         let mut remembered = self.remembered.clone();
-        for settled in &self.settled {
-            save(&mut tx, settled, &mut remembered, self.parts.fallback.as_deref()).await?;
-        }
+        save_all(&mut tx, &self.settled, &mut remembered, self.parts.fallback.as_deref()).await?;
         for (id, due) in &self.given_back {
             outbox::release(&mut tx, id, *due).await?;
         }
@@ -196,6 +215,7 @@ impl Deliver {
 
         self.remembered = remembered;
         self.settled.drain(..).for_each(|settled| report(&settled));
+        self.settled_at = None;
         self.given_back.clear();
         if !folded.is_empty() {
             self.waiting.values_mut().for_each(|rows| rows.retain(|held| !folded.contains(&held.row.id)));
@@ -312,9 +332,7 @@ impl Deliver {
             return Ok(());
         }
         let mut tx = self.parts.store.write_durable().await?;
-        for settled in &self.settled {
-            save(&mut tx, settled, &mut self.remembered, self.parts.fallback.as_deref()).await?;
-        }
+        save_all(&mut tx, &self.settled, &mut self.remembered, self.parts.fallback.as_deref()).await?;
         for (id, due) in &self.given_back {
             outbox::release(&mut tx, id, *due).await?;
         }

@@ -18,6 +18,7 @@ use crate::domain::time::{Span, Timestamp};
 use crate::store::{self, Store, StoreError, incidents, leases, transition};
 
 use super::known::Known;
+use super::tick::Ticks;
 
 /// Most alerts in one transaction.
 const BATCH_MAX: usize = 4_096;
@@ -258,6 +259,8 @@ pub struct Look<'a> {
     pub new_id: fn() -> String,
     pub now: Timestamp,
     pub known: &'a Known,
+    /// Hears of what is changed here.
+    pub ticks: &'a mut Ticks,
 }
 
 /// What came of it.
@@ -270,7 +273,7 @@ pub struct Report {
 }
 
 /// Takes into incidents what is new, changed or over, in one transaction. `None`: another replica has the lease.
-pub async fn settle(shared: &Shared, looked: &mut Looked, look: &Look<'_>) -> Result<Option<Report>, StoreError> {
+pub async fn settle(shared: &Shared, looked: &mut Looked, look: Look<'_>) -> Result<Option<Report>, StoreError> {
     let now = look.now;
     let mut gate = shared.gate.lock().await;
     let timeout = look.desk.rules().resolve_timeout.unwrap_or(RESOLVE_TIMEOUT);
@@ -302,23 +305,26 @@ pub async fn settle(shared: &Shared, looked: &mut Looked, look: &Look<'_>) -> Re
     {
         return Ok(None);
     }
+    let before = incidents::changes(&mut tx).await?;
     let open = look.known.open(&mut tx).await?;
     let recent = transition::load_recent(&mut tx, now).await?;
-    let (settled, open) = {
+    let (settled, alone, open) = {
         let board = shared.read();
         let mut new_id = |_: &str, _: Timestamp| (look.new_id)();
         let mut book = Book::new(look.desk, now, &silences, (open, recent), &mut new_id);
-        (book.posted(&board, &work, again), book.open)
+        let settled = book.posted(&board, &work, again);
+        let alone = settled.outcomes.iter().all(|outcome| book.stands_alone(&outcome.incident));
+        (settled, alone, book.open)
     };
-    let mut joined: HashMap<&str, Vec<Key>> = HashMap::new();
-    for (key, standing) in &settled.standings {
-        if let Standing::Joined { incident } = standing {
-            joined.entry(incident).or_default().push(*key);
-        }
-    }
-    for (incident, keys) in joined {
-        store::posted::join(&mut tx, incident, &keys).await?;
-    }
+    let joined: Vec<(&Key, &str)> = settled
+        .standings
+        .iter()
+        .filter_map(|(key, standing)| match standing {
+            Standing::Joined { incident } => Some((key, &**incident)),
+            _ => None,
+        })
+        .collect();
+    store::posted::join(&mut tx, &joined).await?;
     store::posted::remove(&mut tx, &settled.over, now).await?;
     let queued = transition::commit(&mut tx, &settled.outcomes, now, look.public_url).await?;
     let changes = incidents::changes(&mut tx).await?;
@@ -326,6 +332,7 @@ pub async fn settle(shared: &Shared, looked: &mut Looked, look: &Look<'_>) -> Re
         gate.seq = None;
         return Err(error);
     }
+    look.ticks.note(&before, &changes, &settled.outcomes, alone);
     look.known.keep(changes, open);
     if again || !same_desk {
         looked.at = now;

@@ -4,7 +4,7 @@
 //! rule set, after a failed commit, after losing the lease. Alert states, incidents, history and
 //! outbox rows of one evaluation are one transaction, fenced by the lease.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -21,7 +21,7 @@ use crate::domain::segment;
 use crate::domain::series::SeriesId;
 use crate::domain::snapshot::{AlertPhase, AlertStatus, SloStatus, Snapshot};
 use crate::domain::time::{Span, Timestamp};
-use crate::store::{self, Store, StoreError, Tx, archive, transition};
+use crate::store::{self, Store, StoreError, Tx, archive, incidents, transition};
 
 use super::explain::Explainer;
 use super::failing::Health;
@@ -350,15 +350,15 @@ impl Watch {
             self.running = None;
             return Ok(0);
         }
-        let mut queued = 0;
+        let (mut queued, mut opened) = (0, None);
         if durable {
             let silences = transition::load_silences(&mut tx, now).await?;
-            let open = transition::load_open(&mut tx).await?;
+            let open = self.known.open(&mut tx).await?;
             let recent = transition::load_recent(&mut tx, at).await?;
             let make = self.setup.new_id;
             let mut outcomes: Vec<Outcome> = Vec::new();
             let mut states: Vec<((String, String), AlertState)> = Vec::new();
-            {
+            let open = {
                 let mut new_id = |_: &str, _: Timestamp| make();
                 let mut book = Book::new(&running.desk, at, &silences, (open, recent), &mut new_id);
                 for (event, found) in events.iter().zip(findings) {
@@ -375,11 +375,13 @@ impl Watch {
                     }
                     states.push((key, state));
                 }
-            }
+                book.open
+            };
             for (key, state) in states {
                 remember(&mut tx, running, key, state, at).await?;
             }
             queued = transition::commit(&mut tx, &outcomes, at, &self.setup.public_url).await?;
+            opened = Some((incidents::changes(&mut tx).await?, open));
             for outcome in &outcomes {
                 log(&outcome.incident);
             }
@@ -393,6 +395,9 @@ impl Watch {
         }
         store::progress::set(&mut tx, PROGRESS, at, "{}").await?;
         tx.commit().await?;
+        if let Some((changes, open)) = opened {
+            self.known.keep(changes, open);
+        }
         Ok(queued)
     }
 
@@ -428,8 +433,9 @@ impl Watch {
                 new_id: self.setup.new_id,
                 now,
                 known: &self.known,
+                ticks: &mut self.ticks,
             };
-            let Some(report) = posted::settle(&self.setup.posted, &mut self.looked, &look).await? else {
+            let Some(report) = posted::settle(&self.setup.posted, &mut self.looked, look).await? else {
                 warn!("another replica took over evaluating");
                 self.token = None;
                 self.running = None;
@@ -475,15 +481,21 @@ impl Watch {
         }
         self.last_refresh = at;
         let mut tx = self.setup.store.read().await?;
-        let open = transition::load_open(&mut tx).await?;
+        let changes = incidents::changes(&mut tx).await?;
+        let open = self.known.open(&mut tx).await?;
         drop(tx);
-        self.explained.retain(|id, _| open.values().any(|incident| incident.id == *id));
-        for incident in open.into_values() {
+        let ids: HashSet<&str> = open.values().map(|incident| incident.id.as_str()).collect();
+        self.explained.retain(|id, _| ids.contains(id.as_str()));
+        let mut due = Vec::new();
+        for incident in open.values() {
             let last = self.explained.entry(incident.id.clone()).or_insert(incident.opened_at);
-            if !crate::domain::explain::due(incident.opened_at, *last, at) {
-                continue;
+            if crate::domain::explain::due(incident.opened_at, *last, at) {
+                *last = at;
+                due.push(incident.clone());
             }
-            *last = at;
+        }
+        self.known.keep(changes, open);
+        for incident in due {
             let Some(input) = self.setup.explainer.refresh(&running.evaluator, &running.desk, &incident, at).await else { continue };
             let mut tx = self.setup.store.write().await?;
             transition::apply(&mut tx, &running.desk, &incident.id, input, now, &self.setup.public_url).await?;

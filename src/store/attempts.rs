@@ -1,10 +1,15 @@
 //! Every attempt to deliver, for people who ask what happened.
 
+use sqlx::AssertSqlSafe;
+
 use crate::domain::time::Timestamp;
 
 use super::StoreError;
-use super::tx::{Tx, on};
-use super::values::{row, text};
+use super::tx::{Tx, on, run};
+use super::values::{row, text, tuples};
+
+/// Rows a statement.
+const BATCH: usize = 16;
 
 row! {
     /// One attempt at one delivery.
@@ -21,14 +26,25 @@ row! {
     }
 }
 
-/// Stores an attempt; the number in `row` is ignored, the next one of the delivery is given.
-pub async fn add(tx: &mut Tx, row: &AttemptRow) -> Result<i64, StoreError> {
-    let sql = "insert into attempt (delivery, n, at, outcome, status, took_ms, detail) \
-               values ($1, (select coalesce(max(n), 0) + 1 from attempt where delivery = $1), $2, $3, $4, $5, $6) returning n";
-    on!(tx, conn => {
-        let query = sqlx::query_scalar(sql).bind(text(&row.delivery)).bind(row.at).bind(text(&row.outcome)).bind(row.status);
-        query.bind(row.took_ms).bind(text(&row.detail)).fetch_one(conn)
-    })
+/// Stores attempts, each of another delivery; the number in a row is ignored, the next one of its delivery is given.
+pub async fn add(tx: &mut Tx, rows: &[AttemptRow]) -> Result<(), StoreError> {
+    for batch in rows.chunks(BATCH) {
+        let sql = format!(
+            "insert into attempt (delivery, n, at, outcome, status, took_ms, detail) \
+             select v.column1, (select coalesce(max(n), 0) + 1 from attempt where delivery = v.column1), \
+             v.column2, v.column3, v.column4, v.column5, v.column6 from (values {}) as v",
+            tuples(batch.len(), 6, 1)
+        );
+        run!(tx, conn => {
+            let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(batch.len() == BATCH || batch.len() == 1);
+            for row in batch {
+                query = query.bind(text(&row.delivery)).bind(row.at).bind(text(&row.outcome)).bind(row.status);
+                query = query.bind(row.took_ms).bind(text(&row.detail));
+            }
+            query.execute(conn)
+        })?;
+    }
+    Ok(())
 }
 
 /// The attempts of a delivery, in order.

@@ -10,8 +10,9 @@ use super::StoreError;
 use super::tx::{Tx, on, run};
 use super::values::{list, row, text, tuples};
 
-/// Rows a statement; the size of a sender's batch, so that the statement is prepared once.
-const BATCH: usize = 64;
+/// Rows a statement: a part of the 64 that senders send at once, so that the statement is prepared once. Of more than these, with
+/// ten parameters each, most of the time goes into the driver's search for the parameters' names.
+const BATCH: usize = 16;
 
 row! {
     /// One alert as it is stored.
@@ -83,14 +84,17 @@ pub async fn after(tx: &mut Tx, seq: i64) -> Result<Vec<PostedRow>, StoreError> 
     on!(tx, conn => sqlx::query_as(sql).bind(seq).fetch_all(conn))
 }
 
-/// Notes which incident alerts were taken into.
-pub async fn join(tx: &mut Tx, incident: &str, keys: &[Key]) -> Result<(), StoreError> {
-    for batch in keys.chunks(BATCH) {
-        let sql = format!("update posted_alert set incident = $1 where digest in ({})", list(batch.len(), 2));
+/// Notes which incidents alerts were taken into: the alert and its incident, no alert twice.
+pub async fn join(tx: &mut Tx, all: &[(&Key, &str)]) -> Result<(), StoreError> {
+    for batch in all.chunks(BATCH) {
+        let sql = format!(
+            "update posted_alert set incident = v.column2 from (values {}) as v where digest = v.column1",
+            tuples(batch.len(), 2, 1)
+        );
         run!(tx, conn => {
-            let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(batch.len() == BATCH).bind(text(incident));
-            for key in batch {
-                query = query.bind(key.to_vec());
+            let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(batch.len() == BATCH);
+            for (key, incident) in batch {
+                query = query.bind(key.to_vec()).bind(text(incident));
             }
             query.execute(conn)
         })?;
@@ -100,7 +104,7 @@ pub async fn join(tx: &mut Tx, incident: &str, keys: &[Key]) -> Result<(), Store
 
 /// Forgets alerts that are over. One that another replica has heard of again stays, without an incident.
 pub async fn remove(tx: &mut Tx, keys: &[Key], now: Timestamp) -> Result<(), StoreError> {
-    join(tx, "", keys).await?;
+    join(tx, &keys.iter().map(|key| (key, "")).collect::<Vec<_>>()).await?;
     for batch in keys.chunks(BATCH) {
         let sql = format!("delete from posted_alert where ends_at <= $1 and digest in ({})", list(batch.len(), 2));
         run!(tx, conn => {

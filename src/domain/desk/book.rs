@@ -242,12 +242,24 @@ impl Book<'_> {
 
     /// Time passed: what waits, reminds, escalates or comes out of a mute. Only what changed.
     pub fn tick(&mut self) -> Vec<Outcome> {
-        let mut grouped = self.regroup();
+        let grouped = self.regroup();
+        let keys = self.open.keys().cloned().collect();
+        self.tick_each(keys, grouped)
+    }
+
+    /// [`Book::tick`] of the incidents of these keys, as far as they are open. The same as a whole one if nothing can have come
+    /// up for the others, and all of these [stand alone](Book::stands_alone).
+    pub fn tick_some(&mut self, keys: impl IntoIterator<Item = String>) -> Vec<Outcome> {
+        let open = keys.into_iter().filter(|key| self.open.contains_key(key)).collect();
+        self.tick_each(open, BTreeMap::new())
+    }
+
+    fn tick_each(&mut self, keys: Vec<String>, mut grouped: BTreeMap<String, Vec<Effect>>) -> Vec<Outcome> {
         // Time makes nothing fire, and ends nothing that fires.
         let firing = self.take_sources();
         let mut outcomes = Vec::new();
         // Whoever speaks for others comes first, so that they know what was said.
-        let mut keys: Vec<(bool, String)> = self.open.iter().map(|(key, incident)| (incident.parent.is_some(), key.clone())).collect();
+        let mut keys: Vec<(bool, String)> = keys.into_iter().map(|key| (self.open[&key].parent.is_some(), key)).collect();
         keys.sort();
         for (_, key) in keys {
             let mut incident = self.open.remove(&key).expect("the key was just listed");
@@ -263,12 +275,24 @@ impl Book<'_> {
         outcomes
     }
 
-    /// When a tick could bring something again, if nothing but time passes after one that brought nothing, and
-    /// [`Desk::hours`] stay as they are. `None`: not before something else happens.
-    pub fn next_tick(&self) -> Option<Timestamp> {
-        let firing = self.sources();
-        let next = |incident: &Incident| self.around(&self.kin(incident), &firing, |around| incident.next_tick(around));
-        self.open.values().filter_map(next).min()
+    /// Whether nothing that this incident does, or that happens to it, can matter to another open one, nor the other way round:
+    /// nobody speaks for it, it speaks for nobody, it looks for no family, and nothing holds others back.
+    pub fn stands_alone(&self, incident: &Incident) -> bool {
+        self.desk.rules.inhibits.is_empty() && incident.parent.is_none() && incident.children.is_empty() && !self.seeks(incident)
+    }
+
+    /// When a tick of each of these open incidents could bring something again, if nothing but time passes after one that brought
+    /// nothing, and [`Desk::hours`] stay as they are. `None`: not before something else happens.
+    pub fn next_ticks(&mut self, keys: impl IntoIterator<Item = String>) -> Vec<(String, Option<Timestamp>)> {
+        let firing = self.take_sources();
+        let next = |key: String| {
+            let incident = self.open.get(&key)?;
+            let at = self.around(&self.kin(incident), &firing, |around| incident.next_tick(around));
+            Some((key, at))
+        };
+        let all = keys.into_iter().filter_map(next).collect();
+        self.firing = Some(firing);
+        all
     }
 }
 

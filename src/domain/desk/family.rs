@@ -112,6 +112,11 @@ impl Book<'_> {
         (lead, kin.collect())
     }
 
+    /// Whether an incident looks for others of its cause.
+    pub(super) fn seeks(&self, incident: &Incident) -> bool {
+        Head::of(incident, &self.desk.rules).seeks()
+    }
+
     /// Finds who speaks for an incident that is about to open with this alert, before it says anything itself.
     pub(super) fn join_family(&mut self, key: &str, member: &Member) -> Option<Effect> {
         let rules = self.desk.rules.clone();

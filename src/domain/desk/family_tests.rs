@@ -103,7 +103,8 @@ impl World {
     /// After a tick that brought nothing, the next one that could bring something is the announced one.
     fn nothing_comes_before_it_is_announced(&mut self, minute: i64) {
         let (open, recent) = (self.open.clone(), self.recent.clone());
-        let until = self.book(minute, |book| book.next_tick());
+        let until = self
+            .book(minute, |book| book.next_ticks(book.open.keys().cloned().collect::<Vec<_>>()).into_iter().filter_map(|(_, at)| at).min());
         for later in [1, 2, 4, 5, 15, 60, 239, 240, 700].map(|ahead| minute + ahead) {
             if until.is_none_or(|until| Timestamp(later * M) < until) {
                 let brought = self.book(later, |book| book.tick());

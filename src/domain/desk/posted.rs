@@ -65,7 +65,12 @@ impl Book<'_> {
     /// so whoever waits is looked at anew.
     pub fn posted(&mut self, board: &Board, work: &Work, again: bool) -> Settled {
         let mut settled = Settled { told: work.changed.clone(), over: work.over.clone(), ..Settled::default() };
-        let keys: HashMap<String, String> = self.open.iter().map(|(key, incident)| (incident.id.clone(), key.clone())).collect();
+        // Only what stands somewhere already is looked for there.
+        let standing = !(work.over.is_empty() && work.changed.is_empty() && board.waiting().is_empty());
+        let keys: HashMap<String, String> = match standing {
+            true => self.open.iter().map(|(key, incident)| (incident.id.clone(), key.clone())).collect(),
+            false => HashMap::new(),
+        };
         let mut steps: BTreeMap<String, Step> = BTreeMap::new();
         let over: HashSet<&Key> = work.over.iter().collect();
         for key in &work.over {

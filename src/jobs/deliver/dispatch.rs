@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::task::{Id, JoinError};
+use tokio::time::Instant;
 
 use super::attempt::{self, Finished, Held, Job, fingerprint};
 use super::queue::{Health, Pace, Queue};
@@ -24,6 +25,10 @@ impl Deliver {
         for (name, rows) in &mut waiting {
             let held = self.remembered.get(name).map_or(Timestamp(0), |known| known.paused_until);
             while let Some(front) = rows.front() {
+                // Rows are not unpacked again and again while they wait.
+                if self.queues.get_mut(name).is_some_and(|queue| queue.room(now) == 0) {
+                    break;
+                }
                 let Some(job) = self.resolve(front, &rules, now) else {
                     rows.pop_front();
                     continue;
@@ -79,6 +84,7 @@ impl Deliver {
 
     /// Puts a row with the dead letters without an attempt.
     pub(super) fn bury(&mut self, row: &OutboxRow, now: Timestamp, error: String) -> Option<Job> {
+        self.settled_at.get_or_insert_with(Instant::now);
         self.settled.push(Settled {
             row: row.clone(),
             at: now,
@@ -142,6 +148,7 @@ impl Deliver {
         let disabled = gone.then_some(Disabled { at: finished.at, definition: finished.definition });
         let was_disabled = self.remembered.get(&row.receiver).is_some_and(|known| known.disabled.is_some());
         let enabled = was_disabled && matches!(verdict, Verdict::Delivered { .. });
+        self.settled_at.get_or_insert_with(Instant::now);
         self.settled.push(Settled { at: finished.at, took: finished.took, status, verdict, pause, disabled, enabled, row });
     }
 }

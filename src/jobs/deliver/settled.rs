@@ -69,6 +69,30 @@ impl Settled {
         known
     }
 
+    /// What the receiver answered that later deliveries need; empty: nothing.
+    fn reply(&self) -> String {
+        match &self.verdict {
+            Verdict::Delivered { reply: Some(reply), .. } => reply.to_string(),
+            Verdict::Delivered { reply: None, .. } | Verdict::Retry { .. } | Verdict::Dead { .. } => String::new(),
+        }
+    }
+
+    fn attempt(&self) -> AttemptRow {
+        let detail = match &self.verdict {
+            Verdict::Delivered { note, .. } => note,
+            Verdict::Retry { error, .. } | Verdict::Dead { error, .. } => error,
+        };
+        AttemptRow {
+            delivery: self.row.id.clone(),
+            n: 0,
+            at: self.at,
+            outcome: self.outcome().into(),
+            status: self.status.map(i64::from),
+            took_ms: i64::try_from(self.took.as_millis()).unwrap_or(i64::MAX),
+            detail: detail.clone(),
+        }
+    }
+
     fn outcome(&self) -> &'static str {
         match self.verdict {
             Verdict::Delivered { .. } => "delivered",
@@ -78,29 +102,43 @@ impl Settled {
     }
 }
 
-/// Writes one outcome, and into `remembered` what it says about the receiver.
-pub async fn save(
+/// Writes outcomes, at most one of each delivery, and into `remembered` what they say about their receivers.
+pub async fn save_all(
     tx: &mut Tx,
-    settled: &Settled,
+    all: &[Settled],
     remembered: &mut BTreeMap<String, Remembered>,
     fallback: Option<&str>,
 ) -> Result<(), StoreError> {
+    let replies: Vec<String> = all.iter().map(Settled::reply).collect();
+    let delivered = |settled: &Settled| matches!(settled.verdict, Verdict::Delivered { .. });
+    let went = all.iter().zip(&replies).filter(|(settled, _)| delivered(settled));
+    let went: Vec<(&str, Timestamp, &str)> = went.map(|(settled, reply)| (settled.row.id.as_str(), settled.at, reply.as_str())).collect();
+    outbox::delivered(tx, &went).await?;
+    for settled in all {
+        follow(tx, settled, fallback).await?;
+    }
+    let attempts: Vec<AttemptRow> = all.iter().map(Settled::attempt).collect();
+    attempts::add(tx, &attempts).await?;
+    for settled in all {
+        learn(tx, settled, remembered).await?;
+    }
+    Ok(())
+}
+
+/// What an outcome brings with it: another attempt, a dead letter, word to the fallback receiver.
+async fn follow(tx: &mut Tx, settled: &Settled, fallback: Option<&str>) -> Result<(), StoreError> {
     let row = &settled.row;
-    let detail = match &settled.verdict {
-        Verdict::Delivered { reply, note } => {
-            let reply = reply.as_ref().map(ToString::to_string).unwrap_or_default();
-            outbox::delivered(tx, &row.id, settled.at, &reply).await?;
+    match &settled.verdict {
+        Verdict::Delivered { .. } => {
             if let Some(fallback) = fallback.filter(|fallback| row.kind == Kind::Resolved.name() && *fallback != row.receiver) {
                 close_at_fallback(tx, row, fallback, settled.at).await?;
             }
-            note
         }
         Verdict::Retry { due, error, progress } => {
             if let Some(progress) = progress {
                 outbox::progress(tx, &row.id, &progress.to_string()).await?;
             }
             outbox::retry(tx, &row.id, *due, error).await?;
-            error
         }
         Verdict::Dead { error, .. } => {
             let buried = outbox::dead(tx, &row.id, settled.at, error).await?;
@@ -108,25 +146,18 @@ pub async fn save(
             if let Some(word) = word_to_fallback(row, error, fallback, settled.at).filter(|_| buried) {
                 outbox::insert(tx, &word).await?;
             }
-            error
         }
-    };
-    let attempt = AttemptRow {
-        delivery: row.id.clone(),
-        n: 0,
-        at: settled.at,
-        outcome: settled.outcome().into(),
-        status: settled.status.map(i64::from),
-        took_ms: i64::try_from(settled.took.as_millis()).unwrap_or(i64::MAX),
-        detail: detail.clone(),
-    };
-    attempts::add(tx, &attempt).await?;
+    }
+    Ok(())
+}
 
-    let known = remembered.entry(row.receiver.clone()).or_default();
+async fn learn(tx: &mut Tx, settled: &Settled, remembered: &mut BTreeMap<String, Remembered>) -> Result<(), StoreError> {
+    let receiver = &settled.row.receiver;
+    let known = remembered.entry(receiver.clone()).or_default();
     let learned = settled.learned(known);
     if learned != *known {
         let data = serde_json::to_string(&learned).unwrap_or_default();
-        receivers::save(tx, &row.receiver, learned.paused_until, &data).await?;
+        receivers::save(tx, receiver, learned.paused_until, &data).await?;
         *known = learned;
     }
     Ok(())

@@ -54,7 +54,7 @@ on_both! {
         }
         assert!(outbox::digest::is_open(&mut tx, "digest-d").await.unwrap(), "something is still under way");
         for id in ["tried", "later"] {
-            outbox::delivered(&mut tx, id, at(50), "").await.unwrap();
+            outbox::delivered(&mut tx, &[(id, at(50), "")]).await.unwrap();
         }
         assert!(!outbox::digest::is_open(&mut tx, "digest-d").await.unwrap());
     }

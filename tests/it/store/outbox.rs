@@ -38,8 +38,8 @@ on_both! {
         assert_eq!(ids(&claimed), ["m1", "j1", "d1"]);
         assert!(claimed.iter().all(|row| row.claimed_until == at(80)));
         assert!(outbox::claim(&mut tx, claim(30)).await.unwrap().is_empty());
-        assert!(outbox::delivered(&mut tx, "d1", at(31), r#"{"ticket":1}"#).await.unwrap());
-        assert!(!outbox::delivered(&mut tx, "d1", at(32), "").await.unwrap());
+        assert_eq!(outbox::delivered(&mut tx, &[("d1", at(31), r#"{"ticket":1}"#)]).await.unwrap(), 1);
+        assert_eq!(outbox::delivered(&mut tx, &[("d1", at(32), "")]).await.unwrap(), 0);
         assert_eq!(ids(&outbox::claim(&mut tx, claim(33)).await.unwrap()), ["d2"]);
         let done = outbox::last_delivered(&mut tx, "i", 7, "pager").await.unwrap().unwrap();
         assert_eq!((done.id.as_str(), done.reply.as_str(), done.finished_at, done.attempts), ("d1", r#"{"ticket":1}"#, Some(at(31)), 1));
@@ -64,7 +64,7 @@ on_both! {
         assert!(outbox::progress(&mut tx, "d", r#"{"ticket":1}"#).await.unwrap());
         let again = outbox::claim(&mut tx, claim(102)).await.unwrap();
         assert_eq!((again[0].reply.as_str(), again[0].attempts), (r#"{"ticket":1}"#, 0));
-        assert!(outbox::delivered(&mut tx, "d", at(103), "").await.unwrap());
+        assert_eq!(outbox::delivered(&mut tx, &[("d", at(103), "")]).await.unwrap(), 1);
         assert_eq!(outbox::release_all(&mut tx).await.unwrap(), 0);
         assert!(!outbox::progress(&mut tx, "d", "{}").await.unwrap());
     }
@@ -93,7 +93,7 @@ on_both! {
         assert!(!outbox::discard(&mut tx, "d", at(42), "").await.unwrap());
         let row = outbox::get(&mut tx, "d").await.unwrap().unwrap();
         assert_eq!((row.state.as_str(), row.last_error.as_str(), row.finished_at), ("discarded", "receiver removed", Some(at(42))));
-        outbox::delivered(&mut tx, "e", at(43), "").await.unwrap();
+        outbox::delivered(&mut tx, &[("e", at(43), "")]).await.unwrap();
         assert_eq!(outbox::counts(&mut tx).await.unwrap(), outbox::Counts::default());
     }
 
@@ -103,8 +103,8 @@ on_both! {
             outbox::insert(&mut tx, &delivery(id, "i", sequence, receiver, sequence)).await.unwrap();
         }
         assert!(outbox::retry(&mut tx, "a", at(20), "503").await.unwrap());
-        assert!(outbox::delivered(&mut tx, "a", at(30), "").await.unwrap());
-        assert!(outbox::delivered(&mut tx, "b", at(40), "").await.unwrap());
+        assert_eq!(outbox::delivered(&mut tx, &[("a", at(30), "")]).await.unwrap(), 1);
+        assert_eq!(outbox::delivered(&mut tx, &[("b", at(40), "")]).await.unwrap(), 1);
         assert!(outbox::dead(&mut tx, "d", at(50), "410 gone").await.unwrap());
         let standing = outbox::standing(&mut tx, at(0), 100).await.unwrap();
         let pager = outbox::Standing { pending: 1, attempts: 3, delivered: 2, last_success: Some(at(40)), last_error: String::new() };
@@ -112,7 +112,7 @@ on_both! {
         let mail = outbox::Standing { pending: 1, attempts: 1, delivered: 0, last_success: None, last_error: "410 gone".into() };
         assert_eq!(standing["mail"], mail);
         // An error before the last success is history, and what was finished before the time is not looked at.
-        assert!(outbox::delivered(&mut tx, "e", at(60), "").await.unwrap());
+        assert_eq!(outbox::delivered(&mut tx, &[("e", at(60), "")]).await.unwrap(), 1);
         let later = outbox::standing(&mut tx, at(55), 100).await.unwrap();
         assert_eq!((later["mail"].last_success, later["mail"].last_error.as_str(), later["mail"].attempts), (Some(at(60)), "", 1));
         assert_eq!((later["pager"].attempts, later["pager"].pending), (0, 1));
@@ -187,15 +187,44 @@ on_both! {
         assert_eq!(ids(&outbox::list(&mut tx, &mail, None, 9).await.unwrap().0), ["d3", "d1"]);
     }
 
+    async fn many_are_marked_at_once_each_with_its_own_answer(store: Store) {
+        let mut tx = store.write_durable().await.unwrap();
+        let ids: Vec<String> = (0..40).map(|n| format!("d{n:02}")).collect();
+        for id in &ids {
+            outbox::insert(&mut tx, &delivery(id, id, 1, "pager", 0)).await.unwrap();
+        }
+        outbox::discard(&mut tx, "d05", at(20), "seen").await.unwrap();
+        outbox::delivered(&mut tx, &[("d06", at(21), "first")]).await.unwrap();
+        let replies: Vec<String> = (0..40).map(|n| format!("answer {n}")).collect();
+        let all: Vec<_> = ids.iter().zip(&replies).take(39).zip(30..).map(|((id, reply), secs)| (id.as_str(), at(secs), reply.as_str())).collect();
+        assert_eq!(outbox::delivered(&mut tx, &all).await.unwrap(), 38, "one was delivered before");
+        for (n, id) in ids.iter().enumerate() {
+            let row = outbox::get(&mut tx, id).await.unwrap().unwrap();
+            let found = (row.state.as_str(), row.finished_at, row.reply.as_str(), row.attempts);
+            let expected = match n {
+                6 => ("delivered", Some(at(21)), "first", 1),
+                39 => ("pending", None, "", 0),
+                _ => ("delivered", Some(at(30 + n as i64)), replies[n].as_str(), 1),
+            };
+            assert_eq!(found, expected, "{id}");
+        }
+        assert_eq!(outbox::delivered(&mut tx, &[]).await.unwrap(), 0);
+    }
+
     async fn attempts_are_numbered_by_delivery(store: Store) {
         let mut tx = store.write().await.unwrap();
-        let row = |outcome: &str, status| attempts::AttemptRow {
-            delivery: "d".into(), n: 0, at: at(1), outcome: outcome.into(), status, took_ms: 12, detail: "…".into(),
+        let row = |delivery: &str, outcome: &str, status| attempts::AttemptRow {
+            delivery: delivery.into(), n: 0, at: at(1), outcome: outcome.into(), status, took_ms: 12, detail: "…".into(),
         };
-        assert_eq!(attempts::add(&mut tx, &row("retry", None)).await.unwrap(), 1);
-        assert_eq!(attempts::add(&mut tx, &row("delivered", Some(202))).await.unwrap(), 2);
-        let expected = [attempts::AttemptRow { n: 1, ..row("retry", None) }, attempts::AttemptRow { n: 2, ..row("delivered", Some(202)) }];
-        assert_eq!(attempts::list(&mut tx, "d").await.unwrap(), expected);
+        let others: Vec<_> = (0..20).map(|n| row(&format!("o{n}"), "retry", None)).collect();
+        let first: Vec<_> = others.iter().cloned().chain([row("d", "retry", None)]).collect();
+        attempts::add(&mut tx, &first).await.unwrap();
+        attempts::add(&mut tx, &[row("d", "delivered", Some(202)), row("o3", "dead", Some(400))]).await.unwrap();
+        let first = attempts::AttemptRow { n: 1, ..row("d", "retry", None) };
+        let second = attempts::AttemptRow { n: 2, ..row("d", "delivered", Some(202)) };
+        assert_eq!(attempts::list(&mut tx, "d").await.unwrap(), [first, second]);
+        let numbers = attempts::list(&mut tx, "o3").await.unwrap().iter().map(|row| row.n).collect::<Vec<_>>();
+        assert_eq!(numbers, [1, 2]);
         assert!(attempts::list(&mut tx, "e").await.unwrap().is_empty());
     }
 }

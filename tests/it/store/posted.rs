@@ -36,7 +36,7 @@ on_both! {
 
         // A repeat takes the place of the row and leaves its incident alone.
         let mut tx = store.write().await.unwrap();
-        posted::join(&mut tx, "i1", &[rows[7].0, rows[8].0]).await.unwrap();
+        posted::join(&mut tx, &[(&rows[7].0, "i1"), (&rows[8].0, "i1")]).await.unwrap();
         let later = Posted { timed: false, ..posted_alert("a7", 90) };
         let second = posted::save(&mut tx, &[(rows[7].0, &later)]).await.unwrap();
         tx.commit().await.unwrap();

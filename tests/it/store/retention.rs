@@ -21,10 +21,10 @@ on_both! {
             events::append(&mut tx, &id, at(0), "opened", "", "", "{}").await.unwrap();
             outbox::insert(&mut tx, &delivery(&format!("d{n}"), &id, 1, "pager", 0)).await.unwrap();
             let attempt = attempts::AttemptRow { delivery: format!("d{n}"), n: 0, at: at(0), outcome: "ok".into(), status: None, took_ms: 1, detail: String::new() };
-            attempts::add(&mut tx, &attempt).await.unwrap();
+            attempts::add(&mut tx, &[attempt]).await.unwrap();
         }
         for n in 0..2 {
-            outbox::delivered(&mut tx, &format!("d{n}"), at(n), "").await.unwrap();
+            outbox::delivered(&mut tx, &[(format!("d{n}").as_str(), at(n), "")]).await.unwrap();
         }
         for (id, last) in [("done", 0), ("behind", 1)] {
             writer::open(&mut tx, id, "intake", at(0)).await.unwrap();
