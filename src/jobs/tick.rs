@@ -294,6 +294,24 @@ mod tests {
         _folder: tempfile::TempDir,
     }
 
+    /// An alert about burnwatch itself, which needs no rule.
+    fn opens(service: &str, at: Timestamp) -> AlertEvent {
+        let labels = [("service", service), ("kind", "operator")].map(|(k, v)| (k.into(), v.into())).into();
+        AlertEvent {
+            at,
+            rule: "stale".into(),
+            group: service.into(),
+            labels,
+            change: Some(AlertChange::Opened { severity: Severity::Page }),
+            tiers: vec![],
+            figures: Figures::default(),
+            summary: "it burns".into(),
+            reason: String::new(),
+            subject: None,
+            state: AlertState::default(),
+        }
+    }
+
     fn filter(label: &str, value: &str) -> Filter {
         Filter([(label.to_owned(), Match::parse(value).unwrap())].into())
     }
@@ -338,28 +356,31 @@ mod tests {
         }
 
         async fn open(&mut self, service: &str) {
-            let labels = [("service", service), ("kind", "operator")].map(|(k, v)| (k.into(), v.into())).into();
-            let event = AlertEvent {
-                at: T0,
-                rule: "stale".into(),
-                group: service.into(),
-                labels,
-                change: Some(AlertChange::Opened { severity: Severity::Page }),
-                tiers: vec![],
-                figures: Figures::default(),
-                summary: "it burns".into(),
-                reason: String::new(),
-                subject: None,
-                state: AlertState::default(),
-            };
+            let event = opens(service, T0);
+            let now = event.at;
+            self.change(now, |book| book.alert(&event, None, Findings::default())).await;
+        }
+
+        /// Something happens to an incident in another process. Gives the counts of changes before and after, and what came of it.
+        async fn change(
+            &mut self,
+            now: Timestamp,
+            act: impl FnOnce(&mut Book<'_>) -> Option<Outcome>,
+        ) -> (String, String, Vec<Outcome>, bool) {
             let mut tx = self.store.write().await.unwrap();
-            let outcome = {
-                let mut new_id = |_: &str, _: Timestamp| format!("i-{service}");
-                let mut book = Book::new(&self.desk, T0, &[], Default::default(), &mut new_id);
-                book.alert(&event, None, Findings::default()).unwrap()
+            let before = incidents::changes(&mut tx).await.unwrap();
+            let open = transition::load_open(&mut tx).await.unwrap();
+            let (outcomes, alone) = {
+                let mut new_id = |key: &str, _: Timestamp| format!("i-{key}");
+                let mut book = Book::new(&self.desk, now, &[], (open, BTreeMap::new()), &mut new_id);
+                let outcomes: Vec<Outcome> = act(&mut book).into_iter().collect();
+                let alone = outcomes.iter().all(|outcome| book.stands_alone(&outcome.incident));
+                (outcomes, alone)
             };
-            transition::commit(&mut tx, &[outcome], T0, "http://x").await.unwrap();
+            transition::commit(&mut tx, &outcomes, now, "http://x").await.unwrap();
+            let after = incidents::changes(&mut tx).await.unwrap();
             tx.commit().await.unwrap();
+            (before, after, outcomes, alone)
         }
 
         /// How many notifications a tick queued, and whether it looked at the incidents for that.
@@ -450,6 +471,47 @@ mod tests {
         // A clock that goes back is no reason to trust what was known.
         bench.tick(61).await;
         assert!(bench.tick(55).await.1);
+    }
+
+    /// A night of forty incidents, looked at each second: what was queued, when and for which, and how many incidents were looked at.
+    async fn night(noting: bool) -> (Vec<(Timestamp, String, String)>, usize) {
+        let mut bench = Bench::new().await;
+        for secs in 0..200 {
+            let services: Vec<String> = (0..40).map(|n| format!("s{n:02}")).collect();
+            // One opens every four seconds; one in five is acknowledged, one in seven ends and one in three is snoozed.
+            let act = |book: &mut Book<'_>| {
+                let n = (secs / 4) as usize;
+                let service = services.get(n % 40)?;
+                let id = book.open.values().find(|incident| incident.service == *service).map(|incident| incident.id.clone());
+                match (secs % 4, id) {
+                    (0, None) if n < 40 => book.alert(&opens(service, at(secs)), None, Findings::default()),
+                    (1, Some(id)) if n % 5 == 0 => book.input(&id, Input::Acknowledge { by: "ada".into() }),
+                    (2, Some(id)) if n % 7 == 0 => book.input(&id, Input::Resolve { by: "ada".into(), why: "over".into() }),
+                    (3, Some(id)) if n % 3 == 0 => book.input(&id, Input::Snooze { by: "ada".into(), until: at(secs + 20) }),
+                    _ => None,
+                }
+            };
+            let (before, after, outcomes, alone) = bench.change(at(secs), act).await;
+            if noting {
+                bench.ticks.note(&before, &after, &outcomes, alone);
+            }
+            bench.tick(secs).await;
+        }
+        let mut tx = bench.store.read().await.unwrap();
+        let filter = crate::store::outbox::Filter::default();
+        let (rows, _) = crate::store::outbox::list(&mut tx, &filter, None, 1_000).await.unwrap();
+        let mut told: Vec<_> = rows.into_iter().map(|row| (row.created_at, row.incident, row.kind)).collect();
+        told.sort();
+        (told, bench.ticks.looked_at)
+    }
+
+    #[tokio::test]
+    async fn a_look_at_those_that_something_happened_to_brings_what_a_look_at_all_brings() {
+        let (noted, few) = night(true).await;
+        let (whole, all) = night(false).await;
+        assert!(whole.len() > 40, "{whole:?}");
+        assert_eq!(noted, whole);
+        assert!(few * 5 < all, "{few} against {all} looks at an incident");
     }
 
     #[tokio::test]
