@@ -195,7 +195,9 @@ impl<K: Hash + Eq + Copy, V> Recent<K, V> {
     /// Puts a value in place of the one that was known.
     fn insert(&mut self, key: K, value: V) -> Option<V> {
         if self.young.len() >= self.generation_max && !self.young.contains_key(&key) {
-            self.old = std::mem::take(&mut self.young);
+            // The room of what is forgotten serves again: grown anew each time, it would lie about in pieces.
+            std::mem::swap(&mut self.old, &mut self.young);
+            self.young.clear();
         }
         let before = self.old.remove(&key);
         self.young.insert(key, value).or(before)

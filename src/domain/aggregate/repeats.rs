@@ -172,7 +172,9 @@ impl Repeats {
 
     pub fn insert(&mut self, key: u64, counted: Counted) {
         if self.young.len() >= self.generation_max {
-            self.old = std::mem::take(&mut self.young);
+            // The room of what is forgotten serves again: grown anew each time, it would lie about in pieces.
+            std::mem::swap(&mut self.old, &mut self.young);
+            self.young.clear();
         }
         self.young.insert(key, counted);
     }

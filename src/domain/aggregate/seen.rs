@@ -93,12 +93,13 @@ impl Seen {
         }
         let fresh = self.parts.back().is_some_and(|(start, hashes)| now - *start < self.part && hashes.len() < self.part_max);
         if !fresh {
-            if self.parts.len() >= self.parts_max {
-                self.parts.pop_front();
-            }
+            let full = self.parts.len() >= self.parts_max;
+            // The room of what is forgotten serves again: grown anew each time, it would lie about in pieces.
+            let mut room = if full { self.parts.pop_front().unwrap_or_default().1 } else { AHashSet::new() };
+            room.clear();
             // A clock that was set back must not make the new part look older than the one before it.
             let start = self.parts.back().map_or(now, |(last, _)| now.max(*last));
-            self.parts.push_back((start, AHashSet::new()));
+            self.parts.push_back((start, room));
         }
         self.parts.back_mut().expect("just made").1.insert(hash);
         true
