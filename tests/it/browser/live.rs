@@ -23,8 +23,7 @@ const WATCH: &str = r"(() => {
 })()";
 
 /// Ids of the incidents that are shown, sorted.
-const ROWS: &str =
-    "[...document.querySelectorAll('.rows li a[href^=\"/incidents/\"]')].map(a => a.getAttribute('href').split('/')[2]).filter((id, i, all) => all.indexOf(id) === i).sort()";
+const ROWS: &str = "[...document.querySelectorAll('.rows li a[href^=\"/incidents/\"]')].map(a => a.getAttribute('href').split('/')[2]).filter((id, i, all) => all.indexOf(id) === i).sort()";
 
 #[test]
 fn a_new_incident_is_told_at_once_and_no_row_moves() {
