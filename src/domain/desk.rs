@@ -14,7 +14,7 @@ mod posted;
 
 use std::sync::Arc;
 
-use super::incident::{Effect, Explained, Incident};
+use super::incident::{Effect, Explained, Footing, Incident};
 use super::matcher::Matcher;
 use super::notification::{Change, Impact};
 use super::route::{Routed, canonical, grouping, matches, route};
@@ -102,6 +102,8 @@ pub struct Findings {
     /// A sentence for a person; empty: the alert's summary.
     pub title: String,
     pub traces: Vec<String>,
+    /// How the telemetry stands, as far as whoever evaluates knows.
+    pub footing: Option<Footing>,
 }
 
 impl Desk {

@@ -5,6 +5,7 @@
 //! time; the answer is the same.
 
 mod rows;
+mod title;
 
 use super::archive::{Archive, Ask};
 use super::cell::{Counts, Limit, UNIT};
@@ -15,7 +16,7 @@ use super::filter::{Filter, Match};
 use super::incident::{Explained, Incident, Input, Member};
 use super::lookup::{LeftOut, narrowed};
 use super::measure::Subject;
-use super::metric::{Metric, Vital};
+use super::metric::Metric;
 use super::notification::{Change, Impact, Verdict};
 use super::rule::{Labels, RuleSet, Selector, Sli, Slo};
 use super::series::Series;
@@ -253,7 +254,7 @@ impl Case {
         let traces = self.traces(around, &explained)?;
         let takes = answer.verdict == explained.verdict || held.sentence.is_empty();
         let title = if takes { with_source(self.title(sum, &answer), top_source) } else { String::new() };
-        Ok(Findings { explained, impact, changes, window_start: Some(self.from), title, traces })
+        Ok(Findings { explained, impact, changes, window_start: Some(self.from), title, traces, footing: None })
     }
 
     /// How much of the bad events came from the one network that brought most, as the intake said last.
@@ -340,20 +341,15 @@ impl Case {
         }
     }
 
-    /// "checkout-api: 1 in 9 fails, 92 % of the rise from release 2.3.1 in region de".
+    /// "1 in 9 requests to /api/checkout fails, 92 % of the rise from release 2.3.1 in region de".
     fn title(&self, sum: Counts, answer: &Explanation) -> String {
         let brief = explain::brief(answer, &self.scope());
-        if !self.summary.is_empty() {
-            return if brief.is_empty() { self.summary.clone() } else { format!("{}, {brief}", self.summary) };
-        }
-        let place = match &self.groups[..] {
-            [group] => group.iter().map(|(name, value)| format!(" {name}={value}")).collect(),
-            groups => format!(" ({} groups)", groups.len()),
+        let title = match (self.summary.is_empty(), title::failing(&self.source, &self.groups, sum)) {
+            (true, Some(failing)) => failing,
+            // Nothing was bad that is still stored: the rule's name is all that can be said.
+            (true, None) => format!("{} burns its budget", self.rule),
+            (false, _) => self.summary.clone(),
         };
-        let mut title = format!("{}{place}", self.rule);
-        if sum.total > 0 && sum.bad > 0 {
-            title += &format!(": {}", rate(&self.source, sum.bad as f64 / sum.total as f64));
-        }
         if brief.is_empty() { title } else { format!("{title}, {brief}") }
     }
 }
@@ -453,26 +449,6 @@ fn keep_or_take(answer: &Explanation, held: &Explained, scope: Labels) -> Explai
         app: held.app.clone(),
         top_source: held.top_source,
     }
-}
-
-/// "1 in 9 fails", "72 % take longer than 2500 ms".
-fn rate(source: &Source, share: f64) -> String {
-    let (who, one) = match share {
-        share if share > 0.4 => (format!("{:.0} %", (share * 100.0).min(100.0)), false),
-        share if share >= 0.0005 => (format!("1 in {:.0}", 1.0 / share), true),
-        _ => ("fewer than 1 in 2000".to_owned(), false),
-    };
-    let verb = |singular: &'static str, plural: &'static str| if one { singular } else { plural };
-    let what = match source {
-        Source::Events { limit: Some(limit), metric: Metric::Vital(Vital::Cls), .. } => {
-            format!("{} over {}", verb("is", "are"), limit.value)
-        }
-        Source::Events { limit: Some(limit), .. } => format!("{} longer than {} ms", verb("takes", "take"), limit.value),
-        Source::Events { limit: None, .. } => verb("fails", "fail").to_owned(),
-        Source::Ratio { .. } => format!("{} lost", verb("is", "are")),
-        Source::Rate { .. } => format!("{} in error", verb("is", "are")),
-    };
-    format!("{who} {what}")
 }
 
 #[cfg(test)]

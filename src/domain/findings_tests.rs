@@ -8,6 +8,7 @@ use crate::domain::cell::{Cell, Over};
 use crate::domain::desk::{Book, Desk};
 use crate::domain::evaluate::Settings;
 use crate::domain::filter::Match;
+use crate::domain::metric::Vital;
 use crate::domain::notification::{ChangeKind, Values};
 use crate::domain::rule::{Severity, Tier};
 use crate::domain::series::{Series, SeriesId};
@@ -145,7 +146,7 @@ fn a_bad_release_in_one_region_is_named_and_counted() {
     let (total, bad) = (120.0 * 1466.0, 2.0 * 25.0 + 4.0 * minutes);
     assert!((found.impact.budget_consumed - (4.0 * minutes + 2.0) / (total * 0.001)).abs() < 1e-9);
     assert!((found.impact.budget_remaining - (1.0 - bad / (total * 0.001))).abs() < 1e-9);
-    assert_eq!(found.title, "checkout-api: 1 in 29 fails, 99 % of the rise from release 2.3.1 in region de");
+    assert_eq!(found.title, "1 in 29 requests of shop fails, 99 % of the rise from release 2.3.1 in region de");
     assert_eq!(found.changes.len(), 1);
 }
 
@@ -224,7 +225,7 @@ fn a_group_is_explained_by_its_own_series() {
     }
     let found = found.unwrap();
     assert_eq!(found.explained.signature, "release:shop/2");
-    assert!(found.title.starts_with("checkout-api region=de: 1 in "), "{}", found.title);
+    assert!(found.title.starts_with("1 in ") && found.title.contains(" requests of shop in region de fails, "), "{}", found.title);
     let suspect = &found.explained.suspects[0];
     assert!((suspect.traffic_share - 1.0 / 3.0).abs() < 1e-9, "of the region alone");
 }
@@ -255,7 +256,7 @@ fn users_over_a_limit_are_those_of_the_cells_where_somebody_was() {
     // Twelve users in a minute of which ten were slow: at most ten.
     let minutes = found.impact.bad_events as u64 / 10;
     assert_eq!(found.impact.affected_users, minutes * 10);
-    assert!(found.title.contains("takes longer than 2500 ms"), "{}", found.title);
+    assert!(found.title.contains(" page loads of shop takes longer than 2.5 s to paint"), "{}", found.title);
 }
 
 #[test]
@@ -284,7 +285,7 @@ fn the_steps_of_a_funnel_are_joined_where_their_dimensions_fit() {
     assert_eq!(found.explained.suspects[0].terms.keys().collect::<Vec<_>>(), ["region"]);
     assert_eq!(found.impact.bad_events.rem_euclid(92.0), 0.0, "90 lost in one region, 2 in the other, each minute");
     assert_eq!(found.impact.affected_users, 0, "who is missing cannot be counted");
-    assert!(found.title.contains("lost"), "{}", found.title);
+    assert!(found.title.contains("of those who reach cart are lost before paid"), "{}", found.title);
 }
 
 #[test]

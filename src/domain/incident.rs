@@ -5,6 +5,7 @@
 //! Always holds: a receiver that was told of an opening is told of the close, whatever was muted,
 //! lowered or removed in between.
 
+mod footing;
 mod hand;
 mod input;
 mod members;
@@ -22,6 +23,7 @@ use super::posted;
 use super::rule::{Labels, Receiver, Severity};
 use super::time::{Span, Timestamp};
 
+pub use self::footing::Footing;
 pub use self::hand::{ByHand, Chosen};
 pub use self::input::{Effect, Input, PostedChange, Surroundings};
 
@@ -171,6 +173,9 @@ pub struct Incident {
     /// What a person decided about it.
     #[serde(default)]
     pub by_hand: ByHand,
+    /// How the telemetry stood at the opening; `None`: nobody looked, as with alerts that others posted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub footing: Option<Footing>,
 }
 
 /// Why alerts end whose rule is gone.

@@ -55,6 +55,7 @@ fn incident() -> Incident {
         held_until: None,
         closed_because: None,
         by_hand: Default::default(),
+        footing: None,
     }
 }
 

@@ -81,6 +81,18 @@ impl Metric {
         fine.then(|| Metric::Custom(name.to_owned()))
     }
 
+    /// What its events are called in sentences.
+    pub const fn plural(&self) -> &'static str {
+        match self {
+            Metric::Request => "requests",
+            Metric::PageView | Metric::Vital(_) => "page loads",
+            Metric::Session => "sessions",
+            Metric::Step => "steps",
+            Metric::Interaction => "interactions",
+            Metric::JsError | Metric::Crash | Metric::Custom(_) => "events",
+        }
+    }
+
     /// The dimensions that this metric has beside the configured ones.
     pub const fn own_dimensions(&self) -> &'static [&'static str] {
         match self {

@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 use crate::domain::alert::{AlertChange, AlertState};
 use crate::domain::desk::{Book, Desk, Findings, Outcome};
 use crate::domain::evaluate::{AlertEvent, Evaluator, Settings, unconfirmed};
-use crate::domain::incident::Incident;
+use crate::domain::incident::{Footing, Incident};
 use crate::domain::rule::{Labels, RuleSet};
 use crate::domain::segment;
 use crate::domain::series::SeriesId;
@@ -336,7 +336,10 @@ impl Watch {
         for event in &events {
             let opens = matches!(event.change, Some(AlertChange::Opened { .. }));
             findings.push(match opens {
-                true => self.setup.explainer.findings(&running.evaluator, &running.desk, event).await,
+                true => {
+                    let found = self.setup.explainer.findings(&running.evaluator, &running.desk, event).await;
+                    Findings { footing: Some(footing(&running.evaluator, &self.setup.flushed)), ..found }
+                }
                 false => Findings::default(),
             });
         }
@@ -528,6 +531,11 @@ impl Watch {
         };
         self.setup.snapshot.store(Arc::new(snapshot));
     }
+}
+
+/// How the telemetry stands, for what opens now.
+fn footing(evaluator: &RwLock<Evaluator>, flushed: &Flushed) -> Footing {
+    Footing::new(flushed.late(), read(evaluator).silent_streams(5), flushed.folded.load(Ordering::Relaxed))
 }
 
 // A panic inside one of these locks ends the process's evaluations anyway: the memory is rebuilt.

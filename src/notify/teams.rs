@@ -3,7 +3,8 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::domain::rule::Field;
+use crate::domain::notification::{Kind, Notification};
+use crate::domain::rule::{Field, Severity};
 
 use super::http::json_headers;
 use super::outcome::SendError;
@@ -16,27 +17,44 @@ const BODY_BYTES_MAX: usize = 18_000;
 /// Posts a card. A workflow's 2xx says that it was taken, not that it is shown.
 pub(crate) async fn send(context: &Context<'_>, url: &Field) -> Result<Sent, SendError> {
     let message = context.answerable_message();
-    let answer = context.call(Method::POST, context.field(url)?, json_headers(), &card(&message)).await?.success(context.now)?;
+    let answer = context
+        .call(Method::POST, context.field(url)?, json_headers(), &card(&message, colour(&context.delivery.notification)))
+        .await?
+        .success(context.now)?;
     Ok(Sent { status: Some(answer.status), ..Sent::default() })
 }
 
-fn card(message: &Message) -> Value {
-    let whole = envelope(message, &message.facts, false);
+/// What a card calls the colour of its first word; the word says the same.
+fn colour(notification: &Notification) -> &'static str {
+    match (notification.kind, notification.data.incident.severity) {
+        (Kind::Resolved, _) => "good",
+        (Kind::Acknowledged, _) => "accent",
+        (_, Severity::Page) => "attention",
+        (_, Severity::Ticket) => "warning",
+        (_, Severity::Info) => "accent",
+    }
+}
+
+fn card(message: &Message, colour: &str) -> Value {
+    let whole = envelope(message, colour, &message.facts, false);
     if whole.to_string().len() <= BODY_BYTES_MAX {
         return whole;
     }
     let mut kept = message.facts.len();
     loop {
         kept = kept.saturating_sub(1);
-        let shorter = envelope(message, &message.facts[..kept], true);
+        let shorter = envelope(message, colour, &message.facts[..kept], true);
         if kept == 0 || shorter.to_string().len() <= BODY_BYTES_MAX {
             return shorter;
         }
     }
 }
 
-fn envelope(message: &Message, facts: &[Fact], cut: bool) -> Value {
-    let mut body = vec![line(vec![run(&message.headline(), true, false)])];
+fn envelope(message: &Message, colour: &str, facts: &[Fact], cut: bool) -> Value {
+    let mut head = [run(&format!("{}: ", message.word), true, false), run(&message.stem, true, false)];
+    head.iter_mut().for_each(|run| run["size"] = "medium".into());
+    head[0]["color"] = colour.into();
+    let mut body = vec![line(head.into())];
     for fact in facts {
         let mut runs = Vec::new();
         if !fact.name.is_empty() {

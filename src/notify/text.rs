@@ -263,11 +263,12 @@ Runbook: https://runbooks.example.com/checkout
         let expected = "\
 Since: 2027-01-15 07:57 UTC (3m ago)
 Alert: DiskFull firing (page), instance db-7:9100, mountpoint /var: /var is full
-Why now: /var is full
 What to do: acknowledge it and look at the incident
 Incident: https://burnwatch.example.com/incidents/inc-7
 ";
-        assert_eq!(message(&posted).plain(), expected);
+        assert_eq!(message(&posted).plain(), expected, "its reason is what its alert says, and that is said once");
+        posted.reason = "still firing after it was silenced".into();
+        assert!(message(&posted).plain().contains("\nWhy now: still firing after it was silenced\n"));
     }
 
     #[test]

@@ -11,14 +11,15 @@ use sha2::{Digest, Sha256};
 pub struct Asset {
     name: String,
     kind: &'static str,
-    text: &'static str,
+    text: String,
 }
 
 static STYLE: LazyLock<Asset> = LazyLock::new(|| Asset::new("css", "text/css; charset=utf-8", include_str!("assets/burnwatch.css")));
 static SCRIPT: LazyLock<Asset> = LazyLock::new(|| Asset::new("js", "text/javascript; charset=utf-8", include_str!("assets/burnwatch.js")));
 
 impl Asset {
-    fn new(extension: &str, kind: &'static str, text: &'static str) -> Asset {
+    fn new(extension: &str, kind: &'static str, source: &str) -> Asset {
+        let text = without_comments(source);
         let hash = hex::encode(Sha256::digest(text.as_bytes()));
         Asset { name: format!("burnwatch-{}.{extension}", &hash[..16]), kind, text }
     }
@@ -29,9 +30,16 @@ impl Asset {
     }
 
     /// Its content.
-    pub const fn text(&self) -> &'static str {
-        self.text
+    pub fn text(&self) -> &str {
+        &self.text
     }
+}
+
+/// The text without lines that are comments, and without what indents its lines: neither file has a text of several lines in it.
+fn without_comments(source: &str) -> String {
+    let comment = |line: &str| line.starts_with("//") || (line.starts_with("/*") && line.ends_with("*/"));
+    let lines: Vec<&str> = source.lines().map(str::trim).filter(|line| !line.is_empty() && !comment(line)).collect();
+    lines.join("\n")
 }
 
 /// The one stylesheet.
@@ -52,7 +60,7 @@ pub async fn serve(Path(name): Path<String>) -> Response {
                 (header::CONTENT_TYPE, HeaderValue::from_static(asset.kind)),
                 (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable")),
             ];
-            return (headers, asset.text).into_response();
+            return (headers, asset.text()).into_response();
         }
     }
     StatusCode::NOT_FOUND.into_response()
@@ -67,5 +75,13 @@ mod tests {
         assert!(script().text().len() <= 8 * 1024, "{}", script().text().len());
         assert!(style().url().starts_with("/assets/burnwatch-") && style().url().ends_with(".css"));
         assert_ne!(style().url(), script().url());
+    }
+
+    #[test]
+    fn comments_are_for_whoever_reads_the_source() {
+        assert_eq!(without_comments("/* why */\na{b:c}\n  // so\n  let a = \"//\"; // kept\n\n"), "a{b:c}\nlet a = \"//\"; // kept");
+        for asset in [style(), script()] {
+            assert!(!asset.text().contains("/*") && !asset.text().contains("\n//"), "{}", asset.text());
+        }
     }
 }

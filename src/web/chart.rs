@@ -4,8 +4,10 @@
 
 pub mod bullet;
 pub mod draw;
+mod numbers;
 pub mod plot;
 pub mod spark;
+mod stroke;
 
 use crate::domain::rule::Severity;
 use crate::domain::time::{Span, Timestamp};

@@ -74,6 +74,13 @@ pub fn assert_inert(text: &str) {
     }
 }
 
+/// Far from the 100 KB that a page may weigh with style and script.
+pub fn assert_light(text: &str) {
+    let bytes = text.len() + crate::web::asset::style().text().len() + crate::web::asset::script().text().len();
+    let parts = text.split("<section").map(|part| (part.len(), part.chars().take(60).collect::<String>()));
+    assert!(bytes < 85 * 1024, "{bytes} bytes with style and script: {:?}", parts.collect::<Vec<_>>());
+}
+
 fn around(text: &str, needle: &str) -> String {
     let i = text.find(needle).unwrap_or(0);
     text.chars().skip(text[..i].chars().count().saturating_sub(80)).take(200).collect()
@@ -233,6 +240,7 @@ pub fn incident() -> Incident {
         held_until: None,
         closed_because: None,
         by_hand: Default::default(),
+        footing: None,
     }
 }
 
@@ -340,10 +348,15 @@ pub fn incident_model<'a>(incident: &'a Incident, reader: &'a Reader) -> Model<'
             Told { receiver: text("chat"), kind: "Slack".into(), at: at("03:02:40"), state: ToldState::HeldBack(text("silenced by ada")) },
         ],
         checks: vec![
-            Check { tone: Tone::Fine, said: text("57 of 60 minutes measured") },
-            Check { tone: Tone::Fine, said: "events late by 4 s (P95)".into() },
-            Check { tone: Tone::Ticket, said: text("1 source is silent: payment-3ds") },
+            Check { tone: Tone::Fine, said: text("57 of 60 minutes before it measured"), now: None },
+            Check {
+                tone: Tone::Fine,
+                said: "events late by 4 s (P95)".into(),
+                now: Some((Tone::Ticket, text("events late by 9 min (P95)"))),
+            },
+            Check { tone: Tone::Ticket, said: text("silent: payment-3ds"), now: None },
         ],
+        then_read: true,
         family: Default::default(),
         before: vec![Before {
             id: text("3981"),
@@ -351,7 +364,7 @@ pub fn incident_model<'a>(incident: &'a Incident, reader: &'a Reader) -> Model<'
             opened_at: at("01:00:00"),
             lasted: Some(Span::minutes(41)),
         }],
-        objectives: std::collections::BTreeSet::from([text("checkout-api")]),
+        rules: [(text("checkout-api"), crate::web::pages::slos::slo_path_of(&text("checkout-api")))].into(),
         now: NOW,
         reader,
     }

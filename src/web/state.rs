@@ -12,6 +12,7 @@ use super::callback::Heeded;
 use super::inbox::Inbox;
 use super::pages::evidence::Evidence;
 use super::pages::health::Telemetry;
+use super::pages::incident::Then;
 use super::pages::report::Counted;
 use super::query::{Later, Query};
 use super::reads::Reads;
@@ -77,6 +78,8 @@ pub type TestReceiver = Arc<dyn Fn(String, Timestamp) -> Later<Result<Tested, Ca
 pub struct Memory {
     pub evidence: Arc<Remembered<(), Evidence>>,
     pub telemetry: Arc<Remembered<(), Telemetry>>,
+    /// How the telemetry stood when an incident opened, by its id.
+    pub openings: Arc<Remembered<String, Then>>,
     /// By the name of the period and its start.
     pub reviews: Arc<Remembered<(&'static str, Timestamp), Counted>>,
 }

@@ -393,7 +393,7 @@ fn a_person_gets_tables_and_a_picture() {
     }
     let output = bench.command(&["--plot", "picture.svg"]);
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("Incidents: 1") && text.contains("a: 45 % fail"), "{text}");
+    assert!(text.contains("Incidents: 1") && text.contains("45 % of requests of a fail"), "{text}");
     assert!(!text.contains('\u{1b}'), "no colours where nobody looks");
     let picture = std::fs::read_to_string(bench.folder.path().join("picture.svg")).unwrap();
     assert!(picture.starts_with("<svg") && picture.contains("class=\"page\"") && picture.contains("<polyline"), "{picture}");

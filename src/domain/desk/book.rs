@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Desk, Findings, Outcome, Silence, Sources};
 use crate::domain::alert::AlertChange;
 use crate::domain::evaluate::AlertEvent;
-use crate::domain::incident::{Effect, Explained, Incident, Input, Kin, Lead, Member, REOPEN_WITHIN, Surroundings};
+use crate::domain::incident::{Effect, Explained, Footing, Incident, Input, Kin, Lead, Member, REOPEN_WITHIN, Surroundings};
 use crate::domain::notification::{Change, Impact, Status};
 use crate::domain::rule::{Labels, Severity};
 use crate::domain::time::Timestamp;
@@ -49,6 +49,7 @@ pub(super) struct Opening<'a> {
     pub(super) changes: Vec<Change>,
     pub(super) runbook: Option<String>,
     pub(super) dashboard: Option<String>,
+    pub(super) footing: Option<Footing>,
 }
 
 impl<'a> Book<'a> {
@@ -142,6 +143,7 @@ impl Book<'_> {
             impact: findings.impact,
             explained: findings.explained,
             changes: findings.changes,
+            footing: findings.footing,
             runbook: slo.and_then(|slo| slo.runbook.clone()).or_else(|| rule.and_then(|rule| rule.runbook.clone())),
             dashboard: slo.and_then(|slo| slo.dashboard.clone()).or_else(|| rule.and_then(|rule| rule.dashboard.clone())),
         });
@@ -199,6 +201,7 @@ impl Book<'_> {
             held_until: None,
             closed_because: None,
             by_hand: Default::default(),
+            footing: opening.footing,
         };
         self.open.insert(opening.key, incident);
         Entry::New

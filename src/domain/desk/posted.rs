@@ -200,6 +200,7 @@ impl Book<'_> {
                 changes: Vec::new(),
                 runbook: first.runbook,
                 dashboard: first.dashboard,
+                footing: None,
             }),
             None => Entry::Known,
         };

@@ -25,7 +25,7 @@ use plan::Plan;
 use segment::Segment;
 use table::{Sums, Table};
 
-pub use sentence::{brief, sentence, users_text};
+pub use sentence::{brief, clean, place, sentence, users_text};
 pub use signature::{Anchor, Cause, Signature, Update, same_cause};
 
 /// Longest baseline that is worth reading.

@@ -101,15 +101,27 @@ fn words(found: &Found) -> String {
     let mut text = String::new();
     for (at, (name, values)) in terms.into_iter().enumerate() {
         if at > 0 {
-            text += match name.as_str() {
-                "route" | "os" | "browser" | "device" | "sdk" => " on ",
-                "app" | "region" | "cohort" | "environment" => " in ",
-                _ => " with ",
-            };
+            text += joint(name);
         }
         text += &term(name, values.all());
     }
     text
+}
+
+/// What stands before a further part of a place.
+fn joint(name: &str) -> &'static str {
+    match name {
+        "route" | "os" | "browser" | "device" | "sdk" => " on ",
+        "app" | "region" | "cohort" | "environment" => " in ",
+        _ => " with ",
+    }
+}
+
+/// ` in region de on device mobile`, to stand behind what is there; empty of no group.
+pub fn place(group: &Labels) -> String {
+    let mut terms: Vec<(&String, &String)> = group.iter().collect();
+    terms.sort_by_key(|(name, _)| (rank(name), *name));
+    terms.into_iter().map(|(name, value)| format!("{}{}", joint(name), term(name, std::slice::from_ref(value)))).collect()
 }
 
 fn term(name: &str, values: &[String]) -> String {
@@ -134,7 +146,7 @@ fn quoted(value: &str) -> String {
 }
 
 /// One line, without control and direction characters, and not for ever.
-fn clean(value: &str) -> String {
+pub fn clean(value: &str) -> String {
     let hidden =
         |c: char| c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
     let mut text: String = value.chars().take(VALUE_MAX).map(|c| if hidden(c) { '\u{fffd}' } else { c }).collect();

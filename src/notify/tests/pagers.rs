@@ -207,6 +207,8 @@ async fn r11_teams_gets_a_card_of_plain_runs_within_its_limit() {
     // Only text runs, never a block that reads Markdown.
     assert!(card["body"].as_array().unwrap().iter().all(|line| line["type"] == "RichTextBlock"));
     assert!(card["actions"].as_array().unwrap().iter().all(|action| action["url"].as_str().unwrap().starts_with("https://")));
+    let word = &card["body"][0]["inlines"][0];
+    assert_eq!((&word["text"], &word["color"], &word["size"]), (&"PAGE: ".into(), &"attention".into(), &"medium".into()), "{word}");
     let mut big = delivery(Kind::Opened);
     big.notification.data.incident.suspects[0].terms =
         (0..4).map(|n| (format!("d{n}"), crate::domain::notification::Values::One("€".repeat(120)))).collect();

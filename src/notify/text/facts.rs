@@ -58,7 +58,9 @@ pub(super) fn all(notification: &Notification, links: &[Link]) -> Vec<Fact> {
     facts.extend(budget(incident));
     facts.extend(alerts(incident));
     let reason = escape::clean(&notification.reason, 300);
-    if !reason.is_empty() {
+    // An opening is told for what its alert says, and that stands above.
+    let said = incident.alerts.iter().any(|alert| escape::clean(&alert.summary, 300) == reason);
+    if !reason.is_empty() && !said {
         facts.push(Line::new("Why now").theirs(&reason, 300).end());
     }
     facts.push(next_step(notification, links));

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use maud::{Markup, PreEscaped, html};
 
 use super::draw::{pc, px, step_words};
+use super::{numbers, stroke};
 use crate::domain::time::{Span, Timestamp};
 use crate::web::number;
 use crate::web::text::{Plain, clip};
@@ -14,9 +15,9 @@ use crate::web::text::{Plain, clip};
 const TOP: f64 = 8.0;
 const HEIGHT: f64 = 160.0;
 const BASE: f64 = TOP + HEIGHT;
-const HITS_MAX: usize = 80;
+const HITS_MAX: usize = 60;
 /// Most cells of the table behind a plot.
-const CELLS_MAX: usize = 160;
+const CELLS_MAX: usize = 120;
 /// Most curves that can be told apart by their strokes.
 pub const CURVES_MAX: usize = 6;
 
@@ -131,7 +132,8 @@ impl Plot<'_> {
             @if n > 0 {
                 @for (i, (x, at)) in places.iter().enumerate() {
                     line.axis x1=(format!("{x:.2}%")) x2=(format!("{x:.2}%")) y1=(px(BASE)) y2=(px(BASE + 5.0)) {}
-                    text class=[(i % 2 == 1).then_some("wide")] x=(format!("{x:.2}%")) y=(px(BASE + 20.0)) text-anchor="middle" { (short_clock(*at, self.now, step)) }
+                    // A phone has room for every other one, and none for those below the end's own words.
+                    text class=[(i % 2 == 1 || *x > 55.0).then_some("wide")] x=(format!("{x:.2}%")) y=(px(BASE + 20.0)) text-anchor="middle" { (short_clock(*at, self.now, step)) }
                 }
                 text x="100%" y=(px(BASE + 20.0)) text-anchor="end" { (number::clock(to, self.now)) " UTC" }
             }
@@ -155,11 +157,11 @@ impl Plot<'_> {
                 })
                 .collect();
             let title = html! { title { (number::clock(self.at(start), self.now)) " " (said.join("; ")) } };
-            write!(out, r#"<rect x="{start}" width="{length}" height="1">{}</rect>"#, title.into_string())
-                .expect("a string takes every write");
+            // One unit wide by the stylesheet; of the last, what lies beyond the edge is cut off.
+            write!(out, "<rect x={}>{}</rect>", start / each, title.into_string()).expect("a string takes every write");
         }
         html! {
-            svg.hits x="0" y=(TOP) width="100%" height=(HEIGHT) viewBox={ "0 0 " (n) " 1" } preserveAspectRatio="none" {
+            svg.hits x="0" y=(TOP) width="100%" height=(HEIGHT) viewBox={ "0 0 " (n as f64 / each as f64) " 1" } preserveAspectRatio="none" {
                 // Numbers of ours, and titles that were escaped above.
                 (PreEscaped(out))
             }
@@ -170,20 +172,15 @@ impl Plot<'_> {
         let curves = &self.curves[..self.curves.len().min(CURVES_MAX)];
         let rows = CELLS_MAX / curves.len().max(1);
         let skip = self.steps().saturating_sub(rows);
-        html! {
-            details {
-                summary { "Show the numbers" @if skip > 0 { " (the last " (rows) ")" } }
-                div.scroll tabindex="0" role="region" aria-label="Numbers" {
-                    table {
-                        thead { tr { th scope="col" { "from (UTC)" } @for curve in curves { th.num scope="col" { (Plain(&clip(&curve.name, 40))) } } } }
-                        tbody { @for i in skip..self.steps() { tr {
-                            th scope="row" { (number::clock(self.at(i), self.now)) }
-                            @for curve in curves { td.num { @match curve.values.get(i).copied().flatten() { Some(value) => ((self.words)(value)), None => (number::NOT_MEASURED) } } }
-                        } } }
-                    }
-                }
-            }
-        }
+        let summary = if skip > 0 { format!("Show the numbers (the last {rows})") } else { "Show the numbers".into() };
+        let heads: Vec<String> = curves.iter().map(|curve| clip(&curve.name, 40)).collect();
+        let value = |curve: &Curve, i: usize| curve.values.get(i).copied().flatten();
+        let words = |value: Option<f64>| value.map_or_else(|| number::NOT_MEASURED.to_owned(), |value| (self.words)(value));
+        let cells = |i: usize| {
+            let any = curves.iter().any(|curve| value(curve, i).is_some());
+            any.then(|| curves.iter().map(|curve| words(value(curve, i))).collect())
+        };
+        numbers::table(&summary, &heads, (skip..self.steps()).map(|i| (number::clock(self.at(i), self.now), cells(i))))
     }
 
     fn describe(&self) -> String {
@@ -246,20 +243,8 @@ fn lines((low, high): (f64, f64)) -> Vec<f64> {
 }
 
 fn path(curve: &Curve, scale: (f64, f64)) -> String {
-    let mut path = String::new();
-    let mut drawing = false;
-    for (i, value) in curve.values.iter().enumerate() {
-        let Some(value) = value.filter(|value| value.is_finite()) else {
-            drawing = false;
-            continue;
-        };
-        let y = y(value, scale) - TOP;
-        let alone = !drawing && curve.values.get(i + 1).is_none_or(Option::is_none);
-        write!(path, "{}{i}.5 {y:.1}{}", if drawing { 'L' } else { 'M' }, if alone { "h.4" } else { "" })
-            .expect("a string takes every write");
-        drawing = true;
-    }
-    path
+    let height = |value: f64| y(value, scale) - TOP;
+    stroke::broken(&curve.values.iter().map(|value| value.filter(|value| value.is_finite()).map(height)).collect::<Vec<_>>())
 }
 
 fn bars(curve: &Curve, scale: (f64, f64)) -> String {
@@ -300,11 +285,12 @@ mod tests {
         let text = plot(&[Curve { name: "requests".into(), values }]);
         assert!(text.contains("x=\"30.00%\" width=\"30.00%\""), "{text}");
         assert!(!text.contains("x=\"90.00%\""), "a step that is not over is no gap");
-        for gone in ["3.5 ", "4.5 ", "5.5 ", "9.5 "] {
-            assert!(!text.contains(&format!("L{gone}")) && !text.contains(&format!("M{gone}")), "{gone}");
+        assert_eq!(text.matches("l1 ").count(), 4, "two runs of three");
+        for gone in ["M3.5 ", "M4.5 ", "M5.5 ", "M9.5 "] {
+            assert!(!text.contains(gone), "{gone}");
         }
         assert!(text.contains("M6.5 "), "the line starts anew after the gap");
-        assert_eq!(text.matches("<td class=\"num\">not measured</td>").count(), 4);
+        assert_eq!(text.matches("<td colspan=1>not measured").count(), 4);
     }
 
     #[test]

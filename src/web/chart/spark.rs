@@ -29,7 +29,7 @@ impl Spark<'_> {
         let label = format!("{}: {} at first, {} at last", self.what, (self.words)(*first), (self.words)(*last));
         let zero = format!("{:.1}", self.y(0.0));
         html! {
-            svg.spark role="img" aria-label=(label) viewBox={ "0 0 " (self.values.len()) " " (HEIGHT) } preserveAspectRatio="none" {
+            svg.spark role="img" viewBox={ "0 0 " (self.values.len()) " " (HEIGHT) } preserveAspectRatio="none" {
                 title { (label) }
                 @match self.band {
                     Some((low, high)) => { rect.band x="0" width=(self.values.len()) y=(format!("{:.1}", self.y(high))) height=(format!("{:.1}", self.y(low) - self.y(high))) {} }

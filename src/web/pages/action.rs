@@ -2,11 +2,11 @@
 
 use maud::html;
 
-use super::incident::{path, short_id};
+use super::incident::{below, path};
 use crate::domain::incident::Incident;
 use crate::domain::notification::Status;
 use crate::domain::time::Timestamp;
-use crate::web::frame::{Page, Place, Reader};
+use crate::web::frame::{Page, Reader};
 use crate::web::icon::{Tone, flag};
 use crate::web::number;
 use crate::web::text::{Plain, clip, segment};
@@ -30,11 +30,6 @@ pub fn page(model: &Model<'_>) -> Page {
     let here = path(&model.incident.id);
     let over = model.incident.status == Status::Resolved;
     let body = html! {
-        div.head {
-            p.small { a href=(here) { "← incident #" (short_id(&model.incident.id)) } }
-            h1 { (Plain(&clip(model.label, 120))) }
-            p.lede { (Plain(&clip(&model.incident.title, 200))) }
-        }
         section.card aria-label="Confirm" {
             p {
                 @if model.dry_run { (flag(Tone::Info, "Dry run")) " The rules keep this action from calling anything: it is only noted." }
@@ -53,7 +48,7 @@ pub fn page(model: &Model<'_>) -> Page {
             } @else { (model.reader.hint()) }
         }
     };
-    Page::new(format!("{}: {}", clip(model.label, 60), clip(&model.incident.title, 100)), Place::OnCall, body)
+    below(model.incident, model.label, model.label, body)
 }
 
 #[cfg(test)]

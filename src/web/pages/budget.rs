@@ -14,7 +14,7 @@ pub const DAYS: i64 = 91;
 /// Days that also a phone shows.
 const DAYS_NARROW: usize = 35;
 /// Most points of the budget's line.
-const POINTS_MAX: i64 = 360;
+const POINTS_MAX: i64 = 240;
 
 /// One day in UTC; `None` where nothing was measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -149,10 +149,10 @@ pub fn calendar(slo: &Slo, past: &Result<Past, String>, now: Timestamp) -> Marku
             ol."plain"."days" {
                 @for (i, day) in days.iter().enumerate() {
                     @let burn = burn(day, slo);
-                    @let class = match burn { None => "d-unknown", Some(burn) if burn > limit => "d-page", Some(burn) if burn > 1.0 => "d-ticket", Some(_) => "d-ok" };
+                    @let class = match burn { None => "d-unknown", Some(burn) if burn > limit => "d-page", Some(burn) if burn > 1.0 => "d-ticket", Some(_) => "" };
                     @let narrow = days.len() - i <= DAYS_NARROW;
-                    li class={ (class) @if !narrow { " wide" } } title=(said(day, now)) {
-                        span.date { (date(day.at, i == 0 || days.len() - i == DAYS_NARROW)) }
+                    li class=[class_of(class, narrow)] title=(said(day, now)) {
+                        i { (date(day.at, i == 0 || days.len() - i == DAYS_NARROW)) }
                         @match burn { Some(burn) => { b { (number::burn(Some(burn), &[1.0, limit])) } }, None => { b { "?" span.vh { " not measured" } } } }
                     }
                 }
@@ -160,6 +160,12 @@ pub fn calendar(slo: &Slo, past: &Result<Past, String>, now: Timestamp) -> Marku
             @if measured < past.days.len() { p."small"."muted" { (measured) " of the last " (past.days.len()) " days " (if measured == 1 { "was" } else { "were" }) " measured." } }
         }
     }
+}
+
+/// A day that is fine on every screen has none.
+fn class_of(state: &'static str, narrow: bool) -> Option<String> {
+    let class = format!("{state}{}", if narrow { "" } else { " wide" });
+    Some(class.trim().to_owned()).filter(|class| !class.is_empty())
 }
 
 fn said(day: &Day, now: Timestamp) -> String {
@@ -218,7 +224,8 @@ mod tests {
         all[88].counts = Some((1_000.0, 3.0));
         let past = Past { from: NOW - Span::days(2), step: Span::DAY, left: vec![Some(0.5), Some(-0.2)], days: all, ..Past::default() };
         let text = calendar(&slo, &Ok(past.clone()), NOW).into_string();
-        for part in ["d-page", "20×", "d-ok", "0.5×", "d-ticket", "3×", "not measured", "20 of 1,000 failed", "3 of the last 91 days"] {
+        for part in ["d-page", "20×", "<li title=", "0.5×", "d-ticket", "3×", "not measured", "20 of 1,000 failed", "3 of the last 91 days"]
+        {
             assert!(text.contains(part), "{part} in {text}");
         }
         let text = chart(&slo, &Ok(past), NOW).into_string();

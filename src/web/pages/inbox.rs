@@ -97,7 +97,7 @@ fn pager(delivery: &Delivery, now: Timestamp) -> Markup {
                     }
                 }
             }
-            @if !links.is_empty() { p.small { @for (href, text) in links.iter().take(4) { (link(href, if text.is_empty() { href } else { text })) " " } } }
+            @if !links.is_empty() { p.small { @for (i, (href, text)) in links.iter().take(4).enumerate() { @if i > 0 { " · " } (link(href, if text.is_empty() { href } else { text })) } } }
             (foot(delivery, now))
         }
     }
@@ -131,8 +131,8 @@ fn ticket(delivery: &Delivery, now: Timestamp) -> Markup {
                 @if !incident.signature.is_empty() { dt { "signature" } dd { (Plain(&clip(&incident.signature, 120))) } }
             }
             p.small {
-                @if safe_url(&incident.links.incident).is_some() { (link(&incident.links.incident, "incident")) " " }
-                @if let Some(runbook) = &incident.links.runbook { (link(runbook, "runbook")) }
+                @if safe_url(&incident.links.incident).is_some() { (link(&incident.links.incident, "incident")) }
+                @if let Some(runbook) = &incident.links.runbook { " · " (link(runbook, "runbook")) }
             }
             (foot(delivery, now))
         }

@@ -4,6 +4,7 @@ pub mod answers;
 mod evidence;
 mod forms;
 pub mod people;
+mod real;
 #[cfg(test)]
 mod tests;
 
@@ -11,6 +12,7 @@ use maud::{Markup, html};
 
 pub use evidence::tier_table;
 pub use forms::{assign, resolve, snooze};
+pub use real::{Check, Then};
 
 use crate::domain::incident::Incident;
 use crate::domain::notification::Status;
@@ -114,13 +116,6 @@ pub enum ToldState {
     HeldBack(String),
 }
 
-/// One thing that was looked at before anyone was woken.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Check {
-    pub tone: Tone,
-    pub said: String,
-}
-
 /// An earlier incident with the same key.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Before {
@@ -140,11 +135,13 @@ pub struct Model<'a> {
     pub entries: Vec<Entry>,
     pub told: Vec<Told>,
     pub checks: Vec<Check>,
+    /// Whether all of `checks` is known that stored history knows of the opening.
+    pub then_read: bool,
     pub before: Vec<Before>,
     /// Titles of the incidents of the same cause, by id.
     pub family: std::collections::BTreeMap<String, String>,
-    /// The rules among its alerts that are objectives, with a page of their own.
-    pub objectives: std::collections::BTreeSet<String>,
+    /// Where the rules among its alerts are, by name; those of others have no page here.
+    pub rules: std::collections::BTreeMap<String, String>,
     pub now: Timestamp,
     pub reader: &'a Reader,
     /// Actions that a person may call: name and what the button says.
@@ -177,7 +174,7 @@ pub fn page(model: &Model<'_>) -> Page {
                 (evidence::chart(model, &path))
                 (evidence::segments(model, &path))
                 (evidence::tiers(model))
-                (evidence::checks(model))
+                (real::card(model))
                 (people::before(model))
             }
             div {
@@ -228,17 +225,28 @@ fn head(model: &Model<'_>) -> Markup {
         (Status::Open, _) => html! { b { "Open for " (age) } ", not acknowledged" },
     };
     let names = [incident.service.as_str(), incident.owner.as_str()];
+    let rule = incident.members.first().map(|member| member.rule.as_str());
     html! {
         div.state {
             (severity(incident.severity))
             span { (said) }
             span.muted {
                 "#" (short_id(&incident.id))
+                @if let Some(rule) = rule { " · " (rule_link(model, rule)) }
                 @for name in names.into_iter().filter(|name| !name.is_empty()) { " · " (Plain(&clip(name, 60))) }
             }
         }
         h1 { (Plain(&clip(&incident.title, 200))) }
         (lede(model))
+    }
+}
+
+/// The name of a rule, which leads to its page if it has one.
+fn rule_link(model: &Model<'_>, rule: &str) -> Markup {
+    let name = html! { (Plain(&clip(rule, 80))) };
+    match model.rules.get(rule) {
+        Some(path) => html! { a href=(path) { (name) } },
+        None => name,
     }
 }
 
@@ -306,19 +314,25 @@ fn dock(model: &Model<'_>, path: &str) -> Markup {
     }
 }
 
+/// The head of a page below an incident's own: the way back, what it is about, of which incident, and more.
+pub fn head_below(incident: &Incident, heading: &str, more: Markup) -> Markup {
+    html! {
+        div.head {
+            p.small { a href=(path(&incident.id)) { "← incident #" (short_id(&incident.id)) } }
+            h1 { (Plain(&clip(heading, 120))) }
+            p.lede { (Plain(&clip(&incident.title, 200))) }
+            (more)
+        }
+    }
+}
+
+/// A page below an incident's own. `title` begins what the browser calls it.
+pub fn below(incident: &Incident, title: &str, heading: &str, body: Markup) -> Page {
+    let body = html! { (head_below(incident, heading, html! {})) (body) };
+    Page::new(format!("{}: {}", clip(title, 60), clip(&incident.title, 120)), Place::OnCall, body)
+}
+
 /// The whole time line on a page of its own.
 pub fn time_line(incident: &Incident, entries: &[Entry], now: Timestamp) -> Page {
-    let path = path(&incident.id);
-    Page::new(
-        format!("Time line: {}", clip(&incident.title, 120)),
-        Place::OnCall,
-        html! {
-            div.head {
-                p.small { a href=(path) { "← incident #" (short_id(&incident.id)) } }
-                h1 { "Time line" }
-                p.lede { (Plain(&clip(&incident.title, 200))) }
-            }
-            section.card aria-label="Time line" { (people::entries(entries, now)) }
-        },
-    )
+    below(incident, "Time line", "Time line", html! { section.card aria-label="Time line" { (people::entries(entries, now)) } })
 }

@@ -85,7 +85,8 @@ pub fn notifications(model: &Notifications) -> Page {
         }
         @if let Some(next) = &model.next { p { a.btn href={ "/notifications" (query(&[filters[0], filters[1], filters[2], ("cursor", next)])) } { "Older" } } }
     };
-    let mut page = Page::new("Notifications", Place::Notifications, body);
+    let title = if model.dead > 0 { format!("{} gave up: notifications", model.dead) } else { "Notifications".into() };
+    let mut page = Page::new(title, Place::Notifications, body);
     page.json = Some(format!("/v1/notifications{}", query(&filters)));
     page
 }

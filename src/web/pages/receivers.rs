@@ -75,7 +75,9 @@ pub fn page(model: &Receivers<'_>) -> Page {
         }
         @if model.from > 0 || to < model.all { p { @if model.from > 0 { a.btn href="/receivers" { "First" } " " } @if to < model.all { a.btn href=(at(to)) { (model.all - to) " more" } } } }
     };
-    let mut page = Page::new("Receivers", Place::Notifications, body);
+    let trouble = model.rows.iter().filter(|row| row.is_in_trouble(now)).count();
+    let title = if trouble > 0 { format!("{trouble} of {} receivers in trouble", model.all) } else { format!("Receivers: {}", model.all) };
+    let mut page = Page::new(title, Place::Notifications, body);
     page.json = Some("/v1/receivers".into());
     page
 }

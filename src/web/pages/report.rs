@@ -15,16 +15,14 @@ use crate::domain::time::{Span, Timestamp};
 use crate::web::frame::{Page, Place, shape};
 use crate::web::icon::{Tone, flag, severity};
 use crate::web::number;
-use crate::web::text::{Plain, clip, segment};
+use crate::web::text::{Plain, clip, query, segment};
 
-/// Most incidents that a page lists; all of them are counted.
-const ROWS_MAX: usize = 100;
+/// Incidents of one page; all of them are counted, and stand in the export.
+const ROWS: usize = 25;
+/// Objectives that a page lists, the most spent first; the export has all that were read.
+const OBJECTIVES: usize = 25;
 /// Seconds until a page without script is loaded anew while stored history is being read.
 const REFRESH_READING: u8 = 2;
-
-fn span_words(span: Option<Span>) -> String {
-    span.map_or_else(|| number::NOT_MEASURED.to_owned(), number::duration)
-}
 
 /// The page. `earlier` and `later` are starts of the neighbouring periods.
 pub fn page(review: &Review<'_>, earlier: Timestamp, later: Option<Timestamp>) -> Page {
@@ -42,8 +40,13 @@ pub fn page(review: &Review<'_>, earlier: Timestamp, later: Option<Timestamp>) -
             div { dt { "Incidents" } dd { span.big { @if review.counted.more { "> " } (count) } span.sub { (review.counted.before) " in the " (period_name(review.period)) " before" } } }
             div { dt { "Pages" } dd { span.big { (review.of(Severity::Page)) } span.sub { (review.of(Severity::Ticket)) " tickets, " (review.of(Severity::Info)) " infos" } } }
             div { dt { "Users hit" } dd { span.big { @if users > 0 { (number::count(users as f64)) } @else if count == 0 { "0" } @else { "not measured" } } span.sub { "a user in two incidents counts twice" } } }
-            @if count == 0 { div { dt { "Median until" } dd { span.big { "no incident" } span.sub { "acknowledged, opened, over" } } } }
-            @else { div { dt { "Median until" } dd { span.big { (span_words(medians.1)) } span.sub { "acknowledged; opened after " (span_words(medians.0)) ", over after " (span_words(medians.2)) } } } }
+            div { dt { "Until acknowledged, median" } dd {
+                span.big { @match medians.1 { Some(span) => (number::duration(span)), None if count == 0 => "no incident", None => "nobody did" } }
+                span.sub {
+                    @if let Some(span) = medians.0 { "opened " (number::duration(span)) " after the first failure; " }
+                    @match medians.2 { Some(span) => { "over after " (number::duration(span)) } None if count > 0 => "none is over yet", None => "" }
+                }
+            } }
         }
         div.cols {
             div { (incidents(review)) (budgets(review)) }
@@ -87,20 +90,27 @@ fn head(period: Period, from: Timestamp, to: Timestamp, earlier: Timestamp, late
 }
 
 fn incidents(review: &Review<'_>) -> Markup {
+    let all = review.counted.rows.len();
+    let from = review.first.min(all);
+    let to = all.min(from + ROWS);
+    let at = |from: usize| format!("{}{}#h-i", report_path(review.period, review.from), query(&[("from", &from.to_string())]));
     html! {
         section.card aria-labelledby="h-i" {
-            header { h2 id="h-i" { "Incidents" } span."small"."muted" { (review.counted.rows.len()) @if review.counted.rows.len() > ROWS_MAX { ", the newest " (ROWS_MAX) } } }
-            @if review.counted.rows.is_empty() { p.empty { "None opened in this time." } } @else {
+            header { h2 id="h-i" { "Incidents" } span."small"."muted" { (all) @if all > ROWS { ", the newest first: " (from + 1) " to " (to) } } }
+            @if all == 0 { p.empty { "None opened in this time." } } @else {
                 table.stack {
                     thead { tr { th scope="col" { "incident" } th scope="col" { "severity" } th scope="col" { "users" } th scope="col" { "opened" } th scope="col" { "lasted" } } }
-                    tbody { @for row in review.counted.rows.iter().take(ROWS_MAX) { tr data-row {
+                    tbody { @for row in &review.counted.rows[from..to] { tr data-row {
                         th scope="row" { a href=(path(&row.id)) { (Plain(&clip(&row.title, 160))) } @if !row.segment.is_empty() { br; span."small"."muted" { (Plain(&clip(&row.segment, 120))) } } }
                         td { (severity(row.severity)) }
-                        td data-th="users" { @if row.users > 0 { (number::users(row.users)) } @else { span.muted { (number::NOT_MEASURED) } } }
+                        td.nowrap data-th="users" { @if row.users > 0 { (number::users(row.users)) } @else { span.muted { (number::NOT_MEASURED) } } }
                         td.nowrap data-th="opened" { (number::time(row.opened_at, review.now)) }
                         td.nowrap data-th="lasted" { @match row.lasted { Some(lasted) => (number::duration(lasted)), None => "open" } }
                     } } }
                 }
+            }
+            @if from > 0 || to < all {
+                p { @if from > 0 { a.btn href=(at(from.saturating_sub(ROWS))) { "Newer" } " " } @if to < all { a.btn href=(at(to)) { (all - to) " older" } } }
             }
         }
     }
@@ -113,7 +123,7 @@ fn budgets(review: &Review<'_>) -> Markup {
             @if review.counted.budgets.is_empty() { p.empty { "No objective is in force." } } @else {
                 table.stack {
                     thead { tr { th scope="col" { "objective" } th.num scope="col" { "reached" } th.num scope="col" { "spent" } th scope="col" { "kept" } } }
-                    tbody { @for budget in &review.counted.budgets { @let spent = spent(budget); tr data-row {
+                    tbody { @for budget in review.counted.budgets.iter().take(OBJECTIVES) { @let spent = spent(budget); tr data-row {
                         th scope="row" { a href={ "/slos/" (segment(&budget.slo)) } { (Plain(&clip(&budget.slo, 80))) } @if !budget.owner.is_empty() { br; span."small"."muted" { (Plain(&clip(&budget.owner, 60))) } } }
                         td.num data-th="reached" { (budget.counts.map_or_else(|| number::NOT_MEASURED.to_owned(), |(total, bad)| number::reached(total, bad, budget.budget_ppm))) br; span."small"."muted" { "of " (number::objective(budget.budget_ppm)) } }
                         td.num data-th="spent" { (spent.map_or_else(|| number::NOT_MEASURED.to_owned(), number::share)) }
@@ -121,7 +131,13 @@ fn budgets(review: &Review<'_>) -> Markup {
                     } } }
                 }
             }
-            @if review.counted.left_out > 0 { p."small"."muted" { (review.counted.left_out) " more objectives are left out: these are the worst." } }
+            @let more = review.counted.budgets.len().saturating_sub(OBJECTIVES);
+            @if more + review.counted.left_out > 0 {
+                p."small"."muted" {
+                    (more + review.counted.left_out) " more objectives are left out: these are the worst."
+                    @if more > 0 { " The " a href={ (report_path(review.period, review.from)) "/export.md" } { "export" } " has " (more) " of them." }
+                }
+            }
         }
     }
 }
@@ -142,7 +158,7 @@ fn tallied(id: &str, title: &str, rows: &[(String, usize, u64)], none: &str) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::web::fixture::{HOSTILE, NOW, assert_inert, render};
+    use crate::web::fixture::{HOSTILE, NOW, assert_inert, assert_light, render};
 
     fn counted(text: &str) -> Counted {
         let row = |severity, users, minutes| Row {
@@ -175,7 +191,7 @@ mod tests {
             Own::Month(_) => Period::Month,
             Own::Quarter(_) => Period::Quarter,
         };
-        render(NOW, |_| page(&Review { period, from, to, counted, now: NOW }, NOW - Span::days(7), later))
+        render(NOW, |_| page(&Review { period, from, to, counted, first: 0, now: NOW }, NOW - Span::days(7), later))
     }
 
     #[test]
@@ -198,6 +214,28 @@ mod tests {
         }
         assert!(text.contains("<span class=\"big\">5 min</span>"), "the median of 3, 5 and 40 minutes");
         assert_inert(&shown(&counted(HOSTILE), Some(NOW)));
+    }
+
+    #[test]
+    fn many_incidents_are_paged_and_the_page_stays_light() {
+        let long = |n: usize| format!("{n:04} {}", "Checkout fails for 1 in 9 requests, almost all on release 2.3.1 ".repeat(3));
+        let name = |n: usize| format!("objective-of-a-service-with-a-long-name-{n:03}");
+        let whole = counted("shop");
+        let rows =
+            (0..200).map(|n| Row { id: format!("id{n:03}"), title: long(n), segment: long(n), service: name(n), ..whole.rows[0].clone() });
+        let budgets = (0..40).map(|n| Budget { slo: name(n), owner: name(n), ..whole.budgets[0].clone() }).collect();
+        let own = Own::Quarter(Quarter { retention: vec![("fine buckets", Span::days(8))], ..Quarter::default() });
+        let counted = Counted { rows: rows.collect(), budgets, own, ..whole };
+        let (from, to) = ("2026-10-01T00:00:00Z".parse().unwrap(), "2027-01-01T00:00:00Z".parse().unwrap());
+        let shown =
+            |first| render(NOW, |_| page(&Review { period: Period::Quarter, from, to, counted: &counted, first, now: NOW }, NOW, None));
+        let text = shown(0);
+        assert!(text.contains("id000") && text.contains("id024") && !text.contains("id025") && text.contains("175 older"));
+        assert!(text.contains("href=\"/reports/quarter/2026-10-01?from=25#h-i\"") && !text.contains("Newer"), "{text}");
+        assert_light(&text);
+        let text = shown(190);
+        assert!(text.contains("id199") && text.contains("191 to 200") && text.contains("Newer") && !text.contains(" older<"));
+        assert!(!shown(usize::MAX).contains("/incidents/id"), "a page beyond the end is empty");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::incident::{path, short_id};
 use super::{file_link, phase_flag};
 use crate::domain::rule::{FreeRule, Labels, Place as Written, Schedule, Slo};
-use crate::domain::snapshot::AlertStatus;
+use crate::domain::snapshot::{AlertPhase, AlertStatus};
 use crate::domain::time::{Span, Timestamp};
 use crate::web::frame::{Page, Place, short_revision};
 use crate::web::icon::{Tone, flag, severity};
@@ -144,9 +144,20 @@ pub fn page(model: &Model<'_>) -> Page {
             }
         }
     };
-    let mut page = Page::new(format!("Rule {name}"), Place::Rules, body);
+    let mut page = Page::new(format!("{}: rule {name}", verdict(model)), Place::Rules, body);
     page.json = Some("/v1/rules".into());
     page
+}
+
+/// The worst that its alerts say, in a word.
+fn verdict(model: &Model<'_>) -> &'static str {
+    let any = |phase: AlertPhase| model.alerts.iter().any(|alert| alert.phase == phase);
+    match () {
+        () if any(AlertPhase::Firing) => "Firing",
+        () if any(AlertPhase::Pending) => "Pending",
+        () if any(AlertPhase::Unknown) || model.evaluated_at.is_none() => "Unknown",
+        () => "Fine",
+    }
 }
 
 fn alerts(model: &Model<'_>) -> Markup {
@@ -268,7 +279,6 @@ fn cost(model: &Model<'_>) -> Markup {
 mod tests {
     use super::*;
     use crate::domain::rule::Severity;
-    use crate::domain::snapshot::AlertPhase;
     use crate::web::fixture::{self, HOSTILE, NOW, assert_inert, render};
 
     fn alert(text: &str) -> AlertStatus {

@@ -126,7 +126,13 @@ pub fn rules(model: &Rules<'_>) -> Page {
             }
         }
     };
-    let mut page = Page::new(format!("Rules {}", short_revision(&set.revision)), Place::Rules, body);
+    let revision = short_revision(&set.revision);
+    let title = match (model.refused.len(), model.unreachable) {
+        (0, None) => format!("Rules {revision}"),
+        (0, Some(_)) => format!("Rules cannot be read, {revision} stays in force"),
+        _ => format!("Newer rules refused, {revision} stays in force"),
+    };
+    let mut page = Page::new(title, Place::Rules, body);
     page.json = Some("/v1/rules".into());
     page
 }
@@ -150,31 +156,32 @@ mod tests {
     use crate::domain::rule::Place as Written;
     use crate::web::fixture::{self, HOSTILE, NOW, assert_inert, render};
 
+    static NO_COSTS: BTreeMap<String, Cost> = BTreeMap::new();
+
+    /// The page of a rule set of which nothing is known but itself and why a newer one was refused.
+    fn of<'a>(set: &'a RuleSet, refused: &'a [String]) -> Rules<'a> {
+        Rules {
+            set,
+            since: None,
+            refused,
+            refused_revision: None,
+            source: "",
+            unreachable: None,
+            alerts: &[],
+            evaluated_at: None,
+            took: Span::ZERO,
+            q: "",
+            from: 0,
+            costs: &NO_COSTS,
+            now: NOW,
+        }
+    }
+
     #[test]
     fn many_rules_are_paged_and_found_by_name() {
         let slos = (0..RULES_MAX + 7).map(|n| crate::domain::rule::Slo { name: format!("objective-{n:04}"), ..fixture::slo() }).collect();
         let set = crate::domain::rule::RuleSet { slos, ..Default::default() };
-        let shown = |q: &str, from| {
-            let costs = Default::default();
-            let (refused, alerts) = ([], []);
-            render(NOW, |_| {
-                rules(&Rules {
-                    set: &set,
-                    since: None,
-                    refused: &refused,
-                    refused_revision: None,
-                    source: "",
-                    unreachable: None,
-                    alerts: &alerts,
-                    evaluated_at: None,
-                    took: Span(0),
-                    q,
-                    from,
-                    costs: &costs,
-                    now: NOW,
-                })
-            })
-        };
+        let shown = |q: &str, from| render(NOW, |_| rules(&Rules { q, from, ..of(&set, &[]) }));
         let rows = |text: &str| text.matches("href=\"/rules/objective-").count();
         let first = shown("", 0);
         assert_eq!(rows(&first), RULES_MAX);
@@ -197,23 +204,7 @@ mod tests {
         slo.place = Written { path: text(), line: 1, column: 1 };
         let set = RuleSet { revision: text(), slos: vec![slo], ..RuleSet::default() };
         let refused = vec![text()];
-        assert_inert(&render(NOW, |_| {
-            rules(&Rules {
-                set: &set,
-                since: None,
-                refused: &refused,
-                refused_revision: None,
-                source: "",
-                unreachable: None,
-                alerts: &[],
-                evaluated_at: None,
-                took: Span::ZERO,
-                q: "",
-                from: 0,
-                costs: &BTreeMap::new(),
-                now: NOW,
-            })
-        }));
+        assert_inert(&render(NOW, |_| rules(&of(&set, &refused))));
         assert_inert(&render(NOW, |_| source(HOSTILE, HOSTILE, Some(1))));
     }
 
@@ -221,23 +212,8 @@ mod tests {
     fn refused_rules_are_said_with_the_revision_that_stays() {
         let set = RuleSet { revision: "4f2c1a9bc".into(), ..RuleSet::default() };
         let refused = vec!["shop.rhai:3:1: error: no such metric".to_owned()];
-        let text = render(NOW, |_| {
-            rules(&Rules {
-                set: &set,
-                since: Some(NOW),
-                refused: &refused,
-                refused_revision: None,
-                source: "",
-                unreachable: None,
-                alerts: &[],
-                evaluated_at: None,
-                took: Span::ZERO,
-                q: "",
-                from: 0,
-                costs: &BTreeMap::new(),
-                now: NOW,
-            })
-        });
+        let text = render(NOW, |_| rules(&Rules { since: Some(NOW), ..of(&set, &refused) }));
         assert!(text.contains("shop.rhai:3:1") && text.contains("4f2c1a9") && text.contains("stays in force"));
+        assert!(text.contains("<title>Newer rules refused, 4f2c1a9 stays in force · burnwatch</title>"), "{text}");
     }
 }

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::incident::{path, short_id};
+use super::incident::{head_below, path};
 use crate::domain::incident::Incident;
 use crate::domain::time::Timestamp;
 use crate::web::chart::bullet;
@@ -64,10 +64,7 @@ pub fn page(model: &Model<'_>) -> Page {
     let incident = model.incident;
     let here = path(&incident.id);
     let body = html! {
-        div.head {
-            p.small { a href=(here) { "← incident #" (short_id(&incident.id)) } }
-            h1 { "What the failures have in common" }
-            p.lede { (Plain(&clip(&incident.title, 200))) }
+        (head_below(incident, "What the failures have in common", html! {
             p."small"."muted" {
                 (number::time(model.from, model.now)) " to " (number::time(model.to, model.now)) " UTC"
                 @if !model.objective.is_empty() { ", as " (Plain(&clip(&model.objective, 80))) " counts them" }
@@ -78,7 +75,7 @@ pub fn page(model: &Model<'_>) -> Page {
                     a href={ (here) "/segments" (query(&[("dimension", name)])) } aria-current=[(*name == model.dimension).then_some("true")] { (Plain(&clip(name, 40))) }
                 }
             }
-        }
+        }))
         (explained(incident))
         section.card aria-labelledby="h-v" {
             header { h2 id="h-v" { "Share of failures over share of traffic" } span."small"."muted" { "filled: failures · outline: traffic · widest gap first" } }

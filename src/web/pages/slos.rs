@@ -8,7 +8,7 @@ mod objective;
 use maud::{Markup, html};
 
 pub use detail::{Detail, detail};
-pub use objective::{Need, Objective, firing_burn, gone_in, is_rising, state_flag, state_words, worst_first};
+pub use objective::{Need, Objective, firing_burn, gone_in, is_rising, state_flag, state_word, state_words, worst_first};
 
 use crate::domain::rule::{Labels, Slo};
 use crate::web::chart::bullet;
@@ -98,6 +98,8 @@ pub fn group_words(group: &Labels) -> String {
 pub struct List<'a> {
     pub rows: Vec<Objective<'a>>,
     pub all: usize,
+    /// Of all, those that are not fine.
+    pub needy: usize,
     pub state: String,
     pub owner: String,
     pub q: String,
@@ -108,7 +110,7 @@ pub struct List<'a> {
 pub fn list(model: &List<'_>) -> Page {
     let filters = [("state", model.state.as_str()), ("owner", model.owner.as_str()), ("q", model.q.as_str())];
     let body = html! {
-        div.head { h1 { "Objectives" } p.muted { (model.all) " in force, worst first" } }
+        div.head { h1 { "Objectives" } p.muted { (model.all) " in force, " (model.needy) " of them " @if model.needy == 1 { "needs" } @else { "need" } " attention; worst first" } }
         form."row"."grow" method="get" action="/slos" role="search" {
             label { "State"
                 select name="state" {
@@ -131,7 +133,8 @@ pub fn list(model: &List<'_>) -> Page {
         }
         @if let Some(next) = &model.next { p { a.btn href={ "/slos" (query(&[filters[0], filters[1], filters[2], ("cursor", next)])) } { "More" } } }
     };
-    let mut page = Page::new("Objectives", Place::Slos, body);
+    let verb = if model.needy == 1 { "needs" } else { "need" };
+    let mut page = Page::new(format!("{} of {} objectives {verb} attention", model.needy, model.all), Place::Slos, body);
     page.json = Some("/v1/slos".into());
     page
 }
@@ -177,7 +180,7 @@ mod tests {
         let row = Objective { slo: &slo, status: status.clone(), worst: Some(status) };
         let text = || HOSTILE.to_owned();
         assert_inert(&render(NOW, |_| {
-            list(&List { rows: vec![row.clone()], all: 1, state: text(), owner: text(), q: text(), next: Some(text()) })
+            list(&List { rows: vec![row.clone()], all: 1, needy: 1, state: text(), owner: text(), q: text(), next: Some(text()) })
         }));
     }
 }

@@ -23,7 +23,9 @@ use crate::web::frame::Page;
 use crate::web::pages::incident::people::FAMILY_MAX;
 use crate::web::pages::incident::{self as pages, Before, Drawing, Model, Range};
 use crate::web::pages::new_silence::QUICK;
+use crate::web::pages::slos::slo_path;
 use crate::web::problem::Problem;
+use crate::web::text::segment;
 
 /// Earlier incidents of the same key that the page names.
 const BEFORE_MAX: usize = 5;
@@ -54,17 +56,26 @@ async fn read(site: &Site, id: &str, query: &Query) -> Result<Page, Problem> {
         None => Drawing::None,
     };
     let telemetry = telemetry(site, &snapshot).await;
-    let checks = checks::checks(&snapshot, &incident, &drawing, telemetry.as_deref());
+    let of = found.as_ref().map(|(slo, group, _)| (*slo, group));
+    let then = checks::then(site, &incident, of).await;
+    let checks = checks::checks(&checks::Seen {
+        snapshot: &snapshot,
+        incident: &incident,
+        drawing: &drawing,
+        now: telemetry.as_deref(),
+        then: then.as_deref(),
+    });
     Ok(pages::page(&Model {
         slo: found.as_ref().map(|(slo, _, status)| (*slo, status.as_deref())),
         entries: entries(&incident, &events, &deliveries),
         told: entries::told(&snapshot, &incident, &deliveries),
-        objectives: incident.members.iter().map(|member| &member.rule).filter(|rule| snapshot.rules.slo(rule).is_some()).cloned().collect(),
+        rules: incident.members.iter().filter_map(|member| Some((member.rule.clone(), rule_path(&snapshot, &member.rule)?))).collect(),
         actions: super::action::known(&snapshot),
         incident: &incident,
         drawing,
         range,
         checks,
+        then_read: then.is_some(),
         before,
         family,
         now: site.now,
@@ -110,6 +121,14 @@ pub async fn assign(site: Site, Path(id): Path<String>) -> Response {
 pub async fn resolve(site: Site, Path(id): Path<String>) -> Response {
     let page = just(&site, &id).await.map(|incident| pages::resolve(&incident, &site.visitor.reader));
     site.show(page).await
+}
+
+/// Where a rule is: an objective, or a free-form rule.
+fn rule_path(snapshot: &Snapshot, name: &str) -> Option<String> {
+    match snapshot.rules.slo(name) {
+        Some(slo) => Some(slo_path(slo)),
+        None => snapshot.rules.alerts.iter().any(|rule| rule.name == name).then(|| format!("/rules/{}", segment(name))),
+    }
 }
 
 /// An incident without anything around it.

@@ -18,6 +18,8 @@ use crate::web::pages::{change_glyph, plain_change, receiver_words};
 use crate::web::problem::Problem;
 
 const ROWS: usize = 50;
+/// Dead letters of one page: each has two forms.
+const DEAD: usize = 25;
 /// Changes of one page, and how far pages go.
 const CHANGES: usize = 60;
 const CHANGES_MAX: usize = 6_000;
@@ -89,7 +91,7 @@ pub async fn dead_letters(site: Site, query: Query) -> Response {
     let page = async {
         let mut tx = site.state.store.read().await?;
         let filter = outbox::Filter { state: vec!["dead".into()], ..outbox::Filter::default() };
-        let (rows, next) = outbox::list(&mut tx, &filter, query.get("cursor"), ROWS).await?;
+        let (rows, next) = outbox::list(&mut tx, &filter, query.get("cursor"), DEAD).await?;
         let mut rows: Vec<Delivery> = rows.iter().map(delivery).collect();
         rows.sort_by(|a, b| a.receiver.cmp(&b.receiver).then(a.error.cmp(&b.error)).then(b.at.cmp(&a.at)));
         Ok(pages::dead_letters(&rows, next.as_deref(), site.now, &site.visitor.reader))

@@ -12,9 +12,9 @@ use axum::response::{IntoResponse, Redirect, Response};
 use chrono_tz::Tz;
 use tracing::warn;
 
-use super::Site;
 use super::export::code;
 use super::slos::overall;
+use super::{Query, Site};
 use crate::domain::incident::Incident;
 use crate::domain::rule::{Period, Severity, Slo};
 use crate::domain::time::{Span, Timestamp};
@@ -66,14 +66,15 @@ pub async fn latest(site: Site, Path(name): Path<String>) -> Response {
     }
 }
 
-pub async fn page(site: Site, Path((name, date)): Path<(String, String)>) -> Response {
+pub async fn page(site: Site, Path((name, date)): Path<(String, String)>, query: Query) -> Response {
     let page = async {
         let period = read_period(&name)?;
         let (from, to) = bounds(period, &date)?;
         let (earlier, _) = period.around(Tz::UTC, from - Span(1));
         let later = (to <= site.now).then_some(to);
+        let first = query.get("from").and_then(|from| from.parse().ok()).unwrap_or(0);
         Ok(match remembered(&site, period, (from, to)).await {
-            Some(counted) => pages::page(&Review { period, from, to, counted: &counted, now: site.now }, earlier, later),
+            Some(counted) => pages::page(&Review { period, from, to, counted: &counted, first, now: site.now }, earlier, later),
             None => pages::reading(period, (from, to), earlier, later, site.now),
         })
     };
@@ -102,7 +103,7 @@ pub async fn markdown(site: Site, Path((name, date)): Path<(String, String)>) ->
         let (from, to) = bounds(period, &date)?;
         let counted = count(&site.state, period, (from, to), site.now).await?;
         let file = format!("attachment; filename=\"review-{}-{}.md\"", period_name(period), day(from));
-        Ok((file, write(&Review { period, from, to, counted: &counted, now: site.now })))
+        Ok((file, write(&Review { period, from, to, counted: &counted, first: 0, now: site.now })))
     };
     match text.await {
         Ok((file, text)) => {
@@ -224,7 +225,7 @@ mod tests {
         let (from, to) = bounds(Period::Week, "2026-11-19").unwrap();
         let budgets = vec![Budget { slo: fixture::HOSTILE.into(), owner: String::new(), budget_ppm: 1_000, counts: Some((1_000.0, 2.0)) }];
         let counted = Counted { rows, budgets, ..Counted::default() };
-        let text = write(&Review { period: Period::Week, from, to, counted: &counted, now: to });
+        let text = write(&Review { period: Period::Week, from, to, counted: &counted, first: 0, now: to });
         assert!(text.contains("99.800 %") && text.contains("spent 200 %"), "{text}");
         for line in text.lines().filter(|line| line.contains("<script>")) {
             assert_eq!(line[..line.find("<script>").unwrap()].matches('`').count() % 2, 1, "{line}");

@@ -14,7 +14,7 @@ use crate::store::{incidents, transition};
 use crate::web::api::slos::{Rows, rows_of};
 use crate::web::frame::Page;
 use crate::web::pages::incident::{Drawing, Range};
-use crate::web::pages::slos::{self as pages, Detail, List, Objective, worst_first};
+use crate::web::pages::slos::{self as pages, Detail, List, Need, Objective, worst_first};
 use crate::web::problem::Problem;
 
 const ROWS: usize = 50;
@@ -32,6 +32,7 @@ pub async fn list(site: Site, query: Query) -> Response {
     let (state, owner, q) = (text("state"), text("owner"), text("q"));
     let mut rows = overall(&snapshot);
     let all = rows.len();
+    let needy = rows.iter().filter(|row| Need::of(row) != Need::Nothing).count();
     rows.retain(|row| {
         (state.is_empty() || row.loudest().state.name() == state)
             && (owner.is_empty() || row.slo.owner == owner)
@@ -41,7 +42,7 @@ pub async fn list(site: Site, query: Query) -> Response {
     let start = query.get("cursor").and_then(|cursor| cursor.parse().ok()).unwrap_or(0_usize).min(rows.len());
     let end = rows.len().min(start + ROWS);
     let next = (end < rows.len()).then(|| end.to_string());
-    let page = pages::list(&List { rows: rows[start..end].to_vec(), all, state, owner, q, next });
+    let page = pages::list(&List { rows: rows[start..end].to_vec(), all, needy, state, owner, q, next });
     site.show(Ok(page)).await
 }
 

@@ -34,15 +34,35 @@ pub async fn telemetry(site: &Site, snapshot: &Arc<Snapshot>) -> Option<Arc<Tele
     site.state.memory.telemetry.get((), (now, FRESH), told, || async move { look(&state, &snapshot, now).await }).await
 }
 
-async fn look(state: &State, snapshot: &Snapshot, now: Timestamp) -> Telemetry {
-    let hour = snapshot.watermark.unwrap_or(now).floor(Span::HOUR);
+/// What stored history says of the telemetry at a time: of the last whole hour before it, and of the day before that.
+struct Past {
+    hour: Timestamp,
+    to: Timestamp,
+    views: Vec<Line>,
+    clocks: Vec<Line>,
+    correlated: Vec<Line>,
+}
+
+async fn past(state: &State, at: Timestamp) -> Past {
+    let hour = at.floor(Span::HOUR);
     let from = hour - Span::days(volume::DAYS) - Span::hours(HOURS);
     let views = lines(state, Metric::PageView, (from, hour), &["app", "region"], false).await;
-    let to = snapshot.watermark.unwrap_or(now).floor(Span::minutes(5));
+    let to = at.floor(Span::minutes(5));
     let told = async |name: &str| {
         let metric = Metric::Custom(name.to_owned());
         lines(state, metric, (to - Span::hours(HOURS), to), &["app"], true).await
     };
+    Past { hour, to, views, clocks: told("burnwatch_clock").await, correlated: told("burnwatch_correlated").await }
+}
+
+/// F1, F3, F4 and F7 as they would have been shown at a time that is over; the other checks leave nothing behind.
+pub async fn back_then(state: &State, at: Timestamp) -> Vec<Check> {
+    let Past { hour, to, views, clocks, correlated } = past(state, at).await;
+    vec![volume::check(&views, hour), shares::regions(&views, hour), shares::drift(&clocks, to), shares::correlation(&correlated, to)]
+}
+
+async fn look(state: &State, snapshot: &Snapshot, now: Timestamp) -> Telemetry {
+    let Past { hour, to, views, clocks, correlated } = past(state, snapshot.watermark.unwrap_or(now)).await;
     let metrics = state.metrics.render();
     let settle = state.config.aggregation.settle;
     let max = state.config.aggregation.series_max;
@@ -50,10 +70,10 @@ async fn look(state: &State, snapshot: &Snapshot, now: Timestamp) -> Telemetry {
         volume::check(&views, hour),
         counters::over_collection(snapshot, max),
         shares::regions(&views, hour),
-        shares::drift(&told("burnwatch_clock").await, to),
+        shares::drift(&clocks, to),
         counters::late(snapshot.events_late, settle),
         counters::redactions(&metrics),
-        shares::correlation(&told("burnwatch_correlated").await, to),
+        shares::correlation(&correlated, to),
         counters::loss(&metrics),
         counters::one_source(&metrics),
     ];

@@ -2,18 +2,15 @@
 
 use sha2::Digest as _;
 
-use super::stage::{Daemon, pages};
-use crate::chromium::{Browser, chromium};
+use super::stage::{Daemon, installed, pages};
+use crate::chromium::Browser;
 
 /// SHA-256 of `s3cret-of-mira`.
 const TOKENS: &str = "tokens = [{ name = \"mira\", scopes = [\"operate\"], sha256 = \"@\" }]\n";
 
 #[test]
 fn who_is_not_signed_in_is_asked_to_and_then_led_on() {
-    let Some(chromium) = chromium() else {
-        eprintln!("left out: chromium is not installed");
-        return;
-    };
+    let Some(chromium) = installed() else { return };
     let hash: String = sha2::Sha256::digest(b"s3cret-of-mira").iter().map(|byte| format!("{byte:02x}")).collect();
     let daemon = Daemon::start_with(&TOKENS.replace('@', &hash));
     for path in pages("4127") {

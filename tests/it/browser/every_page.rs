@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::stage::{Daemon, pages};
-use crate::chromium::{Browser, axe, chromium};
+use super::stage::{Daemon, Stage, pages};
+use crate::chromium::{Browser, axe};
 
 /// Exactly ours, on every page.
 const CSP: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
@@ -74,14 +74,7 @@ fn wide(browser: &mut Browser) -> Vec<String> {
 
 #[test]
 fn every_page_holds_on_every_screen() {
-    let Some(chromium) = chromium() else {
-        eprintln!("left out: chromium is not installed");
-        return;
-    };
-    let daemon = Daemon::start();
-    daemon.seed();
-    let id = daemon.incident();
-    let mut browser = Browser::start(&chromium, daemon.port, &[]);
+    let Some(Stage { daemon, id, mut browser }) = Stage::open(1280, 900) else { return };
     let assets: usize = {
         browser.open("/");
         let links = browser.ask("[...document.querySelectorAll('link[rel=stylesheet]')].map(e => e.getAttribute('href')).concat([...document.scripts].map(e => e.getAttribute('src')))");
@@ -146,15 +139,7 @@ fn every_page_holds_on_every_screen() {
 
 #[test]
 fn gaps_zones_and_forced_colours() {
-    let Some(chromium) = chromium() else {
-        eprintln!("left out: chromium is not installed");
-        return;
-    };
-    let daemon = Daemon::start();
-    daemon.seed();
-    let id = daemon.incident();
-    let mut browser = Browser::start(&chromium, daemon.port, &[]);
-    browser.look(1280, 900, false);
+    let Some(Stage { id, mut browser, daemon: _daemon }) = Stage::open(1280, 900) else { return };
 
     // Three minutes in which nothing was measured: hatched, said, and nowhere a number.
     browser.open("/slos/checkout-api?range=1h");

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::stage::{Daemon, pages, this_second};
-use crate::chromium::{Browser, chromium};
+use super::stage::{Daemon, installed, pages, this_second};
+use crate::chromium::Browser;
 
 /// Texts that would do something in a page, a template, a terminal or a reader's head.
 fn hostile() -> Vec<String> {
@@ -24,10 +24,7 @@ fn hostile() -> Vec<String> {
 
 #[test]
 fn hostile_texts_stay_texts_on_every_page() {
-    let Some(chromium) = chromium() else {
-        eprintln!("left out: chromium is not installed");
-        return;
-    };
+    let Some(chromium) = installed() else { return };
     let daemon = Daemon::start();
     let bad_release = "2.3.1<script>window.pwned=1</script>{{7*7}}";
     daemon.seed_with(bad_release);

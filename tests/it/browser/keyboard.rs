@@ -1,22 +1,30 @@
 //! Keyboard alone: everything that matters is reached in the order of the document, and the focus is seen.
 
-use super::stage::Daemon;
-use crate::chromium::{Browser, chromium};
+use super::stage::Stage;
+use crate::chromium::Browser;
 
 /// Whether the focus is somewhere and drawn: an outline that is wide enough, on something that has a place on the screen.
 const SEEN: &str = "(() => { const at = document.activeElement, box = at.getBoundingClientRect(), style = getComputedStyle(at); return at !== document.body && box.width > 0 && box.height > 0 && style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2 })()";
 
+/// Notes of each move of the focus whether it went forward. It is judged as it happens: what had the focus may be drawn anew afterwards.
+const FOLLOW: &str = r"(() => {
+    if (window.moved !== undefined) return;
+    addEventListener('focusin', (event) => {
+        const from = event.relatedTarget;
+        window.moved = !from || from.compareDocumentPosition(event.target) & Node.DOCUMENT_POSITION_FOLLOWING ? 'forward' : 'backward';
+    });
+})()";
+
 /// Presses Tab until the focus is on what this expression says; fails if the focus ever is not seen or goes backwards.
 fn tab_to(browser: &mut Browser, what: &str, there: &str) {
+    browser.ask(FOLLOW);
     for _ in 0..60 {
-        browser.ask("window.was = document.activeElement");
+        browser.ask("window.moved = null");
         browser.key("Tab");
-        browser.wait("the focus moves", "document.activeElement !== window.was");
+        browser.wait("the focus moves", "window.moved !== null");
         assert_eq!(browser.ask(SEEN), true, "the focus on {} is not seen", browser.ask("document.activeElement.outerHTML.slice(0, 160)"));
-        let forward = browser.ask(
-            "window.was === document.body || !!(window.was.compareDocumentPosition(document.activeElement) & Node.DOCUMENT_POSITION_FOLLOWING)",
-        );
-        assert_eq!(forward, true, "the order is that of the document: {}", browser.ask("document.activeElement.outerHTML.slice(0, 160)"));
+        let at = browser.ask("document.activeElement.outerHTML.slice(0, 160)");
+        assert_eq!(browser.ask("window.moved"), "forward", "the order is that of the document: {at}");
         if browser.ask(there) == true {
             return;
         }
@@ -26,15 +34,7 @@ fn tab_to(browser: &mut Browser, what: &str, there: &str) {
 
 #[test]
 fn everything_is_reached_by_keyboard_alone() {
-    let Some(chromium) = chromium() else {
-        eprintln!("left out: chromium is not installed");
-        return;
-    };
-    let daemon = Daemon::start();
-    daemon.seed();
-    let id = daemon.incident();
-    let mut browser = Browser::start(&chromium, daemon.port, &[]);
-    browser.look(390, 844, false);
+    let Some(Stage { daemon, id, mut browser }) = Stage::open(390, 844) else { return };
 
     // The skip link comes first and leads to the content.
     browser.open("/");

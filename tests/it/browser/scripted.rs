@@ -1,19 +1,10 @@
 //! With script: keys act, figures follow, times are local too.
 
-use super::stage::Daemon;
-use crate::chromium::{Browser, chromium};
+use super::stage::{Daemon, Stage};
 
 #[test]
 fn with_script_keys_act_and_figures_follow() {
-    let Some(chromium) = chromium() else {
-        eprintln!("left out: chromium is not installed");
-        return;
-    };
-    let daemon = Daemon::start();
-    daemon.seed();
-    let id = daemon.incident();
-    let mut browser = Browser::start(&chromium, daemon.port, &[]);
-    browser.look(1280, 900, false);
+    let Some(Stage { daemon, id, mut browser }) = Stage::open(1280, 900) else { return };
     let status = |daemon: &Daemon| daemon.json(&format!("/v1/incidents/{id}"))["status"].clone();
 
     // From the list by keys alone.

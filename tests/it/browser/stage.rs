@@ -3,12 +3,18 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::ops::Range;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use burnwatch::clock::{Clock, SystemClock};
 use burnwatch::domain::time::Span;
 use serde_json::{Value, json};
+
+use crate::chromium::{Browser, chromium};
+
+/// The release that fails.
+const RELEASE: &str = "2.3.1";
 
 /// Seconds before now in which nothing was measured.
 const GAP: Range<i64> = 600..780;
@@ -24,6 +30,36 @@ slo("checkout-api", #{
 receiver("nobody", webhook(#{ url: "http://127.0.0.1:9/none" }));
 route(#{ to: "nobody" });
 "#;
+
+/// The browser that is installed; says that a test is left out where none is.
+pub fn installed() -> Option<PathBuf> {
+    let found = chromium();
+    if found.is_none() {
+        eprintln!("left out: chromium is not installed");
+    }
+    found
+}
+
+/// How most of these tests begin: the daemon, its shop failing, the incident of that, and a browser.
+pub struct Stage {
+    pub daemon: Daemon,
+    /// Of the shop's incident.
+    pub id: String,
+    pub browser: Browser,
+}
+
+impl Stage {
+    /// With a window of this size; `None` where no browser is installed.
+    pub fn open(width: u32, height: u32) -> Option<Stage> {
+        let chromium = installed()?;
+        let daemon = Daemon::start();
+        daemon.seed_with(RELEASE);
+        let id = daemon.incident_with(RELEASE);
+        let mut browser = Browser::start(&chromium, daemon.port, &[]);
+        browser.look(width, height, false);
+        Some(Stage { daemon, id, browser })
+    }
+}
 
 /// The daemon in a folder of its own.
 pub struct Daemon {
@@ -120,10 +156,6 @@ impl Daemon {
 
     /// Requests of the last twenty minutes, with a gap: from the fifth-last on, one region fails on a new release. One label is
     /// hostile.
-    pub fn seed(&self) {
-        self.seed_with("2.3.1");
-    }
-
     pub fn seed_with(&self, release: &str) {
         let now = this_second();
         let mut rows = String::new();
@@ -156,7 +188,7 @@ impl Daemon {
 
     /// Keeps the shop failing, so that there is always a fresh bucket.
     pub fn feed(&self) {
-        self.feed_with("2.3.1");
+        self.feed_with(RELEASE);
     }
 
     pub fn feed_with(&self, release: &str) {
@@ -166,19 +198,32 @@ impl Daemon {
         self.send("POST", "/v1/aggregates", &row.to_string());
     }
 
-    pub fn incident(&self) -> String {
-        self.incident_with("2.3.1")
+    /// Ids of the incidents that are not over, sorted.
+    pub fn unresolved(&self) -> Vec<String> {
+        self.ids("/v1/incidents?status=open&status=acknowledged")
+    }
+
+    /// Ids of the shop's. On a slow machine burnwatch has some of its own: of deliveries that gave up, of evaluation that is late.
+    pub fn of_the_shop(&self) -> Vec<String> {
+        self.ids("/v1/incidents?status=open&status=acknowledged&service=shop")
+    }
+
+    fn ids(&self, path: &str) -> Vec<String> {
+        let listed = self.json(path);
+        let ids = listed["items"].as_array().into_iter().flatten().filter_map(|one| one["id"].as_str());
+        let mut ids: Vec<String> = ids.map(str::to_owned).collect();
+        ids.sort();
+        ids
     }
 
     pub fn incident_with(&self, release: &str) -> String {
-        let mut id = String::new();
+        let mut ids = Vec::new();
         self.wait("an incident opens", |daemon| {
             daemon.feed_with(release);
-            let found = daemon.json("/v1/incidents?status=open&status=acknowledged");
-            id = found["items"][0]["id"].as_str().unwrap_or_default().to_owned();
-            !id.is_empty()
+            ids = daemon.of_the_shop();
+            !ids.is_empty()
         });
-        id
+        ids.remove(0)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Without script: everything is links and forms, on a phone.
 
-use super::stage::Daemon;
-use crate::chromium::{Browser, chromium};
+use super::stage::{Daemon, Stage};
+use crate::chromium::Browser;
 
 /// Sets fields by their selectors, in a form that a person fills in, and presses its button.
 fn fill(browser: &mut Browser, fields: &[(&str, &str)], button: &str) {
@@ -15,16 +15,8 @@ fn text(browser: &mut Browser) -> String {
 
 #[test]
 fn a_person_finds_their_way_without_script() {
-    let Some(chromium) = chromium() else {
-        eprintln!("left out: chromium is not installed");
-        return;
-    };
-    let daemon = Daemon::start();
-    daemon.seed();
-    let id = daemon.incident();
+    let Some(Stage { daemon, id, mut browser }) = Stage::open(390, 844) else { return };
     let status = |daemon: &Daemon| daemon.json(&format!("/v1/incidents/{id}"))["status"].clone();
-    let mut browser = Browser::start(&chromium, daemon.port, &[]);
-    browser.look(390, 844, false);
     browser.scripts(false);
     browser.open("/");
     browser.act(&format!("document.querySelector('main a[href=\"/incidents/{id}\"]').click()"));

@@ -61,6 +61,7 @@ fn kept(id: &str, opened: i64, members: &[(&str, &str, Option<i64>)]) -> Inciden
         held_until: None,
         closed_because: None,
         by_hand: Default::default(),
+        footing: None,
     }
 }
 

@@ -1,11 +1,11 @@
-//! What the answers rest on: chart, segments, tiers, checks.
+//! What the answers rest on: chart, segments, tiers.
 
 use maud::{Markup, html};
 
 use super::{Drawing, Model, Range};
 use crate::domain::notification::Verdict;
 use crate::web::chart::{bullet, draw};
-use crate::web::icon::{Icon, Tone, flag};
+use crate::web::icon::{Tone, flag};
 use crate::web::number;
 use crate::web::pages::incident::answers::segment_words;
 use crate::web::text::{Plain, clip};
@@ -119,28 +119,6 @@ pub fn tier_table(status: &crate::domain::snapshot::SloStatus) -> Markup {
                                 @else { (number::burn(tier.burn_long, &[factor])) " and " (number::burn(tier.burn_short, &[factor])) }
                             }
                         }
-                    }
-                }
-            }
-        }
-    }
-}
-
-pub(super) fn checks(model: &Model<'_>) -> Markup {
-    if model.checks.is_empty() {
-        return html! {};
-    }
-    let fine = model.checks.iter().filter(|check| check.tone == Tone::Fine).count();
-    let all = model.checks.len();
-    let tone = if fine == all { Tone::Fine } else { Tone::Ticket };
-    html! {
-        section.card aria-labelledby="h-gen" {
-            header { h2 id="h-gen" { "Is it real?" } (flag(tone, &format!("{fine} of {all} fine"))) }
-            ul."plain"."checks" {
-                @for check in &model.checks {
-                    li {
-                        span class=(check.tone.class()) { (if check.tone == Tone::Fine { Icon::Fine } else { check.tone.icon() }.svg()) }
-                        span { (Plain(&check.said)) }
                     }
                 }
             }

@@ -1,29 +1,36 @@
 //! What is asked before an incident is snoozed, handed over or resolved.
 
-use maud::html;
+use maud::{Markup, html};
 
-use super::{path, short_id};
+use super::{below, path};
 use crate::domain::incident::Incident;
 use crate::domain::time::Timestamp;
-use crate::web::frame::{Page, Place, Reader};
+use crate::web::frame::{Page, Reader};
 use crate::web::pages::new_silence::{QUICK, end};
 use crate::web::text::{Plain, clip, plain};
+
+/// A field for what may be said beside an action.
+fn why(label: &str, name: &str) -> Markup {
+    html! { label { (label) input name=(name) maxlength="500" autocomplete="off"; } }
+}
+
+/// Why nothing is asked.
+fn over(so: &str) -> Markup {
+    html! { p.empty { "It is resolved: " (so) "." } }
+}
 
 /// Snooze for how long; `quick` are the ends of the lengths that are one press away.
 pub fn snooze(incident: &Incident, quick: [Option<Timestamp>; 4], now: Timestamp, reader: &Reader) -> Page {
     let path = path(&incident.id);
-    Page::new(
-        format!("Snooze: {}", clip(&incident.title, 120)),
-        Place::OnCall,
+    below(
+        incident,
+        "Snooze",
+        "Snooze",
         html! {
-            div.head {
-                p.small { a href=(path) { "← incident #" (short_id(&incident.id)) } }
-                h1 { "Snooze" }
-                p.lede { (Plain(&clip(&incident.title, 200))) }
-            }
             section.card aria-label="For how long" {
-                p { "Nobody is reminded or told anew until then. If it gets louder it speaks up at once; if it ends, it resolves." }
-                @if reader.operate {
+                @if incident.is_over() { (over("there is nothing to snooze")) }
+                @else { p { "Nobody is reminded or told anew until then. If it gets louder it speaks up at once; if it ends, it resolves." } }
+                @if incident.is_over() {} @else if reader.operate {
                     div.actions {
                         @for ((name, label), ends) in QUICK.iter().zip(quick) {
                             form method="post" action={ (path) "/snooze" } {
@@ -48,15 +55,11 @@ pub fn assign(incident: &Incident, owners: &[String], reader: &Reader) -> Page {
     let path = path(&incident.id);
     let chosen = incident.by_hand.severity.as_ref();
     let grades = [("page", "page: wakes a person"), ("ticket", "ticket: waits for working hours"), ("info", "info: for the record")];
-    Page::new(
-        format!("Owner and severity: {}", clip(&incident.title, 120)),
-        Place::OnCall,
+    below(
+        incident,
+        "Owner and severity",
+        "Owner and severity",
         html! {
-            div.head {
-                p.small { a href=(path) { "← incident #" (short_id(&incident.id)) } }
-                h1 { "Owner and severity" }
-                p.lede { (Plain(&clip(&incident.title, 200))) }
-            }
             section.card aria-labelledby="h-ow" {
                 header { h2 id="h-ow" { "Hand over" } }
                 p {
@@ -68,7 +71,7 @@ pub fn assign(incident: &Incident, owners: &[String], reader: &Reader) -> Page {
                         (reader.token())
                         label { "To whom" input name="owner" required maxlength="100" autocomplete="off" list="owners"; }
                         datalist id="owners" { @for owner in owners.iter().take(100) { option value=(plain(owner)) {} } }
-                        label { "Why (optional)" input name="why" maxlength="500" autocomplete="off"; }
+                        (why("Why (optional)", "why"))
                         button.btn.primary { "Hand over" }
                     }
                 }
@@ -89,12 +92,12 @@ pub fn assign(incident: &Incident, owners: &[String], reader: &Reader) -> Page {
                                 @if chosen.is_some() { option value="auto" { "what its alerts say" } }
                             }
                         }
-                        label { "Why (optional)" input name="why" maxlength="500" autocomplete="off"; }
+                        (why("Why (optional)", "why"))
                         button.btn.primary { "Set severity" }
                     }
                 }
             }
-            @if incident.is_over() { p.empty { "It is resolved: neither matters to anybody now." } } @else { (reader.hint()) }
+            @if incident.is_over() { (over("neither matters to anybody now")) } @else { (reader.hint()) }
         },
     )
 }
@@ -103,31 +106,27 @@ pub fn assign(incident: &Incident, owners: &[String], reader: &Reader) -> Page {
 pub fn resolve(incident: &Incident, reader: &Reader) -> Page {
     let path = path(&incident.id);
     let firing = incident.members.iter().filter(|member| member.firing).count();
-    Page::new(
-        format!("Resolve: {}", clip(&incident.title, 120)),
-        Place::OnCall,
+    below(
+        incident,
+        "Resolve",
+        "Resolve by hand",
         html! {
-            div.head {
-                p.small { a href=(path) { "← incident #" (short_id(&incident.id)) } }
-                h1 { "Resolve by hand" }
-                p.lede { (Plain(&clip(&incident.title, 200))) }
-            }
             section.card aria-label="Confirm" {
-                p {
+                @if incident.is_over() { (over("there is nothing left to close")) } @else { p {
                     @match firing {
                         0 => "None of its alerts fires any more.",
                         1 => "One of its alerts still fires. It is closed with the incident; when it fires anew, a new incident opens.",
                         n => { (n) " of its alerts still fire. They are closed with the incident; when one fires anew, a new incident opens." }
                     }
                     " Everybody who was told that it opened is told that it is closed."
-                }
-                @if reader.operate {
+                } }
+                @if incident.is_over() {} @else if reader.operate {
                     form.row.grow method="post" action={ (path) "/resolve" } {
                         (reader.token())
                         label { "Why"
                             select name="why" { @for (value, label) in [("fixed", "fixed"), ("false alarm", "false alarm"), ("known", "known, being worked on"), ("other", "other")] { option value=(value) { (label) } } }
                         }
-                        label { "In a few words (optional)" input name="text" maxlength="500" autocomplete="off"; }
+                        (why("In a few words (optional)", "text"))
                         button.btn.primary { "Resolve" }
                     }
                 } @else { (reader.hint()) }

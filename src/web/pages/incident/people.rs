@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{Entry, Model, ToldState, path, short_id};
+use super::{Entry, Model, ToldState, path, rule_link, short_id};
 use crate::web::icon::{Tone, flag};
 use crate::web::number;
 use crate::web::text::{Plain, clip, link, segment};
@@ -103,8 +103,7 @@ pub(super) fn alerts(model: &Model<'_>) -> Markup {
                 @for member in members.iter().take(50) {
                     li {
                         span {
-                            @let href = if model.objectives.contains(&member.rule) { format!("/slos/{}", segment(&member.rule)) } else { "/rules".into() };
-                            a href=(href) { (Plain(&clip(&member.rule, 80))) } br;
+                            (rule_link(model, &member.rule)) br;
                             span.muted { (Plain(&clip(&member.summary, 160))) " · " (number::time(member.started_at, model.now)) }
                         }
                         @if member.firing { (flag(Tone::from(member.severity), "Firing")) } @else { (flag(Tone::Fine, "Ended")) }

@@ -43,3 +43,18 @@ fn nothing_known_is_said_and_not_shown_as_zero() {
     }
     assert!(!text.contains(">0 users"));
 }
+
+#[test]
+fn of_an_incident_that_is_over_nothing_is_asked() {
+    let reader = Reader { name: "mira".into(), operate: true, ..Reader::default() };
+    let open = fixture::incident();
+    let over = Incident { status: Status::Resolved, resolved_at: Some(fixture::NOW), ..fixture::incident() };
+    let pages = |incident: &Incident| {
+        [snooze(incident, [None; 4], fixture::NOW, &reader), assign(incident, &[], &reader), resolve(incident, &reader)]
+            .map(|page| page.body.into_string())
+    };
+    assert!(pages(&open).iter().all(|text| text.contains("<form") && !text.contains("It is resolved")));
+    for text in pages(&over) {
+        assert!(!text.contains("<form") && text.contains("It is resolved: "), "{text}");
+    }
+}

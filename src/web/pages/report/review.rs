@@ -130,6 +130,8 @@ pub struct Review<'a> {
     pub from: Timestamp,
     pub to: Timestamp,
     pub counted: &'a Counted,
+    /// The first incident that the page lists.
+    pub first: usize,
     pub now: Timestamp,
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use maud::{Markup, html};
 
-use super::{Objective, firing_burn, gone_in, group_query, group_words, slo_path, state_flag, state_words};
+use super::{Objective, firing_burn, gone_in, group_query, group_words, slo_path, state_flag, state_word, state_words};
 use crate::domain::notification::Status;
 use crate::domain::rule::{Labels, NoData, Sli, Slo};
 use crate::domain::snapshot::{SloStatus, TierVerdict};
@@ -20,7 +20,7 @@ use crate::web::pages::slo_window;
 use crate::web::text::{Plain, clip, link, query, segment};
 
 /// Groups of one page.
-const GROUPS: usize = 25;
+const GROUPS: usize = 10;
 
 /// What one objective's page shows.
 pub struct Detail<'a> {
@@ -131,7 +131,9 @@ pub fn detail(model: &Detail<'_>) -> Page {
             }
         }
     };
-    let mut page = Page::new(format!("{}: {}", clip(&slo.name, 80), number::budget(status.budget_remaining)), Place::Slos, body);
+    let state = state_word(slo, worst.as_deref().unwrap_or(status));
+    let title = format!("{state}: {}, {}", clip(&slo.name, 80), number::budget(status.budget_remaining));
+    let mut page = Page::new(title, Place::Slos, body);
     page.json = Some(format!("/v1{}", slo_path(slo)));
     page
 }
@@ -224,7 +226,10 @@ mod tests {
     use super::*;
     use crate::domain::rule::Severity;
     use crate::domain::snapshot::AlertPhase;
-    use crate::web::fixture::{self, HOSTILE, NOW, assert_inert, render};
+    use crate::domain::time::Span;
+    use crate::web::chart::{BurnChart, Step};
+    use crate::web::fixture::{self, HOSTILE, NOW, assert_inert, assert_light, render};
+    use crate::web::pages::budget::Day;
 
     fn detail_of(slo: &Slo, groups: Vec<Arc<SloStatus>>, from: usize) -> String {
         render(NOW, |_| {
@@ -266,6 +271,49 @@ mod tests {
         assert_eq!(rows(&last), 5);
         assert!(last.contains("Worse") && !last.contains(" more</a>"), "{last}");
         assert_eq!(rows(&detail_of(&slo, groups, usize::MAX)), 0, "a page beyond the end is empty");
+    }
+
+    #[test]
+    fn the_page_stays_light_with_every_chart_full_and_fifty_groups() {
+        let slo = Slo { by: vec!["region".into()], ..fixture::slo() };
+        let mut groups = vec![Arc::new(SloStatus { group: Labels::new(), ..fixture::status() })];
+        groups.extend((0..50).map(|n| group_of(&format!("region-number-{n:03}"), AlertPhase::Firing, Some(Severity::Page))));
+        let past = Past {
+            from: NOW - Span::days(30),
+            step: Span::hours(3),
+            left: (0..240).map(|i| Some(0.87654 - f64::from(i) / 1_000.0)).collect(),
+            days: (0..91)
+                .map(|day| Day { at: NOW.floor(Span::DAY) - Span::days(90 - day), counts: Some((1_234_567.0, 7_654.0)) })
+                .collect(),
+            measured_to: Some(NOW),
+            excludes: true,
+        };
+        let step = Step { counts: Some((2_345_678.0, 23_456.0)), burn_long: Some(12.34), burn_short: Some(123.4), partial: false };
+        let chart = BurnChart {
+            from: NOW - Span::days(30),
+            step: Span::hours(6),
+            steps: vec![step; 120],
+            long: Span::HOUR,
+            short: Span::minutes(5),
+            tiers: Vec::new(),
+            markers: Vec::new(),
+            noun: "requests".into(),
+        };
+        let text = render(NOW, |_| {
+            detail(&Detail {
+                slo: &slo,
+                status: groups[0].clone(),
+                groups,
+                from: 0,
+                drawing: Drawing::Chart(chart),
+                past: Ok(past),
+                range: Range::Days30,
+                incidents: vec![],
+                now: NOW,
+            })
+        });
+        assert!(text.matches("</svg>").count() > GROUPS && text.matches("<tr><th>").count() > 200, "{text}");
+        assert_light(&text);
     }
 
     #[test]

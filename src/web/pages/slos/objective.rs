@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use crate::domain::rule::{Severity, Slo};
 use crate::domain::snapshot::{AlertPhase, SloStatus};
 use crate::domain::time::Span;
-use crate::web::icon::{Icon, Tone, flag, flag_with};
+use crate::web::icon::{Icon, Tone, flag_with};
 use crate::web::number;
 
 /// An objective and where it, or one of its groups, stands.
@@ -87,20 +87,32 @@ fn least_left(a: &SloStatus, b: &SloStatus) -> std::cmp::Ordering {
 
 /// The state of an objective in a word, with shape and colour; never better than it is.
 pub fn state_flag(slo: &Slo, status: &SloStatus) -> Markup {
+    let (tone, icon, word) = state(slo, status);
+    flag_with(tone, icon, &word)
+}
+
+/// The same as a word alone, for titles.
+pub fn state_word(slo: &Slo, status: &SloStatus) -> String {
+    state(slo, status).2
+}
+
+fn state(slo: &Slo, status: &SloStatus) -> (Tone, Icon, String) {
     let held = status.tiers.iter().any(|tier| tier.held_back.is_some());
     let rising = status.tiers.iter().any(|tier| tier.short_over && !tier.long_over);
     let gone = spent(status);
+    let rises = |word: &str| (Tone::Ticket, Icon::Rising, word.to_owned());
+    let plain = |tone: Tone, word: &str| (tone, tone.icon(), word.to_owned());
     match (status.state, status.severity) {
-        (AlertPhase::Firing, Some(loud)) => flag(Tone::from(loud), &format!("Burning {}", governing(status))),
-        (AlertPhase::Firing, None) => flag(Tone::Ticket, "Firing"),
-        (AlertPhase::Pending, _) => flag_with(Tone::Ticket, Icon::Rising, "Pending"),
-        (AlertPhase::Unknown, _) => flag(Tone::Unknown, "Unknown"),
-        (AlertPhase::Ok, _) if status.no_data => flag(Tone::Unknown, "No data"),
-        (AlertPhase::Ok, _) if gone => flag(Tone::Ticket, "Exhausted"),
-        (AlertPhase::Ok, _) if held => flag(Tone::Unknown, "Held back"),
-        (AlertPhase::Ok, _) if rising => flag_with(Tone::Ticket, Icon::Rising, "Increasing"),
-        (AlertPhase::Ok, _) if !slo.enabled => flag(Tone::Unknown, "Disabled"),
-        (AlertPhase::Ok, _) => flag(Tone::Fine, "Fine"),
+        (AlertPhase::Firing, Some(loud)) => plain(Tone::from(loud), &format!("Burning {}", governing(status))),
+        (AlertPhase::Firing, None) => plain(Tone::Ticket, "Firing"),
+        (AlertPhase::Pending, _) => rises("Pending"),
+        (AlertPhase::Unknown, _) => plain(Tone::Unknown, "Unknown"),
+        (AlertPhase::Ok, _) if status.no_data => plain(Tone::Unknown, "No data"),
+        (AlertPhase::Ok, _) if gone => plain(Tone::Ticket, "Exhausted"),
+        (AlertPhase::Ok, _) if held => plain(Tone::Unknown, "Held back"),
+        (AlertPhase::Ok, _) if rising => rises("Increasing"),
+        (AlertPhase::Ok, _) if !slo.enabled => plain(Tone::Unknown, "Disabled"),
+        (AlertPhase::Ok, _) => plain(Tone::Fine, "Fine"),
     }
 }
 

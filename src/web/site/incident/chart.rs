@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::domain::incident::Incident;
-use crate::domain::metric::Metric;
 use crate::domain::rule::{Labels, Severity, Sli, Slo};
 use crate::domain::time::{Span, Timestamp};
 use crate::store::outbox::OutboxRow;
@@ -26,14 +25,7 @@ pub fn noun(sli: &Sli) -> &'static str {
         Sli::Slices { .. } => return "time slices",
         Sli::Composite { .. } | Sli::External { .. } => return "events",
     };
-    match metric {
-        Metric::Request => "requests",
-        Metric::PageView | Metric::Vital(_) => "page loads",
-        Metric::Session => "sessions",
-        Metric::Step => "steps",
-        Metric::Interaction => "interactions",
-        Metric::JsError | Metric::Crash | Metric::Custom(_) => "events",
-    }
+    metric.plural()
 }
 
 /// Good and bad of an objective as a chart over a range that ends at `end`.

@@ -43,12 +43,15 @@ pub fn entries(incident: &Incident, events: &[EventRow], deliveries: &[OutboxRow
             "note" => (Icon::Info, Some(Tone::Info), "Note"),
             "held_back" => (Icon::Unknown, Some(Tone::Unknown), "Held back"),
             "explained" => (Icon::Dot, None, "Explained"),
+            "grouped" => (Icon::Dot, None, "Same cause"),
+            "reopened" => (loud.icon(), Some(loud), "Reopened"),
             // The deliveries below say this with how it went.
             "notified" | "digested" => continue,
             _ => (Icon::Dot, None, ""),
         };
         // `acknowledged by mira` after `Acknowledged` would say it twice.
-        let said = strip_word(&event.text, what);
+        let text = event.text.strip_prefix("one cause with ").filter(|_| event.kind == "grouped").unwrap_or(&event.text);
+        let said = strip_word(text, what);
         let who = if event.kind == "note" || !event.text.contains(&event.who) { event.who.clone() } else { String::new() };
         entries.push(Entry { who, ..entry(event.at, icon, tone, what, said) });
     }
