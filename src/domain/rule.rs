@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use self::free::{FreeRule, Schedule};
 pub use self::quiet::{CodeSilence, Maintenance, MaintenanceBudget, MaintenanceTimes, TimeInterval};
 pub use self::receiver::{Field, Receiver, ReceiverKind};
-pub use self::route::{Escalation, Inhibit, Matchers, Route};
+pub use self::route::{Escalation, Inhibit, Matchers, Route, TakesOff};
 pub use self::sli::{Combine, EmptySlice, Selector, Sli};
 pub use self::slo::{BudgetPolicy, NoData, Period, Slo, SloWindow};
 pub use self::tier::{Op, Tier};

@@ -392,7 +392,7 @@ impl Reader<'_> {
                     if let Expr::StringConstant(text, _) = value
                         && let Ok(condition) = crate::domain::filter::Match::parse(text)
                     {
-                        values.extend(condition.named_values().iter().cloned());
+                        values.extend(condition.named_values().into_iter().cloned());
                     }
                 }
             }
