@@ -65,6 +65,11 @@ impl Explainer {
         self.failing.lock().unwrap_or_else(PoisonError::into_inner).health(rules)
     }
 
+    /// The free-form rules that this process asked and that `known` does not have yet.
+    pub fn newly_asked(&self, known: &BTreeSet<String>) -> Vec<String> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner).names().filter(|name| !known.contains(*name)).cloned().collect()
+    }
+
     /// Past incidents and excluded time. When the store does not answer, what was known before still counts.
     async fn left_out(&self, rules: &Arc<RuleSet>, now: Timestamp) -> Arc<[LeftOut]> {
         let known = self.past.load_full();

@@ -4,7 +4,7 @@
 //! rule set, after a failed commit, after losing the lease. Alert states, incidents, history and
 //! outbox rows of one evaluation are one transaction, fenced by the lease.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -40,6 +40,8 @@ const LEASE: Span = Span::seconds(15);
 const LEASE_NAME: &str = "evaluate";
 /// Under this name the store keeps up to when everything was evaluated.
 pub(super) const PROGRESS: &str = "evaluated";
+/// Under this name the store keeps which free-form rules were ever asked, as a list.
+const ASKED: &str = "asked";
 /// Partials read at once.
 const PAGE: usize = 256;
 
@@ -89,6 +91,8 @@ struct Running {
     last_series: Option<SeriesId>,
     /// Alerts that are not idle, by rule and group.
     alerts: BTreeMap<(String, String), AlertState>,
+    /// Free-form rules of this set that were asked, now or in an earlier life.
+    asked: Arc<BTreeSet<String>>,
 }
 
 /// Buckets that have closed since the last evaluation: from the start of the first to the end of the last.
@@ -229,6 +233,7 @@ impl Watch {
             cursors.insert(writer.id.clone(), last);
         }
         let stored = store::alerts::load_all(&mut tx).await?;
+        let asked = Arc::new(load_asked(&mut tx, desk.rules()).await?);
         let mut held = write(&evaluator);
         held.replay_to(resume, |from| uptime.covers(from, bucket));
         held.end_of_replay();
@@ -242,7 +247,7 @@ impl Watch {
         let (bytes, groups) = held.window_bytes();
         drop(held);
         info!(groups, bytes, series = series.len(), took_ms = began.elapsed().as_millis() as u64, resume = %resume, "windows are ready");
-        Ok(Running { evaluator, desk, cursors, last_series, alerts })
+        Ok(Running { evaluator, desk, cursors, last_series, alerts, asked })
     }
 
     /// Up to when every live writer has stored what it took in, less the grace (DESIGN 4).
@@ -268,6 +273,7 @@ impl Watch {
             write(&running.evaluator).restore(&row.rule, &row.grp, state.clone());
             running.alerts.insert((row.rule, row.grp), state);
         }
+        running.asked = Arc::new(load_asked(&mut tx, running.desk.rules()).await?);
         drop(tx);
         self.publish(due.to, now, Span::from(began.elapsed()));
         Ok(())
@@ -392,6 +398,12 @@ impl Watch {
             }
         }
         store::progress::set(&mut tx, PROGRESS, at, "{}").await?;
+        let newly = self.setup.explainer.newly_asked(&running.asked);
+        if !newly.is_empty() {
+            Arc::make_mut(&mut running.asked).extend(newly);
+            let names = serde_json::to_string(&*running.asked).expect("a list of texts always serialises");
+            store::progress::set(&mut tx, ASKED, at, &names).await?;
+        }
         tx.commit().await?;
         Ok(queued)
     }
@@ -508,6 +520,7 @@ impl Watch {
             rules: rules.clone(),
             alerts: alerts.collect(),
             slos,
+            asked: running.asked.clone(),
             silent_apps: read(&running.evaluator).silent_streams(5),
             events_late: self.setup.flushed.late(),
             series: self.setup.flushed.series.load(Ordering::Relaxed),
@@ -543,6 +556,13 @@ async fn feed(tx: &mut Tx, evaluator: &RwLock<Evaluator>, writer: &str, mut last
             }
         }
     }
+}
+
+/// The free-form rules of a set that were ever asked.
+async fn load_asked(tx: &mut Tx, rules: &RuleSet) -> Result<BTreeSet<String>, StoreError> {
+    let stored = store::progress::get(tx, ASKED).await?;
+    let names: BTreeSet<String> = stored.and_then(|stored| serde_json::from_str(&stored.data).ok()).unwrap_or_default();
+    Ok(rules.alerts.iter().filter(|rule| names.contains(&rule.name)).map(|rule| rule.name.clone()).collect())
 }
 
 /// Stores the state of an alert, or forgets it when nothing is left to know.
