@@ -140,6 +140,19 @@ struct Track {
     period: (Timestamp, Timestamp),
 }
 
+impl Track {
+    /// How much history there is at a time.
+    fn history(&self, now: Timestamp, bucket: Span) -> Span {
+        self.first_data.map_or(Span::ZERO, |first| now - Timestamp(first * bucket.0))
+    }
+}
+
+/// The traffic that the burn of a group is held against, where the SLO asks for that and knows a week (SEMANTICS 10).
+fn season(slo: &Slo, group: &Group, history: Span) -> Option<Season> {
+    (slo.traffic_corrected && history >= SEASON_MIN)
+        .then(|| Season { total: group.rolling.budget().total, length: slo.window.nominal().min(history) })
+}
+
 struct StreamTrack {
     apps: Option<Match>,
     stream: Stream,
@@ -285,13 +298,12 @@ impl Evaluator {
         let slo = &self.plan.rules.slos[track.slo];
         let now = Timestamp((self.next - track.delay) * bucket.0);
         let stream = &self.streams[track.stream];
-        let history = track.first_data.map_or(Span::ZERO, |first| now - Timestamp(first * bucket.0));
+        let history = track.history(now, bucket);
         for group in &mut track.groups {
             if !group.alerts || (group.rolling.is_unused() && group.state.is_idle() && group.absent.is_none()) {
                 continue;
             }
-            let season = (slo.traffic_corrected && history >= SEASON_MIN)
-                .then(|| Season { total: group.rolling.budget().total, length: slo.window.nominal().min(history) });
+            let season = season(slo, group, history);
             group.judged.clear();
             for (tier, (long, short, pair)) in slo.tiers.iter().zip(&track.tiers) {
                 let mut coverage = stream.coverage[*pair];

@@ -452,6 +452,37 @@ fn a_composite_inside_a_weighted_one_counts_with_its_own_burn() {
 }
 
 #[test]
+fn a_composite_counts_the_traffic_correction_of_its_members() {
+    // Eight days of 1000 requests a minute by day and none by night, then a night's ten minutes of ten each, of which one fails.
+    let run = |corrected: bool, how: Combine, factor: &str| {
+        let member =
+            |name: &str| Slo { name: name.into(), traffic_corrected: corrected, window: SloWindow::Rolling(Span::days(7)), ..slo(vec![]) };
+        let both = made_of("both", &["a", "b"], how, vec![tier(Severity::Page, "10m", "5m", factor)]);
+        let mut bench = Bench::new(RuleSet { slos: vec![both, member("a"), member("b")], ..RuleSet::default() });
+        bench.series(0, "de");
+        let all = 8 * 1440;
+        for minute in 0..all - 10 {
+            bench.feed(0, minute, if minute % 1440 < 720 { 1000 } else { 0 }, 0);
+            bench.evaluator.replay(true);
+        }
+        let mut burn = None;
+        for minute in all - 10..all {
+            bench.feed(0, minute, 10, 1);
+            let events = bench.evaluator.advance(true);
+            burn = events.into_iter().find(|event| event.rule == "both").and_then(|event| event.figures.burn_long).or(burn);
+        }
+        burn
+    };
+    for how in [Combine::Worst, Combine::Weighted(vec![Fraction::whole(1), Fraction::whole(1)])] {
+        assert_eq!(run(false, how.clone(), "14.4"), Some(100.0), "one of ten, from the first minute on");
+        assert_eq!(run(true, how.clone(), "14.4"), None);
+        // Ten bad of the 5000.1 that ten minutes of the week see, of which 0.1 % may be: 1.99996x, above 1.99 with the tenth.
+        let burn = run(true, how, "1.99").unwrap();
+        assert!((burn - 10.0 / 5.000_099_2).abs() < 1e-6, "{burn}");
+    }
+}
+
+#[test]
 fn what_is_left_of_a_composite_of_composites_is_known() {
     // Over everything: half the time healthy, so a 2x and b 0.5x of their budgets: the mean 1.25x, -25 % left.
     let half = Combine::Weighted(vec![Fraction::whole(1), Fraction::whole(1)]);
