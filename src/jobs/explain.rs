@@ -166,7 +166,7 @@ impl Explainer {
         let mut events = Vec::new();
         let mut failed = None;
         for group in groups {
-            let noting = Arc::new(Noting::new(Arc::new(lookup.clone())));
+            let noting = Arc::new(Noting::new(Arc::new(lookup.clone()), lookup.rules.clone()));
             let verdict = match program.ask(&rule.name, &group, noting.clone()) {
                 Ok(verdict) => verdict,
                 Err(error) => {

@@ -157,6 +157,7 @@ pub(super) fn name(set: &mut RuleSet, named: Named, asked: &Asked) {
         add(filter);
     }
     dimensions.extend(asked.dimensions.iter().cloned());
+    set.asked_windows.clone_from(&asked.windows);
     for rule in &set.alerts {
         dimensions.extend(rule.by.iter().cloned());
     }

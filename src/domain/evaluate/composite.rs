@@ -249,6 +249,15 @@ impl Evaluator {
         })
     }
 
+    /// The same of what it spent within a window that its parts keep.
+    pub(super) fn spent_of_all_within(&self, at: usize, labels: &Labels, window: Span) -> Option<f64> {
+        self.together(at, labels, &|track, group| {
+            let (recent, whole) = (group.rolling.sum(track.shape.index(window)?), group.rolling.budget());
+            // What lies before a calendar period's start was spent of the budget before.
+            burn::consumed(recent.bad.min(whole.bad), whole, self.plan.rules.slos[track.slo].budget_ppm)
+        })
+    }
+
     /// A figure of every SLO with data below, put together as the composites above it say.
     fn together(&self, at: usize, labels: &Labels, of: &dyn Fn(&Track, &Group) -> Option<f64>) -> Option<f64> {
         let track = &self.tracks[at];
