@@ -107,26 +107,8 @@ pub fn canonical(labels: &Labels) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::filter::Match;
+    use crate::domain::desk::fixtures::route as node;
     use crate::domain::rule::TakesOff;
-
-    fn node(when: &[(&str, &str)], to: &[&str]) -> Route {
-        Route {
-            place: Default::default(),
-            when: super::super::filter::Filter(when.iter().map(|(k, v)| ((*k).into(), Match::parse(v).unwrap())).collect()),
-            to: to.iter().map(|s| (*s).into()).collect(),
-            group_by: None,
-            group_wait: None,
-            group_interval: None,
-            repeat: None,
-            escalate: vec![],
-            fallthrough: false,
-            active: vec![],
-            mute: vec![],
-            takes_off: Default::default(),
-            routes: vec![],
-        }
-    }
 
     fn labels(pairs: &[(&str, &str)]) -> Labels {
         pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect()
@@ -168,6 +150,25 @@ mod tests {
         let set = RuleSet { routes: vec![night], ..RuleSet::default() };
         let routed = route(&set, &labels(&[]), &|name| name == "nights");
         assert_eq!(routed[0].muted.as_deref(), Some("muted by time interval `nights`"));
+    }
+
+    #[test]
+    fn fact_5_and_6_groups_have_the_labels_that_are_there_all_of_them_or_none() {
+        let alert = labels(&[("alertname", "down"), ("cluster", "eu"), ("node", "1")]);
+        let group =
+            |names: &[&str]| grouping(Some(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()), &["alertname"], &alert);
+        assert_eq!(group(&["cluster", "absent"]), labels(&[("cluster", "eu")]), "an absent label is absent from the key");
+        assert_eq!(group(&["..."]), alert);
+        assert_eq!(group(&[]), labels(&[]));
+        let by = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        let mut parent = node(&[], &["mail"]);
+        parent.group_by = by(&["cluster"]);
+        let (mut none, mut all) = (node(&[("a", "none")], &[]), node(&[("a", "all")], &[]));
+        (none.group_by, all.group_by) = (by(&[]), by(&["..."]));
+        parent.routes = vec![none, all, node(&[("a", "same")], &[])];
+        let set = RuleSet { routes: vec![parent], ..RuleSet::default() };
+        let of = |value: &str| route(&set, &labels(&[("a", value)]), &|_| false).remove(0).group_by;
+        assert_eq!((of("none"), of("all"), of("same")), (by(&[]), by(&["..."]), by(&["cluster"])));
     }
 
     #[test]
