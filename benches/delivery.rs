@@ -134,6 +134,7 @@ fn rules(url: String) -> RuleSet {
         fallthrough: false,
         active: Vec::new(),
         mute: Vec::new(),
+        takes_off: Default::default(),
         routes: Vec::new(),
     };
     RuleSet { receivers: vec![receiver], routes: vec![route], ..RuleSet::default() }

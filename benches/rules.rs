@@ -85,6 +85,14 @@ impl Measure for Free {
         Ok(0.7)
     }
 
+    fn consumed(&self, _: &str, _: &Labels, _: Option<Span>) -> Answer<f64> {
+        Ok(0.3)
+    }
+
+    fn exhausted_within(&self, _: &str, _: &Labels, _: Span, _: Option<Span>) -> Answer<bool> {
+        Ok(false)
+    }
+
     fn changes(&self, _: &Filter, _: Span) -> Answer<Vec<Change>> {
         Ok(Vec::new())
     }

@@ -170,13 +170,14 @@ impl Writer {
 
 /// Conditions as Alertmanager's matchers; a label whose name it does not know cannot be asked for there.
 fn matchers(conditions: &Matchers) -> String {
-    let one = |(label, condition): (&String, &super::filter::Match)| {
+    let one = |matcher: Matcher| {
+        let label = &matcher.label;
         let name: String = label.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
         let name = if is_label(&name) { name } else { format!("_{name}") };
-        let (operator, value) = Matcher { label: label.clone(), condition: condition.clone() }.parts();
+        let (operator, value) = matcher.parts();
         yaml(&format!("{name}{}{}", operator.text(), quote(&value)))
     };
-    conditions.0.iter().map(one).collect::<Vec<_>>().join(", ")
+    conditions.0.iter().flat_map(|(label, condition)| Matcher::of(label, condition)).map(one).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -197,6 +198,7 @@ mod tests {
             fallthrough: false,
             active: vec![],
             mute: vec![],
+            takes_off: Default::default(),
             routes,
         }
     }

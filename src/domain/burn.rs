@@ -1,11 +1,13 @@
 //! Burn rates: whether a tier's windows pass its factor, exactly (SEMANTICS 2, 3, 5, 8 to 12).
 
+mod budget;
 mod composite;
 mod confidence;
 mod exact;
 
 use std::cmp::Ordering;
 
+pub use self::budget::{BudgetState, budget, consumed, exhausted_within, forecast};
 pub use self::composite::{Part, judge_mean};
 use self::confidence::{normal_quantile, wilson_lower};
 use self::exact::compare_products;
@@ -14,6 +16,9 @@ use super::coverage::Coverage;
 use super::rule::{Op, Slo, Tier};
 use super::snapshot::TierVerdict;
 use super::time::Span;
+
+/// Parts per million in one.
+const UNIT_PPM: i128 = 1_000_000;
 
 /// One window of a tier as it stands.
 #[derive(Clone, Copy, Debug)]
@@ -152,30 +157,6 @@ pub fn corrected_burn(view: &View, budget_ppm: u32, season: Season) -> Option<f6
 /// bad / total, at most 1; `None` where nothing was measured.
 pub fn error_ratio(counts: Counts) -> Option<f64> {
     (counts.total > 0).then(|| counts.bad.max(0) as f64 / counts.total as f64)
-}
-
-/// Where a budget stands (SEMANTICS 12).
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct BudgetState {
-    /// 1 - bad / allowed: signed, never clamped.
-    pub remaining: f64,
-    /// P / burn: how long the whole budget lasts at this rate; `None` when nothing burns.
-    pub pace_secs: Option<f64>,
-    /// max(0, remaining) × P / burn.
-    pub countdown_secs: Option<f64>,
-}
-
-/// The budget of a period of length `period`, at the burn that the period itself shows.
-pub fn budget(counts: Counts, budget_ppm: u32, period: Span) -> Option<BudgetState> {
-    let burn = burn(counts, budget_ppm)?;
-    let remaining = 1.0 - burn;
-    Some(forecast(remaining, burn, period))
-}
-
-/// The two forecasts of a budget that has `remaining` left and burns at `burn`.
-pub fn forecast(remaining: f64, burn: f64, period: Span) -> BudgetState {
-    let pace = (burn > 0.0).then(|| period.as_secs_f64() / burn);
-    BudgetState { remaining, pace_secs: pace, countdown_secs: pace.map(|pace| remaining.max(0.0) * pace) }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 mod book;
 mod family;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 mod inhibition;
 mod parcel;
 mod posted;

@@ -32,6 +32,7 @@ mod group;
 pub use feed::could_match;
 pub use group::unconfirmed;
 
+use build::Asked;
 use feed::{Take, Target};
 use group::Group;
 
@@ -140,6 +141,19 @@ struct Track {
     period: (Timestamp, Timestamp),
 }
 
+impl Track {
+    /// How much history there is at a time.
+    fn history(&self, now: Timestamp, bucket: Span) -> Span {
+        self.first_data.map_or(Span::ZERO, |first| now - Timestamp(first * bucket.0))
+    }
+}
+
+/// The traffic that the burn of a group is held against, where the SLO asks for that and knows a week (SEMANTICS 10).
+fn season(slo: &Slo, group: &Group, history: Span) -> Option<Season> {
+    (slo.traffic_corrected && history >= SEASON_MIN)
+        .then(|| Season { total: group.rolling.budget().total, length: slo.window.nominal().min(history) })
+}
+
 struct StreamTrack {
     apps: Option<Match>,
     stream: Stream,
@@ -202,9 +216,21 @@ impl Evaluator {
         let mut inputs = Vec::new();
         let made_of = composite::leaves(&rules, &evaluator.names);
         for (index, slo) in rules.slos.iter().enumerate() {
-            // A composite asks what it is made of about the windows of its own tiers.
-            let askers = made_of.iter().filter(|(_, leaves)| leaves.contains(&index)).flat_map(|(asker, _)| &rules.slos[*asker].tiers);
-            evaluator.add_track(index, slo, &askers.collect::<Vec<_>>(), &mut inputs);
+            // A composite asks what it is made of about the windows of its own tiers, and about those that it is asked for itself.
+            let askers: Vec<&Slo> =
+                made_of.iter().filter(|(_, leaves)| leaves.contains(&index)).map(|(asker, _)| &rules.slos[*asker]).collect();
+            let asked = Asked {
+                tiers: askers.iter().flat_map(|asker| &asker.tiers).collect(),
+                windows: askers
+                    .iter()
+                    .copied()
+                    .chain([slo])
+                    .filter_map(|slo| rules.asked_windows.get(&slo.name))
+                    .flatten()
+                    .copied()
+                    .collect(),
+            };
+            evaluator.add_track(index, slo, &asked, &mut inputs);
         }
         evaluator.inputs = Inputs::new(inputs);
         for (index, leaves) in made_of {
@@ -285,13 +311,12 @@ impl Evaluator {
         let slo = &self.plan.rules.slos[track.slo];
         let now = Timestamp((self.next - track.delay) * bucket.0);
         let stream = &self.streams[track.stream];
-        let history = track.first_data.map_or(Span::ZERO, |first| now - Timestamp(first * bucket.0));
+        let history = track.history(now, bucket);
         for group in &mut track.groups {
             if !group.alerts || (group.rolling.is_unused() && group.state.is_idle() && group.absent.is_none()) {
                 continue;
             }
-            let season = (slo.traffic_corrected && history >= SEASON_MIN)
-                .then(|| Season { total: group.rolling.budget().total, length: slo.window.nominal().min(history) });
+            let season = season(slo, group, history);
             group.judged.clear();
             for (tier, (long, short, pair)) in slo.tiers.iter().zip(&track.tiers) {
                 let mut coverage = stream.coverage[*pair];
@@ -378,6 +403,12 @@ impl Evaluator {
     pub fn combined_spent(&self, slo: &str, group: &Labels, from: Timestamp) -> Option<f64> {
         let at = *self.names.get(slo)?;
         if self.is_composite(at) { self.spent_of_all(at, group, from) } else { None }
+    }
+
+    /// The same of what it spent within a window that is kept.
+    pub fn combined_spent_within(&self, slo: &str, group: &Labels, window: Span) -> Option<f64> {
+        let at = *self.names.get(slo)?;
+        if self.is_composite(at) { self.spent_of_all_within(at, group, window) } else { None }
     }
 
     /// Sums of one window of an SLO's group for `q.burn` and `q.budget`; `None`: not kept.

@@ -22,6 +22,8 @@ pub enum Match {
     NotRegex(Pattern),
     /// `"x*"`.
     Prefix(String),
+    /// `#{ all: ["/x.+/", "!/.+y/"] }`: every one of several conditions.
+    All(Vec<Match>),
 }
 
 /// A compiled, anchored regular expression; equal when the text is equal.
@@ -93,15 +95,27 @@ impl Match {
             Match::Regex(pattern) => pattern.matches(value),
             Match::NotRegex(pattern) => !pattern.matches(value),
             Match::Prefix(prefix) => value.starts_with(prefix.as_str()),
+            Match::All(all) => all.iter().all(|condition| condition.accepts(value)),
         }
     }
 
     /// The values that this condition names, which are never folded (R-2).
-    pub fn named_values(&self) -> &[String] {
+    pub fn named_values(&self) -> Vec<&String> {
         match self {
-            Match::Equal(text) | Match::Not(text) => std::slice::from_ref(text),
-            Match::AnyOf(any) => any,
-            Match::Regex(_) | Match::NotRegex(_) | Match::Prefix(_) => &[],
+            Match::Equal(text) | Match::Not(text) => vec![text],
+            Match::AnyOf(any) => any.iter().collect(),
+            Match::Regex(_) | Match::NotRegex(_) | Match::Prefix(_) => Vec::new(),
+            Match::All(all) => all.iter().flat_map(Match::named_values).collect(),
+        }
+    }
+
+    /// The conditions that must all hold: itself, or its parts.
+    pub fn parts(&self) -> &[Match] {
+        match self {
+            Match::All(all) => all,
+            Match::Equal(_) | Match::AnyOf(_) | Match::Not(_) | Match::Regex(_) | Match::NotRegex(_) | Match::Prefix(_) => {
+                std::slice::from_ref(self)
+            }
         }
     }
 }
@@ -111,6 +125,7 @@ impl PartialEq for Match {
         match (self, other) {
             (Match::Equal(a), Match::Equal(b)) | (Match::Not(a), Match::Not(b)) | (Match::Prefix(a), Match::Prefix(b)) => a == b,
             (Match::AnyOf(a), Match::AnyOf(b)) => a == b,
+            (Match::All(a), Match::All(b)) => a == b,
             (Match::Regex(a), Match::Regex(b)) | (Match::NotRegex(a), Match::NotRegex(b)) => a.text == b.text,
             _ => false,
         }
@@ -128,6 +143,10 @@ impl fmt::Display for Match {
             Match::Regex(pattern) => write!(f, "/{}/", pattern.text),
             Match::NotRegex(pattern) => write!(f, "!/{}/", pattern.text),
             Match::Prefix(prefix) => write!(f, "{prefix}*"),
+            Match::All(all) => {
+                let parts: Vec<String> = all.iter().map(ToString::to_string).collect();
+                f.write_str(&parts.join(" and "))
+            }
         }
     }
 }
@@ -161,12 +180,14 @@ impl Filter {
 enum Written {
     One(String),
     Any(Vec<String>),
+    All { all: Vec<Match> },
 }
 
 impl Serialize for Match {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Match::AnyOf(any) => any.serialize(serializer),
+            Match::All(all) => Written::All { all: all.clone() }.serialize(serializer),
             Match::Equal(_) | Match::Not(_) | Match::Regex(_) | Match::NotRegex(_) | Match::Prefix(_) => serializer.collect_str(self),
         }
     }
@@ -176,6 +197,7 @@ impl<'de> Deserialize<'de> for Match {
         match Written::deserialize(deserializer)? {
             Written::One(text) => Match::parse(&text).map_err(serde::de::Error::custom),
             Written::Any(any) => Ok(Match::AnyOf(any)),
+            Written::All { all } => Ok(Match::All(all)),
         }
     }
 }
@@ -209,5 +231,9 @@ mod tests {
         let any: Match = serde_json::from_str(r#"["de","fr"]"#).unwrap();
         assert!(any.accepts("fr") && !any.accepts("us"));
         assert_eq!(serde_json::to_string(&any).unwrap(), r#"["de","fr"]"#);
+        let all: Match = serde_json::from_str(r#"{"all":["/eu-.*/","!eu-test"]}"#).unwrap();
+        assert!(all.accepts("eu-1") && !all.accepts("eu-test") && !all.accepts("us") && !all.accepts(""));
+        assert_eq!(serde_json::to_string(&all).unwrap(), r#"{"all":["/eu-.*/","!eu-test"]}"#);
+        assert_eq!(all.to_string(), "/eu-.*/ and !eu-test");
     }
 }

@@ -15,9 +15,10 @@ use super::explain::{self, Explanation};
 use super::filter::{Filter, Match};
 use super::incident::{Explained, Incident, Input, Member};
 use super::lookup::{LeftOut, narrowed};
-use super::measure::Subject;
+use super::measure::{BudgetOf, Subject};
 use super::metric::Metric;
 use super::notification::{Change, Impact, Verdict};
+use super::route::canonical;
 use super::rule::{Labels, RuleSet, Selector, Sli, Slo};
 use super::series::Series;
 use super::telemetry;
@@ -75,6 +76,8 @@ impl Source {
 pub struct Case {
     /// The SLO, or the free-form rule.
     rule: String,
+    /// The SLO whose budget is told; empty: none.
+    slo: String,
     /// What an alert of a free-form rule says.
     summary: String,
     /// The groups of the SLO that it is about; one empty group without `by`.
@@ -124,8 +127,10 @@ impl Case {
     /// The case of an alert that opens. `None`: there are no series to look at, as with a free-form rule.
     pub fn of_alert(event: &AlertEvent, around: &Around<'_>) -> Option<Case> {
         if let Some(subject) = &event.subject {
-            let from = event.at - subject.window.clamp(around.bucket, FREE_WINDOW_MAX);
-            return Some(Case::free(&event.rule, &event.summary, subject, from.floor(around.bucket)));
+            let window = subject.window.clamp(around.bucket, FREE_WINDOW_MAX);
+            let burning = subject.budget.as_ref().and_then(|budget| burning(budget, window, event.at, around));
+            let from = burning.unwrap_or(event.at - window);
+            return Case::free(&event.rule, &event.summary, subject, from.floor(around.bucket), around);
         }
         let slo = around.rules.slo(&event.rule).filter(|_| !is_no_data(&event.labels))?;
         let (long, short) = windows(slo, event.figures.long, event.figures.short);
@@ -138,20 +143,26 @@ impl Case {
     pub fn of_incident(incident: &Incident, around: &Around<'_>) -> Option<Case> {
         let Some((slo, groups, short)) = lead(incident, around.rules) else {
             let (member, subject) = free_lead(incident)?;
-            return Some(Case::free(&member.rule, &member.summary, subject, incident.window_start));
+            return Case::free(&member.rule, &member.summary, subject, incident.window_start, around);
         };
         Case::new(slo, groups, incident.window_start, short, around)
     }
 
-    /// Of a free-form rule, whose queries are narrowed to its group already.
-    fn free(rule: &str, summary: &str, subject: &Subject, from: Timestamp) -> Case {
+    /// Of a free-form rule, whose queries are narrowed to its group already. One about a budget is about what spends it.
+    fn free(rule: &str, summary: &str, subject: &Subject, from: Timestamp, around: &Around<'_>) -> Option<Case> {
+        if let Some(budget) = &subject.budget {
+            let slo = around.rules.slo(&budget.slo)?;
+            let case = Case::new(slo, vec![budget.group.clone()], from, Span::minutes(5), around)?;
+            return Some(Case { rule: rule.to_owned(), summary: summary.to_owned(), ..case });
+        }
         let Selector { metric, filter } = subject.of.clone();
         let source = match &subject.per {
             Some(per) => Source::Rate { bad: subject.of.clone(), of: per.clone() },
             None => Source::Events { metric, filter, limit: None },
         };
-        Case {
+        Some(Case {
             rule: rule.to_owned(),
+            slo: String::new(),
             summary: summary.to_owned(),
             groups: vec![Labels::new()],
             source,
@@ -160,7 +171,7 @@ impl Case {
             baseline: explain::baseline(from, Span::minutes(5)),
             baseline_read: false,
             rows: Rows::default(),
-        }
+        })
     }
 
     /// Whether it is still the case of this incident, so that reading on is enough.
@@ -177,6 +188,7 @@ impl Case {
         let leading = around.evaluator.leading_slo(&slo.name, groups.first()?).and_then(|name| around.rules.slo(name));
         Some(Case {
             rule: slo.name.clone(),
+            slo: slo.name.clone(),
             summary: String::new(),
             source: source(&leading.unwrap_or(slo).sli)?,
             groups,
@@ -232,7 +244,7 @@ impl Case {
 
     /// What the sums say. `held` is what the incident said before.
     pub fn findings(&self, around: &Around<'_>, held: &Explained) -> Result<Findings, String> {
-        let slo = around.rules.slo(&self.rule);
+        let slo = around.rules.slo(&self.slo);
         if slo.is_none() && self.summary.is_empty() {
             return Err(format!("there is no SLO `{}`", self.rule));
         }
@@ -360,6 +372,13 @@ fn with_source(title: String, top_source: Option<f64>) -> String {
         Some(share) => format!("{title}, {:.0} % of it from one network", share * 100.0),
         None => title,
     }
+}
+
+/// Since when a budget burns without a break, at most `back` long; `None`: it does not burn now.
+fn burning(budget: &BudgetOf, back: Span, now: Timestamp, around: &Around<'_>) -> Option<Timestamp> {
+    let group = if budget.group.is_empty() { String::new() } else { canonical(&budget.group) };
+    let since = around.evaluator.burning_since(&budget.slo, &group, back)?;
+    (since < now - around.bucket).then_some(since)
 }
 
 /// Windows of the governing tier, or of all tiers where none governs.

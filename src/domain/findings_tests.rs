@@ -331,7 +331,7 @@ fn a_free_form_rule_is_explained_by_the_errors_that_it_asked_for() {
         figures: Default::default(),
         summary: "Many script errors".into(),
         reason: String::new(),
-        subject: Some(Subject { of, per, window: Span::minutes(10) }),
+        subject: Some(Subject { of, per, window: Span::minutes(10), budget: None }),
         state: Default::default(),
     };
     let found = bench.findings(&event);
@@ -343,6 +343,32 @@ fn a_free_form_rule_is_explained_by_the_errors_that_it_asked_for() {
     let incident = open(&bench, &event, found);
     let Some(Input::Explained { impact, .. }) = refresh(&incident, &bench.around()).unwrap() else { panic!("no answer") };
     assert_eq!(impact.bad_events, 90.0);
+}
+
+#[test]
+fn an_alert_on_a_budget_is_explained_by_what_spends_it() {
+    let mut bench = Bench::new(slo(good(), &[]));
+    let burning = bad_release(&mut bench, 1500).expect("the release burns");
+    let budget = BudgetOf { slo: "checkout-api".into(), group: Labels::new() };
+    let of = Selector { metric: Metric::Request, filter: filter(&[("app", "shop")]) };
+    let event = AlertEvent {
+        rule: "budget-low".into(),
+        labels: [("rule".to_owned(), "budget-low".to_owned())].into(),
+        summary: "Half of the budget is gone".into(),
+        subject: Some(Subject { of, per: None, window: Span::DAY, budget: Some(budget) }),
+        ..burning
+    };
+    let found = bench.findings(&event);
+    assert_eq!((found.explained.verdict, found.explained.signature.as_str()), (Verdict::Segment, "release:shop/2.3.1"));
+    assert!(found.title.starts_with("Half of the budget is gone, "), "{}", found.title);
+    // What is told is the budget of the SLO: of its window, and what went since the alert's window began.
+    let whole = bench.evaluator.window("checkout-api", &Labels::new(), None).unwrap();
+    let allowed = whole.total as f64 / 1e3;
+    assert_eq!(found.impact.budget_remaining, 1.0 - whole.bad as f64 / allowed);
+    assert!(found.impact.budget_consumed > 0.0 && found.impact.bad_events > 0.0, "{:?}", found.impact);
+    let incident = open(&bench, &event, found.clone());
+    let Some(Input::Explained { impact, title, .. }) = refresh(&incident, &bench.around()).unwrap() else { panic!("no answer") };
+    assert_eq!((impact, title), (found.impact, found.title));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::evaluate::{Evaluator, could_match};
 use super::filter::{Filter, Match};
 use super::measure::{self, Answer, Baseline, Counted, Measure, Top, Unanswered};
 use super::metric::Metric;
-use super::rule::{Labels, MaintenanceBudget, RuleSet, Sli, Slo};
+use super::rule::{Labels, MaintenanceBudget, RuleSet, Sli, Slo, SloWindow};
 use super::sketch::Sketch;
 use super::time::{Span, Timestamp};
 use super::users::Users;
@@ -64,6 +64,9 @@ pub trait Budgets: Send + Sync {
 
     /// The burn of a composite's group over a window of its tiers (`None`: its budget's window).
     fn combined_burn(&self, slo: &str, group: &Labels, window: Option<Span>) -> Option<f64>;
+
+    /// The share of its whole budget that a composite's group spent within a window that is kept.
+    fn combined_spent(&self, slo: &str, group: &Labels, window: Span) -> Option<f64>;
 }
 
 impl Budgets for Evaluator {
@@ -74,6 +77,10 @@ impl Budgets for Evaluator {
     fn combined_burn(&self, slo: &str, group: &Labels, window: Option<Span>) -> Option<f64> {
         Evaluator::combined_burn(self, slo, group, window)
     }
+
+    fn combined_spent(&self, slo: &str, group: &Labels, window: Span) -> Option<f64> {
+        self.combined_spent_within(slo, group, window)
+    }
 }
 
 impl<B: Budgets> Budgets for RwLock<B> {
@@ -83,6 +90,10 @@ impl<B: Budgets> Budgets for RwLock<B> {
 
     fn combined_burn(&self, slo: &str, group: &Labels, window: Option<Span>) -> Option<f64> {
         self.read().unwrap_or_else(PoisonError::into_inner).combined_burn(slo, group, window)
+    }
+
+    fn combined_spent(&self, slo: &str, group: &Labels, window: Span) -> Option<f64> {
+        self.read().unwrap_or_else(PoisonError::into_inner).combined_spent(slo, group, window)
     }
 }
 
@@ -147,9 +158,27 @@ impl Lookup {
         Ok(users.estimate() as f64)
     }
 
+    /// A window of an SLO's group that the evaluator keeps because a rule asks for it.
+    fn kept(&self, slo: &Slo, group: &Labels, window: Span) -> Answer<Counts> {
+        if let Some(counts) = self.budgets.window(&slo.name, group, Some(window)) {
+            return Ok(counts);
+        }
+        // A group that never had an event has no windows at all.
+        if self.budgets.window(&slo.name, group, None).is_none() {
+            return Ok(Counts::ZERO);
+        }
+        // Only a window that the dry run did not see: one that is computed from what a rule finds.
+        Err(Unanswered::Failed(format!("{window} of SLO `{}` is not kept; write the window as a text", slo.name)))
+    }
+
     fn slo(&self, name: &str) -> Answer<&Slo> {
         self.rules.slo(name).ok_or_else(|| Unanswered::Failed(format!("there is no SLO `{name}`")))
     }
+}
+
+/// A window, unless it is the SLO's own.
+fn shorter(slo: &Slo, window: Option<Span>) -> Option<Span> {
+    window.filter(|window| slo.window != SloWindow::Rolling(*window))
 }
 
 fn nothing(metric: &Metric, window: Span) -> Unanswered {
@@ -215,13 +244,12 @@ impl Measure for Lookup {
 
     fn burn(&self, slo: &str, group: &Labels, window: Span) -> Answer<f64> {
         let slo = self.slo(slo)?;
+        let kept = shorter(slo, Some(window));
         if let Sli::Composite { .. } = slo.sli {
-            let burn = self.budgets.combined_burn(&slo.name, group, Some(window));
-            return burn.ok_or_else(|| {
-                Unanswered::NoData(format!("no events of `{}` within {window}, or that is no window of its tiers", slo.name))
-            });
+            let burn = self.budgets.combined_burn(&slo.name, group, kept);
+            return burn.ok_or_else(|| Unanswered::NoData(format!("no events of `{}` within {window}", slo.name)));
         }
-        let counts = match self.budgets.window(&slo.name, group, Some(window)) {
+        let counts = match self.budgets.window(&slo.name, group, kept) {
             Some(counts) => counts,
             None => sli_counts(&*self.archive, &slo.sli, group, self.now - window, self.now, self.bucket)?,
         };
@@ -238,6 +266,44 @@ impl Measure for Lookup {
         burn::budget(counts, slo.budget_ppm, slo.window.nominal())
             .map(|budget| budget.remaining)
             .ok_or_else(|| Unanswered::NoData(format!("no events of SLO `{}` in its window", slo.name)))
+    }
+
+    fn consumed(&self, slo: &str, group: &Labels, window: Option<Span>) -> Answer<f64> {
+        let slo = self.slo(slo)?;
+        let window = shorter(slo, window);
+        let unmeasured = || Unanswered::NoData(format!("no events of `{}` in its window", slo.name));
+        if let Sli::Composite { .. } = slo.sli {
+            let share = match window {
+                None => self.budgets.combined_burn(&slo.name, group, None),
+                Some(window) => self.budgets.combined_spent(&slo.name, group, window),
+            };
+            return share.ok_or_else(unmeasured);
+        }
+        let whole = self.budgets.window(&slo.name, group, None).unwrap_or(Counts::ZERO);
+        let spent = match window {
+            None => whole,
+            Some(window) => self.kept(slo, group, window)?,
+        };
+        // What lies before a calendar period's start was spent of the budget before.
+        burn::consumed(spent.bad.min(whole.bad), whole, slo.budget_ppm).ok_or_else(unmeasured)
+    }
+
+    fn exhausted_within(&self, slo: &str, group: &Labels, within: Span, window: Option<Span>) -> Answer<bool> {
+        let slo = self.slo(slo)?;
+        let window = shorter(slo, window);
+        let unmeasured = || Unanswered::NoData(format!("no events of `{}` in its windows", slo.name));
+        let period = slo.window.nominal();
+        if let Sli::Composite { .. } = slo.sli {
+            let burn = |window| self.budgets.combined_burn(&slo.name, group, window).ok_or_else(unmeasured);
+            let state = burn::forecast(1.0 - burn(None)?, burn(window)?, period);
+            return Ok(state.remaining <= 0.0 || state.countdown_secs.is_some_and(|left| left <= within.as_secs_f64()));
+        }
+        let whole = self.budgets.window(&slo.name, group, None).unwrap_or(Counts::ZERO);
+        let recent = match window {
+            None => whole,
+            Some(window) => self.kept(slo, group, window)?,
+        };
+        burn::exhausted_within(whole, recent, slo.budget_ppm, period, within).ok_or_else(unmeasured)
     }
 
     fn changes(&self, filter: &Filter, window: Span) -> Answer<Vec<measure::Change>> {
@@ -299,7 +365,7 @@ fn sli_counts(archive: &dyn Archive, sli: &Sli, group: &Labels, from: Timestamp,
             Ok(sum)
         }
         Sli::Slices { .. } | Sli::Composite { .. } | Sli::External { .. } => {
-            Err(Unanswered::Failed("`burn` of such an SLO knows only the windows of its own tiers".into()))
+            Err(Unanswered::Failed("`burn` of such an SLO looks at most 7 days back".into()))
         }
     }
 }
@@ -317,3 +383,7 @@ pub fn narrowed(filter: &Filter, group: &Labels) -> Filter {
 #[cfg(test)]
 #[path = "lookup_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "budget_alert_tests.rs"]
+mod budget_tests;

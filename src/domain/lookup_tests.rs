@@ -15,6 +15,10 @@ impl Budgets for NoBudgets {
     fn combined_burn(&self, _: &str, _: &Labels, _: Option<Span>) -> Option<f64> {
         None
     }
+
+    fn combined_spent(&self, _: &str, _: &Labels, _: Span) -> Option<f64> {
+        None
+    }
 }
 
 fn minute(minute: i64) -> Timestamp {

@@ -97,6 +97,11 @@ impl Matcher {
         Matcher::new(&label, operator, &value)
     }
 
+    /// The matchers that a condition of rules is: one, or one for each of those that must all hold.
+    pub fn of(label: &str, condition: &Match) -> Vec<Matcher> {
+        condition.parts().iter().map(|part| Matcher { label: label.to_owned(), condition: part.clone() }).collect()
+    }
+
     /// How it compares, and with what. A list and a prefix, which only rules write, are expressions here.
     pub fn parts(&self) -> (Operator, String) {
         match &self.condition {
@@ -106,6 +111,8 @@ impl Matcher {
             Match::NotRegex(pattern) => (Operator::NotLike, pattern.text().to_owned()),
             Match::AnyOf(any) => (Operator::Like, any.iter().map(|text| regex::escape(text)).collect::<Vec<_>>().join("|")),
             Match::Prefix(prefix) => (Operator::Like, format!("{}(?s:.*)", regex::escape(prefix))),
+            // Several conditions are several matchers, see `of`; nothing makes one of them.
+            Match::All(_) => (Operator::Like, regex::escape(&self.condition.to_string())),
         }
     }
 

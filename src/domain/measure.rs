@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::filter::Filter;
 use super::metric::Metric;
-use super::rule::{Labels, Selector};
+use super::rule::{Labels, RuleSet, Selector, Sli, Slo};
 use super::time::{Span, Timestamp};
 
 /// Why there is no number.
@@ -71,21 +71,38 @@ pub struct Subject {
     /// Page views that errors are set against, as every error is bad.
     pub per: Option<Selector>,
     pub window: Span,
+    /// The budget that it asked for, where it asked for nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<BudgetOf>,
+}
+
+/// The budget of an SLO and group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetOf {
+    pub slo: String,
+    /// Its `by` dimensions, or nothing: the overall row.
+    pub group: Labels,
 }
 
 /// Queries that are remembered of one evaluation.
 const NOTED_MAX: usize = 16;
 
+/// How far back is looked for what spent a budget, where a rule names no window.
+const BUDGET_WINDOW: Span = Span::DAY;
+
 /// Passes queries on and remembers what they looked at.
 pub struct Noting {
     inner: Arc<dyn Measure>,
+    rules: Arc<RuleSet>,
     noted: Mutex<Vec<(Selector, Span)>>,
+    /// The first budget.
+    budget: Mutex<Option<(BudgetOf, Span)>>,
 }
 
 impl Noting {
     /// Has noted nothing yet.
-    pub fn new(inner: Arc<dyn Measure>) -> Noting {
-        Noting { inner, noted: Mutex::default() }
+    pub fn new(inner: Arc<dyn Measure>, rules: Arc<RuleSet>) -> Noting {
+        Noting { inner, rules, noted: Mutex::default(), budget: Mutex::default() }
     }
 
     fn note(&self, metric: &Metric, filter: &Filter, window: Span) {
@@ -95,8 +112,24 @@ impl Noting {
         }
     }
 
-    /// The first errors that were asked for, else the first events that can be bad; values alone name nobody.
+    fn note_budget(&self, slo: &str, group: &Labels, window: Option<Span>) {
+        let mut noted = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.get_or_insert_with(|| (BudgetOf { slo: slo.to_owned(), group: group.clone() }, window.unwrap_or(BUDGET_WINDOW)));
+    }
+
+    /// The events of the SLO whose budget was asked for first.
+    fn of_budget(&self) -> Option<Subject> {
+        let (budget, window) = self.budget.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let of = first_selector(&self.rules, self.rules.slo(&budget.slo)?, self.rules.slos.len())?;
+        Some(Subject { of, per: None, window, budget: Some(budget) })
+    }
+
+    /// The first errors that were asked for, else the first events that can be bad, else the first budget; values alone name nobody.
     pub fn subject(&self) -> Option<Subject> {
+        self.of_events().or_else(|| self.of_budget())
+    }
+
+    fn of_events(&self) -> Option<Subject> {
         let noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
         let error = |metric: &Metric| matches!(metric, Metric::JsError | Metric::Crash);
         if let Some((of, window)) = noted.iter().find(|(of, _)| error(&of.metric)) {
@@ -106,14 +139,24 @@ impl Noting {
                 filter.0.remove("fingerprint");
                 Selector { metric: Metric::PageView, filter }
             });
-            return Some(Subject { of: of.clone(), per: Some(per), window: *window });
+            return Some(Subject { of: of.clone(), per: Some(per), window: *window, budget: None });
         }
         let outcome = |metric: &Metric| match metric {
             Metric::PageView | Metric::Request | Metric::Session | Metric::Step | Metric::Custom(_) => true,
             Metric::Vital(_) | Metric::Interaction | Metric::JsError | Metric::Crash => false,
         };
         let (of, window) = noted.iter().find(|(of, _)| outcome(&of.metric))?;
-        Some(Subject { of: of.clone(), per: None, window: *window })
+        Some(Subject { of: of.clone(), per: None, window: *window, budget: None })
+    }
+}
+
+/// The first thing that an SLO counts; of a composite its first member's, through at most `depth` of them.
+fn first_selector(rules: &RuleSet, slo: &Slo, depth: usize) -> Option<Selector> {
+    match &slo.sli {
+        Sli::Composite { members, .. } => first_selector(rules, rules.slo(members.first()?)?, depth.checked_sub(1)?),
+        Sli::Good(_) | Sli::Within { .. } | Sli::Ratio { .. } | Sli::Slices { .. } | Sli::External { .. } => {
+            slo.sli.inputs().into_iter().next().map(|(selector, _)| selector)
+        }
     }
 }
 
@@ -153,7 +196,18 @@ impl Measure for Noting {
     }
 
     fn budget(&self, slo: &str, group: &Labels) -> Answer<f64> {
+        self.note_budget(slo, group, None);
         self.inner.budget(slo, group)
+    }
+
+    fn consumed(&self, slo: &str, group: &Labels, window: Option<Span>) -> Answer<f64> {
+        self.note_budget(slo, group, window);
+        self.inner.consumed(slo, group, window)
+    }
+
+    fn exhausted_within(&self, slo: &str, group: &Labels, within: Span, window: Option<Span>) -> Answer<bool> {
+        self.note_budget(slo, group, window);
+        self.inner.exhausted_within(slo, group, within, window)
     }
 
     fn changes(&self, filter: &Filter, window: Span) -> Answer<Vec<Change>> {
@@ -186,6 +240,12 @@ pub trait Measure: Send + Sync {
 
     /// Remaining budget of an SLO as a fraction, signed; `group` as in [`Measure::burn`].
     fn budget(&self, slo: &str, group: &Labels) -> Answer<f64>;
+
+    /// The share of an SLO's whole budget that went: over its window, or within `window` before now.
+    fn consumed(&self, slo: &str, group: &Labels, window: Option<Span>) -> Answer<f64>;
+
+    /// Whether the budget is gone after `within` at the latest, at the burn of its own window or of `window`.
+    fn exhausted_within(&self, slo: &str, group: &Labels, within: Span, window: Option<Span>) -> Answer<bool>;
 
     /// Annotations of the window, newest first. `filter` may name `kind`, `app` and `release`; none found is an empty list.
     fn changes(&self, filter: &Filter, window: Span) -> Answer<Vec<Change>>;

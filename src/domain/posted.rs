@@ -388,6 +388,25 @@ mod tests {
     }
 
     #[test]
+    fn fact_1_an_alert_is_its_labels_without_the_empty_ones() {
+        let key = |pairs: &[(&str, &str)]| Packed::new(&labels(pairs)).key();
+        assert_eq!(key(&[("alertname", "a"), ("empty", "")]), key(&[("alertname", "a")]));
+        assert_ne!(key(&[("alertname", "a"), ("node", "x")]), key(&[("alertname", "a")]));
+        let one = Posted { annotations: r#"{"summary":"x"}"#.into(), generator: "http://x".into(), ..posted(1, 2, true) };
+        assert_eq!(one.labels.key(), posted(500, 900, false).labels.key(), "whatever else it says");
+    }
+
+    #[test]
+    fn fact_2_what_overlaps_is_one_alert_from_the_earliest_start_to_the_latest_end() {
+        let now = Timestamp(1_000);
+        let say = |annotations: &str, alert: Posted| Posted { annotations: annotations.into(), ..alert };
+        let both = take(Some(&say("{}", posted(900, 2_000, false))), say(r#"{"summary":"new"}"#, posted(950, 3_000, false)), now);
+        assert_eq!(both.as_ref().map(|alert| &*alert.annotations), Some(r#"{"summary":"new"}"#), "the newest words");
+        assert_eq!(times(both), Some((900, 3_000, false)));
+        assert_eq!(times(take(Some(&posted(900, 2_000, false)), posted(700, 3_000, false), now)), Some((700, 3_000, false)));
+    }
+
+    #[test]
     fn an_end_ends_and_a_late_one_of_an_earlier_occurrence_does_not() {
         let now = Timestamp(1_000);
         assert_eq!(times(take(Some(&posted(900, 2_000, false)), posted(900, 990, false), now)), Some((900, 990, false)));

@@ -34,8 +34,17 @@ pub fn route(set: &RuleSet, labels: &Labels, in_interval: &dyn Fn(&str) -> bool)
     found
 }
 
+/// A node on the way, with what holds it back at this time.
+struct Node {
+    routed: Routed,
+    /// The interval that mutes, in words.
+    muted: Option<String>,
+    /// The intervals of which none is active, in words.
+    outside: Option<String>,
+}
+
 /// Walks siblings; says whether one of them matched.
-fn walk(routes: &[Route], parent: Option<&Routed>, labels: &Labels, in_interval: &dyn Fn(&str) -> bool, found: &mut Vec<Routed>) -> bool {
+fn walk(routes: &[Route], parent: Option<&Node>, labels: &Labels, in_interval: &dyn Fn(&str) -> bool, found: &mut Vec<Routed>) -> bool {
     let mut any = false;
     for route in routes {
         if !matches(&route.when, labels) {
@@ -45,7 +54,7 @@ fn walk(routes: &[Route], parent: Option<&Routed>, labels: &Labels, in_interval:
         let own = inherit(route, parent, in_interval);
         // A child that matches takes the alert; without one the node itself does.
         if !walk(&route.routes, Some(&own), labels, in_interval, found) {
-            found.push(own);
+            found.push(Routed { muted: own.muted.or(own.outside), ..own.routed });
         }
         if !route.fallthrough {
             break;
@@ -54,23 +63,24 @@ fn walk(routes: &[Route], parent: Option<&Routed>, labels: &Labels, in_interval:
     any
 }
 
-fn inherit(route: &Route, parent: Option<&Routed>, in_interval: &dyn Fn(&str) -> bool) -> Routed {
-    let muted = match route.mute.iter().find(|name| in_interval(name)) {
-        Some(name) => Some(format!("muted by time interval `{name}`")),
-        None if !route.active.is_empty() && !route.active.iter().any(|name| in_interval(name)) => {
-            Some(format!("outside time interval `{}`", route.active.join("`, `")))
-        }
-        None => None,
-    };
-    Routed {
+fn inherit(route: &Route, parent: Option<&Node>, in_interval: &dyn Fn(&str) -> bool) -> Node {
+    let muted = route.mute.iter().find(|name| in_interval(name)).map(|name| format!("muted by time interval `{name}`"));
+    let is_outside = !route.active.is_empty() && !route.active.iter().any(|name| in_interval(name));
+    let outside = is_outside.then(|| format!("outside time interval `{}`", route.active.join("`, `")));
+    let above = |taken_off: bool, of: fn(&Node) -> &Option<String>| parent.filter(|_| !taken_off).and_then(|parent| of(parent).clone());
+    let muted = muted.or_else(|| above(route.takes_off.mute, |parent| &parent.muted));
+    let outside = outside.or_else(|| above(route.takes_off.active, |parent| &parent.outside));
+    let parent = parent.map(|parent| &parent.routed);
+    let routed = Routed {
         to: if route.to.is_empty() { parent.map_or_else(Vec::new, |p| p.to.clone()) } else { route.to.clone() },
         group_by: route.group_by.clone().or_else(|| parent.and_then(|p| p.group_by.clone())),
         group_wait: route.group_wait.or(parent.map(|p| p.group_wait)).unwrap_or(GROUP_WAIT),
         group_interval: route.group_interval.or(parent.map(|p| p.group_interval)).unwrap_or(GROUP_INTERVAL),
         repeat: route.repeat.or(parent.map(|p| p.repeat)).unwrap_or(REPEAT),
         escalate: if route.escalate.is_empty() { parent.map_or_else(Vec::new, |p| p.escalate.clone()) } else { route.escalate.clone() },
-        muted: muted.or_else(|| parent.and_then(|p| p.muted.clone())),
-    }
+        muted: None,
+    };
+    Node { routed, muted, outside }
 }
 
 /// The labels by which an alert is grouped: `group_by` of its first route, else the names given.
@@ -97,24 +107,8 @@ pub fn canonical(labels: &Labels) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::filter::Match;
-
-    fn node(when: &[(&str, &str)], to: &[&str]) -> Route {
-        Route {
-            place: Default::default(),
-            when: super::super::filter::Filter(when.iter().map(|(k, v)| ((*k).into(), Match::parse(v).unwrap())).collect()),
-            to: to.iter().map(|s| (*s).into()).collect(),
-            group_by: None,
-            group_wait: None,
-            group_interval: None,
-            repeat: None,
-            escalate: vec![],
-            fallthrough: false,
-            active: vec![],
-            mute: vec![],
-            routes: vec![],
-        }
-    }
+    use crate::domain::desk::fixtures::route as node;
+    use crate::domain::rule::TakesOff;
 
     fn labels(pairs: &[(&str, &str)]) -> Labels {
         pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect()
@@ -156,6 +150,43 @@ mod tests {
         let set = RuleSet { routes: vec![night], ..RuleSet::default() };
         let routed = route(&set, &labels(&[]), &|name| name == "nights");
         assert_eq!(routed[0].muted.as_deref(), Some("muted by time interval `nights`"));
+    }
+
+    #[test]
+    fn fact_5_and_6_groups_have_the_labels_that_are_there_all_of_them_or_none() {
+        let alert = labels(&[("alertname", "down"), ("cluster", "eu"), ("node", "1")]);
+        let group =
+            |names: &[&str]| grouping(Some(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()), &["alertname"], &alert);
+        assert_eq!(group(&["cluster", "absent"]), labels(&[("cluster", "eu")]), "an absent label is absent from the key");
+        assert_eq!(group(&["..."]), alert);
+        assert_eq!(group(&[]), labels(&[]));
+        let by = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        let mut parent = node(&[], &["mail"]);
+        parent.group_by = by(&["cluster"]);
+        let (mut none, mut all) = (node(&[("a", "none")], &[]), node(&[("a", "all")], &[]));
+        (none.group_by, all.group_by) = (by(&[]), by(&["..."]));
+        parent.routes = vec![none, all, node(&[("a", "same")], &[])];
+        let set = RuleSet { routes: vec![parent], ..RuleSet::default() };
+        let of = |value: &str| route(&set, &labels(&[("a", value)]), &|_| false).remove(0).group_by;
+        assert_eq!((of("none"), of("all"), of("same")), (by(&[]), by(&["..."]), by(&["cluster"])));
+    }
+
+    #[test]
+    fn a_child_is_muted_with_its_parent_unless_it_takes_that_off() {
+        let child = |name: &str, mute: bool, active: bool| Route { takes_off: TakesOff { mute, active }, ..node(&[("a", name)], &[]) };
+        let mut parent = node(&[], &["mail"]);
+        (parent.mute, parent.active) = (vec!["nights".into()], vec!["weekdays".into()]);
+        let mut own = child("own", true, true);
+        own.mute = vec!["lunch".into()];
+        parent.routes = vec![child("as-it-is", false, false), child("no-mute", true, false), child("neither", true, true), own];
+        let set = RuleSet { routes: vec![parent], ..RuleSet::default() };
+        let muted = |name: &str, now: &[&str]| route(&set, &labels(&[("a", name)]), &|interval| now.contains(&interval)).remove(0).muted;
+        let (night, weekend) = (Some("muted by time interval `nights`".to_owned()), Some("outside time interval `weekdays`".to_owned()));
+        assert_eq!(muted("other", &["nights", "weekdays"]), night);
+        assert_eq!((muted("as-it-is", &["nights", "weekdays"]), muted("as-it-is", &[])), (night.clone(), weekend.clone()));
+        assert_eq!((muted("no-mute", &["nights", "weekdays"]), muted("no-mute", &["nights"])), (None, weekend));
+        assert_eq!(muted("neither", &["nights"]), None);
+        assert_eq!((muted("own", &["nights"]), muted("own", &["lunch"])), (None, Some("muted by time interval `lunch`".to_owned())));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use self::free::{FreeRule, Schedule};
 pub use self::quiet::{CodeSilence, Maintenance, MaintenanceBudget, MaintenanceTimes, TimeInterval};
 pub use self::receiver::{Field, Receiver, ReceiverKind};
-pub use self::route::{Escalation, Inhibit, Matchers, Route};
+pub use self::route::{Escalation, Inhibit, Matchers, Route, TakesOff};
 pub use self::sli::{Combine, EmptySlice, Selector, Sli};
 pub use self::slo::{BudgetPolicy, NoData, Period, Slo, SloWindow};
 pub use self::tier::{Op, Tier};
@@ -98,6 +98,9 @@ pub struct RuleSet {
     /// Patterns by which rules choose routes, each once: a route that one of them fits is never counted under a learnt template.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub route_patterns: Vec<Match>,
+    /// Windows that free-form rules ask SLOs for, by the SLO: kept as those of its tiers are.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub asked_windows: BTreeMap<String, BTreeSet<Span>>,
     /// What `templates/NAME.j2` hold, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub templates: BTreeMap<String, String>,

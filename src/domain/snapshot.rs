@@ -1,7 +1,7 @@
 //! What the last evaluation saw, for the API and the pages. Published whole, read without locks.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::fraction::Fraction;
@@ -35,6 +35,8 @@ pub struct Snapshot {
     pub slos: Vec<Arc<SloStatus>>,
     /// One entry per alert that is not idle, and per free-form rule.
     pub alerts: Vec<Arc<AlertStatus>>,
+    /// Free-form rules that were asked at least once: what others find nobody knows.
+    pub asked: Arc<BTreeSet<String>>,
     /// 95th percentile of arrival minus event time over the last flushes.
     pub events_late: Option<Span>,
     /// Apps that were expected to send and are silent.

@@ -65,6 +65,11 @@ impl Explainer {
         self.failing.lock().unwrap_or_else(PoisonError::into_inner).health(rules)
     }
 
+    /// The free-form rules that this process asked and that `known` does not have yet.
+    pub fn newly_asked(&self, known: &BTreeSet<String>) -> Vec<String> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner).names().filter(|name| !known.contains(*name)).cloned().collect()
+    }
+
     /// Past incidents and excluded time. When the store does not answer, what was known before still counts.
     async fn left_out(&self, rules: &Arc<RuleSet>, now: Timestamp) -> Arc<[LeftOut]> {
         let known = self.past.load_full();
@@ -161,7 +166,7 @@ impl Explainer {
         let mut events = Vec::new();
         let mut failed = None;
         for group in groups {
-            let noting = Arc::new(Noting::new(Arc::new(lookup.clone())));
+            let noting = Arc::new(Noting::new(Arc::new(lookup.clone()), lookup.rules.clone()));
             let verdict = match program.ask(&rule.name, &group, noting.clone()) {
                 Ok(verdict) => verdict,
                 Err(error) => {

@@ -56,6 +56,11 @@ impl Failing {
         }
     }
 
+    /// The rules that were asked by this process.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        self.asked.iter()
+    }
+
     /// What holds of the rule set in force; what is said of rules that are gone is forgotten.
     pub fn health(&mut self, set: &RuleSet) -> Health {
         let enabled: BTreeSet<&str> = set.alerts.iter().filter(|rule| rule.enabled).map(|rule| rule.name.as_str()).collect();

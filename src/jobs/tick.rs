@@ -338,6 +338,7 @@ mod tests {
             fallthrough: false,
             active: vec![],
             mute: vec![],
+            takes_off: Default::default(),
             routes: vec![],
         };
         RuleSet { receivers: vec![pager], routes: vec![route], ..RuleSet::default() }

@@ -4,7 +4,11 @@
 //! rule set, after a failed commit, after losing the lease. Alert states, incidents, history and
 //! outbox rows of one evaluation are one transaction, fenced by the lease.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod standing;
+
+pub use standing::group_labels;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -14,12 +18,12 @@ use tracing::{error, info, warn};
 
 use crate::domain::alert::{AlertChange, AlertState};
 use crate::domain::desk::{Book, Desk, Findings, Outcome};
-use crate::domain::evaluate::{AlertEvent, Evaluator, Settings, unconfirmed};
+use crate::domain::evaluate::{AlertEvent, Evaluator, Settings};
 use crate::domain::incident::{Footing, Incident};
 use crate::domain::rule::{Labels, RuleSet};
 use crate::domain::segment;
 use crate::domain::series::SeriesId;
-use crate::domain::snapshot::{AlertPhase, AlertStatus, SloStatus, Snapshot};
+use crate::domain::snapshot::{SloStatus, Snapshot};
 use crate::domain::time::{Span, Timestamp};
 use crate::store::{self, Store, StoreError, Tx, archive, incidents, transition};
 
@@ -32,6 +36,7 @@ use super::posted::{self, Look, Looked};
 use super::rebuild::Plan;
 use super::tick::{self, Ticking, Ticks};
 use super::uptime::Uptime;
+use standing::{alert_status, newest};
 
 /// Missed evaluations are made up for at most this far back (SEMANTICS 4).
 const CATCH_UP_MAX: Span = Span::HOUR;
@@ -40,6 +45,8 @@ const LEASE: Span = Span::seconds(15);
 const LEASE_NAME: &str = "evaluate";
 /// Under this name the store keeps up to when everything was evaluated.
 pub(super) const PROGRESS: &str = "evaluated";
+/// Under this name the store keeps which free-form rules were ever asked, as a list.
+const ASKED: &str = "asked";
 /// Partials read at once.
 const PAGE: usize = 256;
 
@@ -89,6 +96,8 @@ struct Running {
     last_series: Option<SeriesId>,
     /// Alerts that are not idle, by rule and group.
     alerts: BTreeMap<(String, String), AlertState>,
+    /// Free-form rules of this set that were asked, now or in an earlier life.
+    asked: Arc<BTreeSet<String>>,
 }
 
 /// Buckets that have closed since the last evaluation: from the start of the first to the end of the last.
@@ -229,6 +238,7 @@ impl Watch {
             cursors.insert(writer.id.clone(), last);
         }
         let stored = store::alerts::load_all(&mut tx).await?;
+        let asked = Arc::new(load_asked(&mut tx, desk.rules()).await?);
         let mut held = write(&evaluator);
         held.replay_to(resume, |from| uptime.covers(from, bucket));
         held.end_of_replay();
@@ -242,7 +252,7 @@ impl Watch {
         let (bytes, groups) = held.window_bytes();
         drop(held);
         info!(groups, bytes, series = series.len(), took_ms = began.elapsed().as_millis() as u64, resume = %resume, "windows are ready");
-        Ok(Running { evaluator, desk, cursors, last_series, alerts })
+        Ok(Running { evaluator, desk, cursors, last_series, alerts, asked })
     }
 
     /// Up to when every live writer has stored what it took in, less the grace (DESIGN 4).
@@ -268,6 +278,7 @@ impl Watch {
             write(&running.evaluator).restore(&row.rule, &row.grp, state.clone());
             running.alerts.insert((row.rule, row.grp), state);
         }
+        running.asked = Arc::new(load_asked(&mut tx, running.desk.rules()).await?);
         drop(tx);
         self.publish(due.to, now, Span::from(began.elapsed()));
         Ok(())
@@ -397,6 +408,12 @@ impl Watch {
             }
         }
         store::progress::set(&mut tx, PROGRESS, at, "{}").await?;
+        let newly = self.setup.explainer.newly_asked(&running.asked);
+        if !newly.is_empty() {
+            Arc::make_mut(&mut running.asked).extend(newly);
+            let names = serde_json::to_string(&*running.asked).expect("a list of texts always serialises");
+            store::progress::set(&mut tx, ASKED, at, &names).await?;
+        }
         tx.commit().await?;
         if let Some((changes, open)) = opened {
             self.known.keep(changes, open);
@@ -523,6 +540,7 @@ impl Watch {
             rules: rules.clone(),
             alerts: alerts.collect(),
             slos,
+            asked: running.asked.clone(),
             silent_apps: read(&running.evaluator).silent_streams(5),
             events_late: self.setup.flushed.late(),
             series: self.setup.flushed.series.load(Ordering::Relaxed),
@@ -565,6 +583,13 @@ async fn feed(tx: &mut Tx, evaluator: &RwLock<Evaluator>, writer: &str, mut last
     }
 }
 
+/// The free-form rules of a set that were ever asked.
+async fn load_asked(tx: &mut Tx, rules: &RuleSet) -> Result<BTreeSet<String>, StoreError> {
+    let stored = store::progress::get(tx, ASKED).await?;
+    let names: BTreeSet<String> = stored.and_then(|stored| serde_json::from_str(&stored.data).ok()).unwrap_or_default();
+    Ok(rules.alerts.iter().filter(|rule| names.contains(&rule.name)).map(|rule| rule.name.clone()).collect())
+}
+
 /// Stores the state of an alert, or forgets it when nothing is left to know.
 async fn remember(tx: &mut Tx, running: &mut Running, key: (String, String), state: AlertState, at: Timestamp) -> Result<(), StoreError> {
     write(&running.evaluator).set_incident(&key.0, &key.1, state.incident.clone());
@@ -579,30 +604,6 @@ async fn remember(tx: &mut Tx, running: &mut Running, key: (String, String), sta
     Ok(())
 }
 
-/// After a pause of several buckets, one event per alert: from how it stood before to how it stands
-/// now. What came and went in between is not told to anybody (SEMANTICS 4).
-fn newest(events: Vec<AlertEvent>, before: &BTreeMap<(String, String), AlertState>) -> Vec<AlertEvent> {
-    let mut last: BTreeMap<(String, String), AlertEvent> = BTreeMap::new();
-    for event in events {
-        last.insert((event.rule.clone(), event.group.clone()), event);
-    }
-    let net = |(key, mut event): ((String, String), AlertEvent)| {
-        let was = before.get(&key).and_then(|state| state.severity);
-        let newly_unconfirmed = event.state.unconfirmed && !before.get(&key).is_some_and(|state| state.unconfirmed);
-        event.change = match (was, event.state.severity) {
-            (None, None) => None,
-            (None, Some(severity)) => Some(AlertChange::Opened { severity }),
-            (Some(_), None) => Some(AlertChange::Ended),
-            (Some(was), Some(severity)) if severity > was => Some(AlertChange::Raised { severity }),
-            (Some(was), Some(severity)) if severity < was => Some(AlertChange::Lowered { severity }),
-            (Some(_), Some(_)) if newly_unconfirmed => Some(AlertChange::Unconfirmed),
-            (Some(_), Some(_)) => None,
-        };
-        event
-    };
-    last.into_iter().map(net).collect()
-}
-
 fn log(incident: &Incident) {
     info!(
         incident.id = %incident.id,
@@ -614,67 +615,4 @@ fn log(incident: &Incident) {
         incident.key,
         incident.status.name()
     );
-}
-
-/// The labels in the canonical text of a group.
-pub fn group_labels(text: &str) -> Labels {
-    let inner = text.trim_start_matches('{').trim_end_matches('}');
-    let mut labels = Labels::new();
-    let mut rest = inner;
-    while let Some((name, after)) = rest.split_once('=') {
-        let mut stream = serde_json::Deserializer::from_str(after).into_iter::<String>();
-        let Some(Ok(value)) = stream.next() else { break };
-        let used = stream.byte_offset();
-        labels.insert(name.trim_start_matches(',').to_owned(), value);
-        rest = &after[used..];
-    }
-    labels
-}
-
-fn alert_status(
-    rules: &RuleSet,
-    standing: &HashMap<(&str, &Labels), &SloStatus>,
-    (rule, group): (&str, &str),
-    state: &AlertState,
-) -> AlertStatus {
-    let group = group_labels(group);
-    let slo = rules.slo(rule);
-    let values = slo.and_then(|slo| Some(standing.get(&(rule, &group))?.figures(slo.budget_ppm))).unwrap_or_default();
-    let free = || rules.alerts.iter().find(|have| have.name == rule);
-    let mut labels = slo.map(|slo| slo.base_labels()).or_else(|| free().map(|rule| rule.base_labels())).unwrap_or_default();
-    labels.extend(group.clone());
-    if let Some(severity) = state.severity {
-        labels.insert("severity".into(), severity.name().into());
-    }
-    let phase = state.phase();
-    AlertStatus {
-        rule: rule.to_owned(),
-        phase,
-        severity: state.severity,
-        labels,
-        group,
-        since: state.since(),
-        values,
-        reason: match phase {
-            AlertPhase::Unknown => "not measured".into(),
-            AlertPhase::Firing if state.unconfirmed => unconfirmed(),
-            AlertPhase::Firing => {
-                state.frozen_since.map(|since| format!("not measured since {since}, keeps its state")).unwrap_or_default()
-            }
-            AlertPhase::Ok | AlertPhase::Pending => String::new(),
-        },
-        incident: state.incident.clone(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_group_reads_back_from_its_canonical_text() {
-        let labels: Labels = [("region", "d\"e,x=\"}"), ("app", "shop")].map(|(k, v)| (k.into(), v.into())).into();
-        assert_eq!(group_labels(&crate::domain::route::canonical(&labels)), labels);
-        assert_eq!(group_labels(""), Labels::new());
-    }
 }

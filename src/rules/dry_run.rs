@@ -72,6 +72,14 @@ impl Measure for MadeUp {
         Ok(if *self == MadeUp::Storm { -5.0 } else { 1.0 })
     }
 
+    fn consumed(&self, _: &str, _: &Labels, _: Option<Span>) -> Answer<f64> {
+        Ok(if *self == MadeUp::Storm { 6.0 } else { 0.0 })
+    }
+
+    fn exhausted_within(&self, _: &str, _: &Labels, _: Span, _: Option<Span>) -> Answer<bool> {
+        Ok(*self == MadeUp::Storm)
+    }
+
     fn changes(&self, _: &Filter, _: Span) -> Answer<Vec<Change>> {
         let deploy = Change {
             kind: "deploy".into(),
@@ -100,6 +108,8 @@ pub(super) fn rehearse(program: &Program, rules: &[FreeRule], draft: &mut Draft)
             let measure: Arc<dyn Measure> = Arc::new(data);
             let verdict = program.rehearse(&rule.name, &group, Arc::clone(&measure), &asked).map(|_| ());
             let words = program.rehearse_words(&rule.name, &group, &measure, &asked);
+            let slips = std::mem::take(&mut asked.lock().unwrap_or_else(PoisonError::into_inner).slips);
+            draft.problems.add(slips);
             for error in [verdict, words].into_iter().filter_map(Result::err) {
                 // A stand-in for something that was reported went into an operation.
                 if draft.problems.has_errors() && error.message.contains("value::Broken") {

@@ -392,7 +392,7 @@ impl Reader<'_> {
                     if let Expr::StringConstant(text, _) = value
                         && let Ok(condition) = crate::domain::filter::Match::parse(text)
                     {
-                        values.extend(condition.named_values().iter().cloned());
+                        values.extend(condition.named_values().into_iter().cloned());
                     }
                 }
             }
@@ -403,7 +403,7 @@ impl Reader<'_> {
     fn query_texts(&mut self, call: &FnCallExpr, at: Position) {
         let mut wrong = Vec::new();
         if let Some(Expr::StringConstant(name, name_at)) = call.args.first()
-            && !["burn", "budget", "changes", "label"].contains(&call.name.as_str())
+            && !query::WITHOUT_METRIC.contains(&call.name.as_str())
             && Metric::parse(name).is_none()
         {
             wrong.push((*name_at, no_metric(&clip(name))));

@@ -143,8 +143,7 @@ fn finish(
     references::check(draft, lost);
     references::secrets(draft, env.has_secret);
     let asts: BTreeMap<String, Arc<AST>> = sources.iter().map(|source| (source.path.clone(), Arc::clone(&source.ast))).collect();
-    let slos = draft.set.slos.iter().map(|slo| (slo.name.clone(), slo.by.clone())).collect();
-    let around = Surroundings::new(draft.dimensions.clone(), draft.bucket, slos);
+    let around = Surroundings::new(draft.dimensions.clone(), draft.bucket, &draft.set.slos, draft.shapes.clone());
     let mut set = std::mem::take(&mut draft.set);
     let program = Program::new(engine, &set, std::mem::take(&mut draft.closures), &asts, &draft.shapes, around, libraries);
     let asked = dry_run::rehearse(&program, &set.alerts, draft);

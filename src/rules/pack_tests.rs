@@ -25,6 +25,10 @@ impl Budgets for NoBudgets {
     fn combined_burn(&self, _: &str, _: &Labels, _: Option<Span>) -> Option<f64> {
         None
     }
+
+    fn combined_spent(&self, _: &str, _: &Labels, _: Span) -> Option<f64> {
+        None
+    }
 }
 
 fn loaded() -> Loaded {

@@ -73,6 +73,22 @@ impl Problems {
         self.found.insert(Problem { place: place.clone(), level, message });
     }
 
+    /// What the first error says.
+    pub(super) fn first_error(&self) -> Option<String> {
+        self.found.iter().find(|problem| problem.level == Level::Error).map(|problem| problem.message.clone())
+    }
+
+    /// Takes over what was found elsewhere. Another word about a place that had an error before is not added.
+    pub(super) fn add(&mut self, found: impl IntoIterator<Item = Problem>) {
+        let before = self.errors.clone();
+        for problem in found.into_iter().filter(|problem| !before.contains(&problem.place)) {
+            match problem.level {
+                Level::Error => self.error(&problem.place, problem.message),
+                Level::Warning => self.warning(&problem.place, problem.message),
+            }
+        }
+    }
+
     pub(super) fn has_errors(&self) -> bool {
         !self.errors.is_empty()
     }

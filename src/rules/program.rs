@@ -121,7 +121,8 @@ impl Program {
         q: Arc<dyn Measure>,
         asked: &Arc<Mutex<Asked>>,
     ) -> Result<Verdict, RuleError> {
-        let query = Query::new(q, Arc::clone(&self.around), Arc::new(group.clone())).recording(Arc::clone(asked));
+        let path = self.rules.get(rule).map_or("", |rule| rule.closures.path.as_str());
+        let query = Query::new(q, Arc::clone(&self.around), Arc::new(group.clone())).recording(path, Arc::clone(asked));
         self.run(rule, query)
     }
 
@@ -134,7 +135,8 @@ impl Program {
         asked: &Arc<Mutex<Asked>>,
     ) -> Result<(), RuleError> {
         let Some(found) = self.rules.get(rule) else { return Ok(()) };
-        let query = Query::new(Arc::clone(q), Arc::clone(&self.around), Arc::new(group.clone())).recording(Arc::clone(asked));
+        let query =
+            Query::new(Arc::clone(q), Arc::clone(&self.around), Arc::new(group.clone())).recording(&found.closures.path, Arc::clone(asked));
         guarded(&found.closures.place, || {
             self.severity(found, &query)?;
             self.summary(found, &query)

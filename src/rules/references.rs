@@ -141,10 +141,10 @@ pub(super) fn name(set: &mut RuleSet, named: Named, asked: &Asked) {
     let mut values: BTreeMap<String, BTreeSet<String>> = named.values;
     let mut patterns: Vec<Match> = Vec::new();
     let mut add = |filter: &Filter| {
-        let pattern = filter.get("route").filter(|condition| condition.named_values().is_empty());
+        let pattern = filter.get("route").filter(|condition| condition.parts().iter().any(|part| part.named_values().is_empty()));
         patterns.extend(pattern.filter(|pattern| !patterns.contains(pattern)).cloned());
         for (dimension, condition) in &filter.0 {
-            values.entry(dimension.clone()).or_default().extend(condition.named_values().iter().cloned());
+            values.entry(dimension.clone()).or_default().extend(condition.named_values().into_iter().cloned());
         }
     };
     for slo in &set.slos {
@@ -157,6 +157,7 @@ pub(super) fn name(set: &mut RuleSet, named: Named, asked: &Asked) {
         add(filter);
     }
     dimensions.extend(asked.dimensions.iter().cloned());
+    set.asked_windows.clone_from(&asked.windows);
     for rule in &set.alerts {
         dimensions.extend(rule.by.iter().cloned());
     }
@@ -164,7 +165,7 @@ pub(super) fn name(set: &mut RuleSet, named: Named, asked: &Asked) {
     // A label that comes from `by` is matched by value in routes and mutes.
     let mut add_label = |filter: &Filter| {
         for (label, condition) in filter.0.iter().filter(|(label, _)| dimensions.contains(*label)) {
-            values.entry(label.clone()).or_default().extend(condition.named_values().iter().cloned());
+            values.entry(label.clone()).or_default().extend(condition.named_values().into_iter().cloned());
         }
     };
     let mut open: Vec<_> = set.routes.iter().collect();

@@ -9,7 +9,7 @@ use super::problem::{Problems, nearest};
 use super::sli::condition;
 use super::value::{Fields, Value};
 use crate::domain::filter::Match;
-use crate::domain::rule::{Escalation, Inhibit, Matchers, Place, Route};
+use crate::domain::rule::{Escalation, Inhibit, Matchers, Place, Route, TakesOff};
 
 const FIELDS: [&str; 12] = [
     "when",
@@ -54,6 +54,7 @@ fn read(draft: &mut Draft, value: &Value, place: Place, depth: usize) -> Option<
     let problems = &mut draft.problems;
     let when = fields.take("when").map(|value| matchers(&value, problems)).unwrap_or_default();
     let to = names(&mut fields, "to", draft, RefersTo::Receiver);
+    let takes_off = TakesOff { mute: is_empty_list(&fields, "mute"), active: is_empty_list(&fields, "active") };
     let active = names(&mut fields, "active", draft, RefersTo::TimeInterval);
     let mute = names(&mut fields, "mute", draft, RefersTo::TimeInterval);
     let escalate = fields.take("escalate").map(|value| escalations(draft, &value)).unwrap_or_default();
@@ -87,8 +88,14 @@ fn read(draft: &mut Draft, value: &Value, place: Place, depth: usize) -> Option<
         fallthrough: fields.flag("fallthrough", problems).unwrap_or(false),
         active,
         mute,
+        takes_off,
         routes,
     })
+}
+
+/// Whether a field says that there is nothing in its list.
+fn is_empty_list(fields: &Fields, key: &str) -> bool {
+    fields.peek(key).is_some_and(|value| value.it.is_array() && value.items().is_empty())
 }
 
 fn names(fields: &mut Fields, key: &str, draft: &mut Draft, kind: RefersTo) -> Vec<String> {

@@ -21,6 +21,9 @@ pub(super) struct SliValue(pub(super) Sli);
 #[derive(Clone, Debug)]
 pub(super) struct Counter(Selector);
 
+/// Conditions that one label or dimension may have to meet all of.
+const ALL_MAX: usize = 16;
+
 /// Registers every SLI constructor.
 pub(super) fn add(engine: &mut Engine, draft: &Shared) {
     register(engine, draft, "good", &[1, 2], good);
@@ -173,6 +176,9 @@ pub(super) fn condition(value: &Value, problems: &mut Problems) -> Option<Match>
         }
         return (!texts.is_empty()).then_some(Match::AnyOf(texts));
     }
+    if value.it.is_map() {
+        return every(value, problems);
+    }
     if !value.it.is_string() {
         value.wrong(problems, "a text (as in \"200\") or a list of texts");
         return None;
@@ -195,6 +201,25 @@ pub(super) fn condition(value: &Value, problems: &mut Problems) -> Option<Match>
             None
         }
     }
+}
+
+/// `#{ all: [conditions] }`: every one of them must hold, for what no single one says.
+fn every(value: &Value, problems: &mut Problems) -> Option<Match> {
+    let mut fields = value.fields(problems, &["all"])?;
+    let all = fields.need("all", problems)?;
+    let items = all.items();
+    if !all.it.is_array() || items.is_empty() || items.len() > ALL_MAX {
+        all.wrong(problems, &format!("a list of 1 to {ALL_MAX} conditions"));
+        return None;
+    }
+    let mut conditions = Vec::new();
+    for item in &items {
+        match item.it.is_map() {
+            true => item.wrong(problems, "a text or a list of texts"),
+            false => conditions.extend(condition(item, problems)),
+        }
+    }
+    (conditions.len() == items.len()).then_some(Match::All(conditions))
 }
 
 fn selector(draft: &mut Draft, call: &mut Call, filter_at: usize) -> Option<(Selector, Place)> {

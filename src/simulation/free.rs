@@ -69,7 +69,7 @@ impl FreeRules {
                 left_out: left_out.into(),
             });
             for group in groups {
-                let noting = Arc::new(Noting::new(Arc::new(lookup.clone())));
+                let noting = Arc::new(Noting::new(Arc::new(lookup.clone()), lookup.rules.clone()));
                 let verdict = match plan.program.ask(&rule.name, group, noting.clone()) {
                     Ok(verdict) => verdict,
                     Err(error) => {

@@ -239,7 +239,7 @@ fn look(what: &Expectation, simulation: &Simulation<'_>, rules: &RuleSet) -> See
 
 /// The conditions of a filter, each as a matcher.
 fn matchers_of(when: &Matchers) -> Vec<Matcher> {
-    when.0.iter().map(|(label, condition)| Matcher { label: label.clone(), condition: condition.clone() }).collect()
+    when.0.iter().flat_map(|(label, condition)| Matcher::of(label, condition)).collect()
 }
 
 #[cfg(test)]

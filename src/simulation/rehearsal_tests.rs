@@ -74,6 +74,43 @@ fn a_page_comes_when_the_arithmetic_says_so() {
     );
 }
 
+const BUDGETS: &str = r#"
+slo("api", #{ objective: 99, window: "1d", service: "shop", sli: good("request", #{ app: "shop" }) });
+alert("half-gone", #{ severity: "ticket", when: |q| q.consumed("api") >= 0.5, summary: |q| `${q.consumed("api") * 100.0} % are gone` });
+alert("quarter-within-five-minutes", #{ severity: "ticket", when: |q| q.consumed("api", "5m") >= 0.25 });
+alert("gone-soon", #{ severity: "page", when: |q| q.exhausted_within("api", "12m", "10m") });
+"#;
+
+#[test]
+fn alerts_on_budgets_come_when_the_arithmetic_says_so() {
+    // 1 % of 12,000 requests is 120. Six of ten fail: 60 after ten minutes is half, which then lasts 12 minutes at 60x; 30 of
+    // 119.5 within the first five minutes are a quarter.
+    let body = |expectation: &str| {
+        format!(
+            "t.traffic(\"request\", x::shop(), #{{ per_minute: 10, lasts: \"1190m\" }});
+            t.traffic(\"request\", x::shop(), #{{ per_minute: 10, bad: 0.6, lasts: \"10m\" }});
+            {expectation}"
+        )
+    };
+    let met = body(
+        "t.expect_incident(#{ rule: \"quarter-within-five-minutes\", within: \"5m\" });
+        t.expect_incident(#{ rule: \"half-gone\", severity: \"ticket\", within: \"10m\" });
+        t.expect_incident(#{ rule: \"gone-soon\", severity: \"page\", within: \"10m\" });
+        t.expect_budget(\"api\", #{ above: 0.4999, below: 0.5001 });
+        t.traffic(\"request\", x::shop(), #{ per_minute: 10, lasts: \"10m\" });
+        t.expect_resolved(#{ rule: \"quarter-within-five-minutes\", within: \"5m\" });
+        t.expect_resolved(#{ rule: \"gone-soon\", within: \"10m\" });",
+    );
+    let outcome = run_with(BUDGETS, &met);
+    assert!(outcome.passed(), "{:?}\n{}", outcome.failures, shown(&outcome));
+    for (rule, at) in [("quarter-within-five-minutes", 5), ("half-gone", 10), ("gone-soon", 10)] {
+        let early = body(&format!("t.expect_incident(#{{ rule: \"{rule}\", within: \"{}m\" }});", at - 1));
+        let outcome = run_with(BUDGETS, &early);
+        let told = &outcome.failures[0].message;
+        assert!(told.ends_with(&format!("but it came {at}m after the start of the last traffic")), "{told}");
+    }
+}
+
 #[test]
 fn what_failed_says_what_happened_instead() {
     let outcome = run_test(&format!("{BAD}t.expect_not_notified(\"pager\");"));

@@ -113,6 +113,31 @@ fn alerts_are_listed_with_figures_and_a_removed_rule_ends_them_by_name() {
 }
 
 #[test]
+fn a_free_form_rule_is_unknown_until_it_was_asked_also_across_a_restart() {
+    let rules = r#"slo("silent", #{ objective: 99.0, sli: good("request", #{ app: "nobody" }), alert: burn_rate() });
+alert("yearly", #{ every: "0 0 1 1 *", severity: "info", when: |q| false });
+alert("often", #{ every: "10s", severity: "info", when: |q| q.changes("1h").len() > 100 });"#;
+    let mut daemon = Daemon::new(SECONDS, rules);
+    daemon.start();
+    let states = |daemon: &Daemon| {
+        let list = json_of(daemon, "/v1/alerts");
+        let of = |rule: &str| list["items"].as_array()?.iter().find(|alert| alert["rule"] == rule).cloned();
+        // Before the first evaluation nothing is known of SLOs either.
+        of("silent")?;
+        Some(["yearly", "often"].map(|rule| of(rule).map(|alert| (alert["state"].clone(), alert["reason"].clone())).expect("it is listed")))
+    };
+    let never = (json!("unknown"), json!("it has not been asked yet"));
+    let fine = (json!("ok"), json!(""));
+    until("the first answer", || states(&daemon).filter(|[_, often]| *often == fine));
+    assert_eq!(states(&daemon), Some([never.clone(), fine.clone()]));
+    let unknown = json_of(&daemon, "/v1/alerts?state=unknown");
+    assert!(unknown["items"].as_array().expect("a list").iter().any(|alert| alert["rule"] == "yearly"), "{unknown}");
+    daemon.kill();
+    daemon.start();
+    assert_eq!(until("the restart", || states(&daemon)), [never, fine]);
+}
+
+#[test]
 fn a_session_that_beacons_name_is_counted_once_and_in_no_answer() {
     let hook = Receiver::start();
     let mut daemon = Daemon::new(SECONDS, &rules(&hook));

@@ -42,7 +42,7 @@ pub fn import(document: &Document) -> Rules {
     let intervals = interval::declare(&top, &mut rules);
     let route = top.get("route");
     let mut tree = Tree { receivers: &receivers, intervals, blackhole: false };
-    let fields = route.is_there().then(|| tree.node(&route, true));
+    let fields = route.is_there().then(|| tree.root(&route));
     let blackhole = tree.blackhole;
     rules.add(&receivers.text, receivers.declared);
     if blackhole {

@@ -111,6 +111,10 @@ fn condition(condition: &Match) -> String {
         }
         Match::Equal(text) => quote(text),
         Match::AnyOf(any) => list(any),
+        Match::All(all) => {
+            let all: Vec<String> = all.iter().map(self::condition).collect();
+            map([("all", format!("[{}]", all.join(", ")))])
+        }
         Match::Not(_) | Match::Regex(_) | Match::NotRegex(_) | Match::Prefix(_) => quote(&condition.to_string()),
     }
 }

@@ -85,14 +85,15 @@ impl Routes {
     /// Takes over the patterns by which rules choose routes.
     pub fn set_patterns(&mut self, patterns: &[Match]) {
         self.patterns = Patterns::default();
-        for pattern in patterns {
+        // What must meet several is told apart by each of them.
+        for pattern in patterns.iter().flat_map(Match::parts) {
             match pattern {
                 Match::Prefix(prefix) => drop(self.patterns.prefixes.insert(prefix.as_str().into())),
                 Match::Regex(_) | Match::NotRegex(_) if !self.patterns.others.contains(pattern) => {
                     self.patterns.others.push(pattern.clone())
                 }
                 // Values have their own list.
-                Match::Regex(_) | Match::NotRegex(_) | Match::Equal(_) | Match::AnyOf(_) | Match::Not(_) => {}
+                Match::Regex(_) | Match::NotRegex(_) | Match::Equal(_) | Match::AnyOf(_) | Match::Not(_) | Match::All(_) => {}
             }
         }
     }
@@ -211,7 +212,7 @@ impl Patterns {
         let names = |pattern: &Match| match pattern {
             Match::Regex(_) => pattern.accepts(route) && !pattern.accepts(template),
             Match::NotRegex(_) => !pattern.accepts(route) && pattern.accepts(template),
-            Match::Equal(_) | Match::AnyOf(_) | Match::Not(_) | Match::Prefix(_) => false,
+            Match::Equal(_) | Match::AnyOf(_) | Match::Not(_) | Match::Prefix(_) | Match::All(_) => false,
         };
         prefixed || self.others.iter().any(names)
     }

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::exact::Ratio;
-use super::{Judgement, View, guard};
+use super::{Judgement, Season, View, guard};
 use crate::domain::cell::Counts;
 use crate::domain::coverage::Coverage;
 use crate::domain::fraction::Fraction;
@@ -13,8 +13,8 @@ use crate::domain::snapshot::TierVerdict;
 /// What a composite's burn is made of (SEMANTICS 20).
 #[derive(Clone, Debug)]
 pub enum Part {
-    /// An SLO with data: its budget and its two windows.
-    Slo { budget_ppm: u32, long: View, short: View },
+    /// An SLO with data: its budget, its two windows, and the traffic that they are held against (SEMANTICS 10).
+    Slo { budget_ppm: u32, long: View, short: View, season: Option<Season> },
     /// The weighted mean of others.
     Mean(Vec<(Fraction, Part)>),
     /// The highest of others.
@@ -35,7 +35,7 @@ impl Part {
     /// of a window as good.
     fn burn(&self, of: Window, covered: bool) -> Ratio {
         match self {
-            Part::Slo { budget_ppm, long, short } => {
+            Part::Slo { budget_ppm, long, short, season } => {
                 let view = match of {
                     Window::Long => long,
                     Window::Short => short,
@@ -44,8 +44,16 @@ impl Part {
                     return Ratio::new(&[0], &[1]);
                 }
                 let (share, of) = if covered { (u64::from(view.coverage.covered), u64::from(view.coverage.of)) } else { (1, 1) };
-                let (bad, total) = (view.counts.bad.max(0).unsigned_abs(), view.counts.total.unsigned_abs());
-                Ratio::new(&[bad, 1_000_000, share], &[total, u64::from(*budget_ppm), of])
+                let (bad, budget) = (view.counts.bad.max(0).unsigned_abs(), u64::from(*budget_ppm));
+                match season {
+                    // A period without any traffic has no window with traffic either.
+                    Some(season) if season.total <= 0 || view.length.0 <= 0 => Ratio::new(&[0], &[1]),
+                    Some(season) => Ratio::new(
+                        &[bad, 1_000_000, share, season.length.0.unsigned_abs()],
+                        &[season.total.unsigned_abs(), budget, of, view.length.0.unsigned_abs()],
+                    ),
+                    None => Ratio::new(&[bad, 1_000_000, share], &[view.counts.total.unsigned_abs(), budget, of]),
+                }
             }
             Part::Mean(parts) => {
                 let (mut sum, mut weights) = (Ratio::new(&[0], &[1]), Ratio::new(&[0], &[1]));

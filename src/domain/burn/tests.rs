@@ -120,6 +120,50 @@ fn a_budget_is_signed_and_has_two_forecasts() {
 }
 
 #[test]
+fn what_is_consumed_equals_the_decimal_that_is_written() {
+    // 99.9 % of 100,000: 100 may fail.
+    for (bad, written) in [(75, 0.75), (10, 0.1), (90, 0.9), (30, 0.3), (100, 1.0), (250, 2.5), (0, 0.0)] {
+        assert_eq!(consumed(bad * UNIT, Counts::plain(100_000, bad), 1_000), Some(written));
+    }
+    // Floating point says 0.7000000000000001 of 1 - 0.3, and 0.09999999999999998 of 1 - 0.9.
+    assert!(1.0 - 0.9 < 0.1 && consumed(10 * UNIT, Counts::plain(100_000, 10), 1_000) == Some(0.1));
+    // Numbers that a double does not hold one by one.
+    let huge = Counts { total: 9_000_000_000_000_000_000, bad: 6_750_000_000_000_000, ..Counts::ZERO };
+    assert_eq!(consumed(huge.bad, huge, 1_000), Some(0.75));
+    assert!(consumed(huge.bad - 10_000, huge, 1_000) < Some(0.75));
+    // A tenth of the budget went within a day, whatever went before.
+    assert_eq!(consumed(10 * UNIT, Counts::plain(100_000, 80), 1_000), Some(0.1));
+    assert_eq!(consumed(0, Counts::ZERO, 1_000), None);
+}
+
+#[test]
+fn exhaustion_is_forecast_exactly() {
+    let month = Span::days(30);
+    // Half is gone after 30 days at 0.5x: the other half lasts another 30 days.
+    let half = Counts::plain(100_000, 50);
+    assert_eq!(exhausted_within(half, half, 1_000, month, month), Some(true));
+    assert_eq!(exhausted_within(half, half, 1_000, month, month - Span(1)), Some(false));
+    // At 14.4x half a budget lasts 25 hours.
+    let hour = Counts::plain(10_000, 144);
+    assert_eq!(exhausted_within(half, hour, 1_000, month, Span::hours(25)), Some(true));
+    assert_eq!(exhausted_within(half, hour, 1_000, month, Span::hours(25) - Span(1)), Some(false));
+    // The same as the published countdown says, in seconds.
+    let state = forecast(0.5, 14.4, month);
+    assert!((state.countdown_secs.unwrap() - 25.0 * 3600.0).abs() < 1e-6);
+    // What burns nothing lasts for ever; what is gone is gone, even then.
+    let quiet = Counts::plain(10_000, 0);
+    assert_eq!(exhausted_within(half, quiet, 1_000, month, Span::days(3_650)), Some(false));
+    assert_eq!(exhausted_within(Counts::plain(100_000, 100), quiet, 1_000, month, Span::HOUR), Some(true));
+    assert_eq!(exhausted_within(Counts::plain(100_000, 99), quiet, 1_000, month, Span::HOUR), Some(false));
+    assert_eq!(exhausted_within(Counts::ZERO, quiet, 1_000, month, Span::HOUR), None);
+    assert_eq!(exhausted_within(half, Counts::ZERO, 1_000, month, Span::HOUR), None);
+    // The largest counts there can be do not overflow.
+    let most = Counts { total: i64::MAX, bad: i64::MAX / 4_000, ..Counts::ZERO };
+    assert_eq!(exhausted_within(most, most, 1_000, Span::days(365), Span::days(1_095) + Span::DAY), Some(true));
+    assert_eq!(exhausted_within(most, most, 1_000, Span::days(365), Span::days(1_095) - Span::DAY), Some(false));
+}
+
+#[test]
 fn products_beyond_128_bits_compare_exactly() {
     let big = u64::MAX;
     assert_eq!(compare_products(&[big, big, big], &[big, big, big - 1]), Ordering::Greater);

@@ -36,6 +36,7 @@ pub fn route(when: &[(&str, &str)], to: &[&str]) -> Route {
         fallthrough: false,
         active: vec![],
         mute: vec![],
+        takes_off: Default::default(),
         routes: vec![],
     }
 }

@@ -294,3 +294,7 @@ fn member(key: &Key, alert: &Posted, labels: Labels, now: Timestamp) -> Member {
 #[cfg(test)]
 #[path = "posted_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "facts_tests.rs"]
+mod facts;

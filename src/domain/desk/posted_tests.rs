@@ -1,6 +1,6 @@
 use super::*;
 use crate::domain::desk::fixtures::{receiver, route};
-use crate::domain::desk::{Desk, parcels};
+use crate::domain::desk::{Desk, Silence, parcels};
 use crate::domain::notification::Status;
 use crate::domain::posted::Packed;
 use crate::domain::rule::RuleSet;
@@ -9,25 +9,31 @@ use crate::domain::time::Span;
 const NOW: Timestamp = Timestamp(1_000_000);
 
 /// A desk with its board and incidents, moved on from outside.
-struct Office {
+pub(super) struct Office {
     desk: Desk,
     board: Board,
     open: BTreeMap<String, Incident>,
-    now: Timestamp,
+    pub now: Timestamp,
+    pub silences: Vec<Silence>,
     ids: usize,
 }
 
 impl Office {
+    pub fn with(rules: RuleSet) -> Office {
+        let desk = Desk::new(Arc::new(rules));
+        Office { desk, board: Board::default(), open: BTreeMap::new(), now: NOW, silences: Vec::new(), ids: 0 }
+    }
+
     fn new() -> Office {
         let rules = RuleSet {
             receivers: vec![receiver("pager"), receiver("db"), receiver("rest")],
             routes: vec![route(&[("severity", "critical")], &["pager"]), route(&[("team", "db")], &["db"]), route(&[], &["rest"])],
             ..RuleSet::default()
         };
-        Office { desk: Desk::new(Arc::new(rules)), board: Board::default(), open: BTreeMap::new(), now: NOW, ids: 0 }
+        Office::with(rules)
     }
 
-    fn post(&mut self, labels: &[(&str, &str)], ends: Span) {
+    pub fn post(&mut self, labels: &[(&str, &str)], ends: Span) {
         let labels = labels.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
         let alert = Posted {
             labels: Packed::new(&labels),
@@ -43,6 +49,15 @@ impl Office {
 
     /// Who is told what, in the order of incidents and receivers.
     fn look(&mut self, again: bool) -> Vec<String> {
+        self.step(again, false)
+    }
+
+    /// The same, and lets time pass for what is open.
+    pub fn pass(&mut self) -> Vec<String> {
+        self.step(false, true)
+    }
+
+    fn step(&mut self, again: bool, passes: bool) -> Vec<String> {
         let work = self.board.work(self.now, 10_000);
         let ids = &mut self.ids;
         let mut new_id = |_: &str, _: Timestamp| {
@@ -50,15 +65,16 @@ impl Office {
             format!("i{ids}")
         };
         let open = std::mem::take(&mut self.open);
-        let mut book = Book::new(&self.desk, self.now, &[], (open, BTreeMap::new()), &mut new_id);
+        let mut book = Book::new(&self.desk, self.now, &self.silences, (open, BTreeMap::new()), &mut new_id);
         let settled = book.posted(&self.board, &work, again);
+        let ticked = if passes { book.tick() } else { Vec::new() };
         self.open = book.open;
         for (key, standing) in settled.standings {
             self.board.stand(key, standing);
         }
         settled.told.iter().for_each(|key| self.board.told(key));
         settled.over.iter().for_each(|key| self.board.remove(key, self.now));
-        let said = settled.outcomes.iter().flat_map(|outcome| parcels(outcome, self.now, "http://x"));
+        let said = settled.outcomes.iter().chain(&ticked).flat_map(|outcome| parcels(outcome, self.now, "http://x"));
         said.map(|parcel| format!("{} {}", parcel.receiver, &parcel.kind.name()["incident.".len()..])).collect()
     }
 }

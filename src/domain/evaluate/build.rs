@@ -14,8 +14,16 @@ use super::feed::{Take, Target};
 use super::group::Group;
 use super::{Evaluator, GROUPS_MAX, Input, LEFT_OUT_MAX, StreamTrack, Track, Wiring, could_match};
 
+/// What an SLO keeps for others beside the windows of its own tiers.
+pub(super) struct Asked<'r> {
+    /// Tiers of composites that it is a part of.
+    pub tiers: Vec<&'r Tier>,
+    /// Windows that free-form rules ask for.
+    pub windows: Vec<Span>,
+}
+
 impl Evaluator {
-    pub(super) fn add_track(&mut self, index: usize, slo: &Slo, asked: &[&Tier], into: &mut Vec<(Metric, Filter, Input)>) {
+    pub(super) fn add_track(&mut self, index: usize, slo: &Slo, asked: &Asked<'_>, into: &mut Vec<(Metric, Filter, Input)>) {
         let bucket = self.plan.settings.bucket;
         let (slice, target) = match &slo.sli {
             Sli::Slices { slice, target_ppm, empty, .. } => (*slice, Some(SliceTarget { ppm: *target_ppm, empty: *empty })),
@@ -25,8 +33,8 @@ impl Evaluator {
             SloWindow::Rolling(span) => Some(*span),
             SloWindow::Calendar { .. } => None,
         };
-        let windows = slo.tiers.iter().chain(asked.iter().copied()).flat_map(|tier| [tier.long, tier.short]);
-        let shape = Shape::new(slice, windows, budget, target);
+        let windows = slo.tiers.iter().chain(asked.tiers.iter().copied()).flat_map(|tier| [tier.long, tier.short]);
+        let shape = Shape::new(slice, windows.chain(asked.windows.iter().copied()), budget, target);
         let inputs = slo.sli.inputs();
         let apps = inputs.first().and_then(|(selector, _)| selector.filter.get("app").cloned());
         let delay = match &apps {
@@ -37,7 +45,7 @@ impl Evaluator {
         let per_slice = slice.0 / bucket.0;
         let mut tiers = Vec::new();
         let buckets = |span: Span| (span.0 / bucket.0).max(1);
-        for tier in asked {
+        for tier in &asked.tiers {
             let pair = (buckets(tier.long), buckets(tier.short));
             if !self.streams[stream].pairs.contains(&pair) {
                 self.streams[stream].pairs.push(pair);

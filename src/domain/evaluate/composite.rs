@@ -7,18 +7,21 @@ use std::collections::{HashMap, HashSet};
 
 use smallvec::SmallVec;
 
-use super::super::burn::{self, Judgement, Part, View};
+use super::super::burn::{self, Judgement, Part, Season, View};
 use super::super::cell::Counts;
+use super::super::coverage::Coverage;
 use super::super::rule::{Combine, Labels, RuleSet, Sli, Tier};
 use super::super::snapshot::TierVerdict;
 use super::super::time::{Span, Timestamp};
-use super::{AlertEvent, Evaluator, GROUPS_MAX, Group, Track};
+use super::{AlertEvent, Evaluator, GROUPS_MAX, Group, Track, season};
 
 /// How the members of a composite stand together, for people.
 #[derive(Default)]
 pub(super) struct Combined {
     /// By the windows of the composite's shape.
     pub(super) burns: Vec<Option<f64>>,
+    /// The same as tiers compare them: by the traffic of the period where members ask for that; `None`: no member does.
+    pub(super) corrected: Option<Vec<Option<f64>>>,
     /// Over the leaves' budget windows.
     pub(super) counts: Counts,
     pub(super) burn: Option<f64>,
@@ -147,11 +150,19 @@ impl Evaluator {
         Some((view(long, coverage.0, tier.long), view(short, coverage.1, tier.short)))
     }
 
+    /// The traffic that a member's burn is held against.
+    fn season_of(&self, track: &Track, group: &Group) -> Option<Season> {
+        let bucket = self.plan.settings.bucket;
+        let now = Timestamp((self.next - track.delay) * bucket.0);
+        season(&self.plan.rules.slos[track.slo], group, track.history(now, bucket))
+    }
+
     /// What one of the composite's members burns, at whatever depth; `None`: one of them cannot be asked.
     fn part(&self, at: usize, labels: &Labels, tier: &Tier) -> Option<Part> {
         if !self.is_composite(at) {
             let (long, short) = self.views(at, labels, tier)?;
-            return Some(Part::Slo { budget_ppm: self.plan.rules.slos[self.tracks[at].slo].budget_ppm, long, short });
+            let season = self.season_of(&self.tracks[at], self.row(&self.tracks[at], labels)?);
+            return Some(Part::Slo { budget_ppm: self.plan.rules.slos[self.tracks[at].slo].budget_ppm, long, short, season });
         }
         let (how, members) = self.members(at);
         let parts = members.iter().map(|member| self.part(*member, labels, tier)).collect::<Option<Vec<Part>>>()?;
@@ -175,7 +186,9 @@ impl Evaluator {
                 let judged = if self.is_composite(member) {
                     self.judge_composite(member, labels, tier)
                 } else if let Some((long, short)) = self.views(member, labels, tier) {
-                    burn::judge(&self.plan.rules.slos[self.tracks[member].slo], tier, &long, &short, None)
+                    let track = &self.tracks[member];
+                    let season = self.row(track, labels).and_then(|group| self.season_of(track, group));
+                    burn::judge(&self.plan.rules.slos[track.slo], tier, &long, &short, season)
                 } else {
                     UNKNOWN
                 };
@@ -191,8 +204,11 @@ impl Evaluator {
         let mut counts = Counts::ZERO;
         let rows = track.leaves.iter().filter_map(|leaf| self.row(&self.tracks[*leaf], labels));
         rows.for_each(|group| counts += group.rolling.budget());
+        let asks = |leaf: &usize| self.plan.rules.slos[self.tracks[*leaf].slo].traffic_corrected;
+        let corrected = || spans.clone().map(|span| self.corrected_burn_of_all(at, labels, span)).collect();
         Combined {
-            burns: spans.map(|span| self.burn_of_all(at, labels, Some(span))).collect(),
+            corrected: track.leaves.iter().any(asks).then(corrected),
+            burns: spans.clone().map(|span| self.burn_of_all(at, labels, Some(span))).collect(),
             counts,
             burn: self.burn_of_all(at, labels, None),
         }
@@ -209,12 +225,36 @@ impl Evaluator {
         })
     }
 
+    /// The burn over a window as tiers compare it.
+    fn corrected_burn_of_all(&self, at: usize, labels: &Labels, window: Span) -> Option<f64> {
+        self.together(at, labels, &|track, group| {
+            let counts = group.rolling.sum(track.shape.index(window)?);
+            let budget_ppm = self.plan.rules.slos[track.slo].budget_ppm;
+            match self.season_of(track, group) {
+                Some(season) => {
+                    let whole = Coverage { covered: 1, of: 1 };
+                    burn::corrected_burn(&View { counts, coverage: whole, length: window }, budget_ppm, season)
+                }
+                None => burn::burn(counts, budget_ppm),
+            }
+        })
+    }
+
     /// The share of its whole budget that an SLO has spent since a time, of a composite as its members' shares make it.
     pub(super) fn spent_of_all(&self, at: usize, labels: &Labels, from: Timestamp) -> Option<f64> {
         self.together(at, labels, &|track, group| {
             let since = group.rolling.since(&track.shape, from.0.div_euclid(track.shape.slice.0))?;
             let whole = Counts { bad: since.bad, ..group.rolling.budget() };
             burn::burn(whole, self.plan.rules.slos[track.slo].budget_ppm)
+        })
+    }
+
+    /// The same of what it spent within a window that its parts keep.
+    pub(super) fn spent_of_all_within(&self, at: usize, labels: &Labels, window: Span) -> Option<f64> {
+        self.together(at, labels, &|track, group| {
+            let (recent, whole) = (group.rolling.sum(track.shape.index(window)?), group.rolling.budget());
+            // What lies before a calendar period's start was spent of the budget before.
+            burn::consumed(recent.bad.min(whole.bad), whole, self.plan.rules.slos[track.slo].budget_ppm)
         })
     }
 

@@ -213,7 +213,7 @@ impl Group {
         let tier = &slo.tiers[at];
         let burn_of = |index: usize, length: Span| {
             if let Some(combined) = &self.combined {
-                return combined.burns.get(index).copied().flatten();
+                return combined.corrected.as_ref().unwrap_or(&combined.burns).get(index).copied().flatten();
             }
             let counts = self.rolling.sum(index);
             match season {

@@ -9,6 +9,13 @@ use crate::domain::time::Span;
 /// Conditions on labels, all of which must hold. An absent label is the empty text.
 pub type Matchers = Filter;
 
+/// `mute: []` and `active: []`: a child is not muted by what mutes its parent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakesOff {
+    pub mute: bool,
+    pub active: bool,
+}
+
 /// One node of the routing tree. Children inherit what they do not set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Route {
@@ -25,6 +32,8 @@ pub struct Route {
     pub active: Vec<String>,
     /// Names of time intervals in which it notifies nobody.
     pub mute: Vec<String>,
+    /// Which intervals of the nodes above do not hold for it.
+    pub takes_off: TakesOff,
     pub routes: Vec<Route>,
 }
 

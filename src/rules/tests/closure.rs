@@ -80,6 +80,13 @@ impl Measure for Fixed {
     fn budget(&self, _: &str, _: &Labels) -> Answer<f64> {
         Err(Unanswered::Failed("the store is gone".into()))
     }
+    fn consumed(&self, slo: &str, group: &Labels, window: Option<Span>) -> Answer<f64> {
+        let own = slo == "by-region" && group.contains_key("region");
+        Ok(if own { 0.25 } else { 0.5 } * if window == Some(Span::DAY) { 0.5 } else { 1.0 })
+    }
+    fn exhausted_within(&self, _: &str, _: &Labels, within: Span, window: Option<Span>) -> Answer<bool> {
+        Ok(within >= if window.is_some() { Span::hours(6) } else { Span::days(4) })
+    }
     fn changes(&self, _: &Filter, _: Span) -> Answer<Vec<Change>> {
         Ok(Vec::new())
     }
@@ -117,6 +124,80 @@ fn closures_give_verdicts() {
     // The burn of the group's own row.
     assert_eq!(ask("q.burn(\"by-region\", \"1h\") == 7.0", &[("region", "us")]), holds);
     assert_eq!(ask("q.burn(\"by-region\", \"1h\") == 1.0", &[]), holds);
+}
+
+#[test]
+fn closures_ask_about_budgets() {
+    let holds = Ok(Verdict::Holds { severity: Severity::Page, summary: String::new() });
+    let region = &[("region", "us")];
+    assert_eq!(ask("q.consumed(\"by-region\") == 0.5", &[]), holds);
+    assert_eq!(ask("q.consumed(\"by-region\") == 0.25 && q.consumed(\"by-region\", \"1d\") == 0.125", region), holds);
+    assert_eq!(ask("q.exhausted_within(\"by-region\", \"4d\") && !q.exhausted_within(\"by-region\", \"95h\")", &[]), holds);
+    assert_eq!(ask("q.exhausted_within(\"by-region\", \"6h\", \"1h\")", &[]), holds);
+    // A time that is no number of buckets is a time all the same; a window is not.
+    assert_eq!(ask("q.exhausted_within(\"by-region\", \"100s\")", &[]), Ok(Verdict::Clear));
+    let set = good(
+        r#"slo("api", #{ objective: 99, window: "30d", sli: good("request") });
+fn gone(q, window) { q.consumed("api", window) }
+alert("a", #{ when: |q| gone(q, "1h") > 0.1 || q.burn("api", "2h") > 1.0 || q.consumed("api", "30d") > 0.5 });
+alert("b", #{ when: |q| q.exhausted_within("api", "4d", "1d") });"#,
+    );
+    // The windows that rules ask for are kept, but for the SLO's own, which is there anyway.
+    let asked: Vec<String> = set.asked_windows["api"].iter().map(ToString::to_string).collect();
+    assert_eq!(asked, ["1h", "2h", "1d"]);
+    let alert = |when: &str| {
+        format!("slo(\"api\", #{{ objective: 99, window: \"30d\", sli: good(\"request\") }});\nalert(\"a\", #{{ when: |q| {when} }});")
+    };
+    only(
+        &alert("q.consumed(\"api\", \"8d\") > 0.1"),
+        "a.rhai:2:43: error: the window is at most 7d, or 30d, the window of `api` itself; 8d is neither",
+    );
+    only(&alert("q.consumed(\"api\", \"31d\") > 0.1"), "the window is at most 7d");
+    only(&alert("q.consumed(\"apy\") > 0.1"), "there is no SLO `apy`; did you mean `api`?");
+    only(&alert("q.consumed(\"api\", 5) > 0.1"), "the window comes last and is a text like \"5m\", not a number");
+    only(&alert("q.exhausted_within(\"api\")"), "`q.exhausted_within` does not take these arguments; it takes (slo, time)");
+    only(&alert("q.exhausted_within(\"api\", 4)"), "a.rhai:2:51: error: the time must be a duration in quotes, like \"5m\", not 4");
+    only(&alert("q.exhausted_within(\"api\", \"0s\")"), "the time must be longer than zero");
+    only(&alert("q.consumed(\"api\")"), "`when` of `a` gave a number");
+    let short =
+        "slo(\"api\", #{ objective: 99, window: \"1h\", sli: slices(good(\"request\"), \"10m\", 95.0) });\nalert(\"a\", #{ when: |q| ";
+    only(&format!("{short}q.consumed(\"api\", \"2h\") > 0.1 }});"), "the window is 2h, longer than that of `api` (1h)");
+    only(&format!("{short}q.burn(\"api\", \"15m\") > 0.1 }});"), "the window must be whole slices of 10m, as `api` counts them, not 15m");
+}
+
+#[test]
+fn every_slip_of_every_query_is_named_at_once_where_it_stands() {
+    let text = r#"slo("api", #{ objective: 99, sli: good("request") });
+fn slow(q, most) { q.quantile("lpc", most, #{ rout: "/x", region: 5 }, "90s") > 1.0 }
+alert("a", #{ by: "region", when: |q| {
+    let rows = q.top("request", "regoin", #{ app: "/[/", status: ["5xx", 4] }, 5);
+    if q.min_users(0, "js_eror", #{ fingerprint: "x", url: "/" }, "1 h") { return true; }
+    let gone = q.consumed("apy", "40d") + q.burn("api", 5);
+    if gone > 1.0 || q.changes(#{ relese: "1" }, "0s").len() > 100 || q.label("regio") == "de" { return true; }
+    rows.len() > 1000 || slow(q, 95)
+} });"#;
+    let said = said(text);
+    let expected = [
+        "a.rhai:2:31: error: there is no metric `lpc`; did you mean `lcp`?",
+        "a.rhai:2:38: error: the quantile is a fraction from 0 to 1, like 0.95, and comes second: q.quantile(metric, 0.95, where, window)",
+        "a.rhai:2:47: error: there is no dimension `rout`; did you mean `route`?",
+        r#"a.rhai:2:67: error: `region` must be a text (as in "200") or a list of texts, not 5"#,
+        "a.rhai:2:72: error: the window must be whole buckets of 1m, not 90s",
+        "a.rhai:4:33: error: `request` has no dimension `regoin`; did you mean `region`?",
+        "a.rhai:4:51: error: `app`: `/[/` is no regular expression: unclosed character class",
+        "a.rhai:4:74: error: item 2 of `status` must be a text, not 4",
+        r#"a.rhai:4:80: error: the window comes last and is a text like "5m", not a number"#,
+        "a.rhai:5:20: error: the first part of `min_users` is a number of people, 1 or more",
+        "a.rhai:5:23: error: there is no metric `js_eror`; did you mean `js_error`?",
+        "a.rhai:5:55: error: there is no dimension `url`; did you mean `route`?",
+        r#"a.rhai:5:67: error: the window: `1 h` is no duration; write a whole number and a unit, like "90s", "5m", "1h", "3d" or "4w""#,
+        "a.rhai:6:27: error: there is no SLO `apy`; did you mean `api`?",
+        r#"a.rhai:6:57: error: the window comes last and is a text like "5m", not a number"#,
+        "a.rhai:7:35: error: changes have no `relese`; did you mean `release`?; they have kind, app and release",
+        "a.rhai:7:50: error: the window must be whole buckets of 1m, not 0s",
+        "a.rhai:7:79: error: the rule has no `regio` in its `by`, only `region`; did you mean `region`?",
+    ];
+    assert_eq!(said, expected);
 }
 
 #[test]

@@ -130,7 +130,8 @@ async fn own(state: &State, wanted: &Wanted<'_>) -> Result<Vec<Value>, Problem> 
 enum Row<'a> {
     Active(&'a AlertStatus),
     Idle(&'a Slo, &'a SloStatus),
-    Free(&'a FreeRule),
+    /// Whether it was ever asked.
+    Free(&'a FreeRule, bool),
 }
 
 fn rows(snapshot: &Snapshot) -> Vec<Row<'_>> {
@@ -146,7 +147,7 @@ fn rows(snapshot: &Snapshot) -> Vec<Row<'_>> {
     }
     for rule in snapshot.rules.alerts.iter().filter(|rule| rule.enabled && rule.by.is_empty()) {
         if !active.contains(&(rule.name.as_str(), &Labels::new())) {
-            rows.push(Row::Free(rule));
+            rows.push(Row::Free(rule, snapshot.asked.contains(&rule.name)));
         }
     }
     rows
@@ -157,7 +158,7 @@ impl Row<'_> {
         match self {
             Row::Active(alert) => &alert.rule,
             Row::Idle(slo, _) => &slo.name,
-            Row::Free(rule) => &rule.name,
+            Row::Free(rule, _) => &rule.name,
         }
     }
 
@@ -165,7 +166,8 @@ impl Row<'_> {
         match self {
             Row::Active(alert) => alert.phase,
             Row::Idle(_, status) => status.state,
-            Row::Free(_) => AlertPhase::Ok,
+            Row::Free(_, true) => AlertPhase::Ok,
+            Row::Free(_, false) => AlertPhase::Unknown,
         }
     }
 
@@ -173,7 +175,7 @@ impl Row<'_> {
         match self {
             Row::Active(alert) => alert.severity,
             Row::Idle(_, status) => status.severity,
-            Row::Free(_) => None,
+            Row::Free(..) => None,
         }
     }
 
@@ -187,7 +189,10 @@ impl Row<'_> {
                 let reason = if status.no_data { "no data".into() } else { held_back.unwrap_or_default() };
                 (labels, None, status.figures(slo.budget_ppm), reason, None)
             }
-            Row::Free(rule) => (rule.base_labels(), None, Default::default(), String::new(), None),
+            Row::Free(rule, asked) => {
+                let reason = if *asked { "" } else { "it has not been asked yet" };
+                (rule.base_labels(), None, Default::default(), reason.to_owned(), None)
+            }
         };
         json!({
             "rule": self.rule(), "state": self.phase(), "severity": self.severity(), "labels": labels, "since": since,

@@ -99,6 +99,8 @@ impl Cost {
 pub struct Model<'a> {
     pub kind: Kind<'a>,
     pub alerts: Vec<&'a AlertStatus>,
+    /// Of a free-form rule: whether it was ever asked.
+    pub asked: bool,
     /// Number of the first line, and the lines of the declaration.
     pub source: Option<(usize, Vec<String>)>,
     pub changed: Changed,
@@ -165,7 +167,7 @@ fn alerts(model: &Model<'_>) -> Markup {
         section.card aria-labelledby="h-a" {
             header { h2 id="h-a" { "Verdict now" } @if let Some(at) = model.evaluated_at { span."small"."muted" { "evaluated " (number::ago(at, model.now)) " ago" } } }
             @if model.alerts.is_empty() {
-                p { @if model.evaluated_at.is_some() { (flag(Tone::Fine, "Fine")) " None of its alerts is pending, firing or unknown." } @else { (flag(Tone::Unknown, "Unknown")) " It has not been evaluated yet." } }
+                p { @if model.evaluated_at.is_some() && !model.asked { (flag(Tone::Unknown, "Unknown")) " It has not been asked yet." } @else if model.evaluated_at.is_some() { (flag(Tone::Fine, "Fine")) " None of its alerts is pending, firing or unknown." } @else { (flag(Tone::Unknown, "Unknown")) " It has not been evaluated yet." } }
             } @else {
                 table.stack {
                     thead { tr { th scope="col" { "alert" } th scope="col" { "verdict" } th scope="col" { "since" } th scope="col" { "incident" } } }
@@ -301,6 +303,7 @@ mod tests {
             page(&Model {
                 kind: Kind::Slo(slo),
                 alerts: vec![&alert],
+                asked: true,
                 source: Some((12, vec![format!("slo({text}"), "});".into()])),
                 changed,
                 errors: Some(3),

@@ -1,6 +1,6 @@
 //! The rule set in force: its objectives, its free-form rules, who is told, and its files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use maud::html;
 
@@ -26,6 +26,8 @@ pub struct Rules<'a> {
     pub source: &'a str,
     pub unreachable: Option<&'a str>,
     pub alerts: &'a [std::sync::Arc<AlertStatus>],
+    /// Free-form rules that were ever asked.
+    pub asked: &'a BTreeSet<String>,
     pub evaluated_at: Option<Timestamp>,
     pub took: Span,
     /// Part of a name that is looked for.
@@ -39,13 +41,13 @@ pub struct Rules<'a> {
 /// The rule set in force.
 pub fn rules(model: &Rules<'_>) -> Page {
     let set = model.set;
-    let phase = |name: &str| {
+    let phase = |name: &str, idle: AlertPhase| {
         let of: Vec<_> = model.alerts.iter().filter(|alert| alert.rule == name).collect();
         let worst = |phase: AlertPhase| of.iter().find(|alert| alert.phase == phase);
         [AlertPhase::Firing, AlertPhase::Pending, AlertPhase::Unknown]
             .into_iter()
             .find_map(worst)
-            .map_or((AlertPhase::Ok, None), |alert| (alert.phase, alert.severity))
+            .map_or((idle, None), |alert| (alert.phase, alert.severity))
     };
     let wanted = model.q.to_lowercase();
     let named = |name: &str| name.to_lowercase().contains(&wanted);
@@ -88,7 +90,7 @@ pub fn rules(model: &Rules<'_>) -> Page {
             }
             @if slos.is_empty() { p.empty { "None." } } @else {
                 table.stack { thead { tr { th scope="col" { "name" } th scope="col" { "objective" } th scope="col" { "tiers" } th scope="col" { "where" } th scope="col" { "verdict" } } }
-                    tbody { @for slo in slos { @let (state, loud) = phase(&slo.name); tr data-row {
+                    tbody { @for slo in slos { @let (state, loud) = phase(&slo.name, AlertPhase::Ok); tr data-row {
                         th scope="row" { a href={ "/rules/" (segment(&slo.name)) } { (Plain(&clip(&slo.name, 80))) } }
                         td data-th="objective" { (number::objective(slo.budget_ppm)) ", " (super::slo_window(&slo.window)) }
                         td data-th="tiers" { @for (i, tier) in slo.tiers.iter().enumerate() { @if i > 0 { ", " } (tier.severity.name()) " " (number::factor(tier.factor.to_f64())) } }
@@ -105,7 +107,7 @@ pub fn rules(model: &Rules<'_>) -> Page {
             header { h2 id="h-a" { "Free-form rules" } span."small"."muted" { (set.alerts.len()) } }
             @if free.is_empty() { p.empty { "None." } } @else {
                 table.stack { thead { tr { th scope="col" { "name" } th scope="col" { "severity" } th scope="col" { "where" } th scope="col" { "cost" } th scope="col" { "verdict" } } }
-                    tbody { @for rule in free.iter().take(RULES_MAX) { @let (state, loud) = phase(&rule.name); tr data-row {
+                    tbody { @for rule in free.iter().take(RULES_MAX) { @let (state, loud) = phase(&rule.name, if model.asked.contains(&rule.name) { AlertPhase::Ok } else { AlertPhase::Unknown }); tr data-row {
                         th scope="row" { a href={ "/rules/" (segment(&rule.name)) } { (Plain(&clip(&rule.name, 80))) } br; span."small"."muted" { (Plain(&clip(&rule.description, 120))) } }
                         td { (severity(rule.severity)) }
                         td { (file_link(&rule.place)) }
@@ -158,6 +160,8 @@ mod tests {
 
     static NO_COSTS: BTreeMap<String, Cost> = BTreeMap::new();
 
+    static NONE_ASKED: BTreeSet<String> = BTreeSet::new();
+
     /// The page of a rule set of which nothing is known but itself and why a newer one was refused.
     fn of<'a>(set: &'a RuleSet, refused: &'a [String]) -> Rules<'a> {
         Rules {
@@ -168,6 +172,7 @@ mod tests {
             source: "",
             unreachable: None,
             alerts: &[],
+            asked: &NONE_ASKED,
             evaluated_at: None,
             took: Span::ZERO,
             q: "",
@@ -194,6 +199,36 @@ mod tests {
         let found = shown("TIVE-0003", 0);
         assert_eq!(rows(&found), 1);
         assert!(found.contains("href=\"/rules/objective-0003\"") && found.contains("value=\"TIVE-0003\""));
+    }
+
+    #[test]
+    fn a_free_form_rule_that_was_never_asked_is_unknown() {
+        let written = [("a.rhai".to_owned(), r#"alert("seldom", #{ every: "1d", when: |q| false });"#.to_owned())].into();
+        let set = crate::rules::load(&written, &crate::rules::Env::defaults()).set.unwrap();
+        let shown = |asked: &BTreeSet<String>| {
+            render(NOW, |_| {
+                rules(&Rules {
+                    set: &set,
+                    since: None,
+                    refused: &[],
+                    refused_revision: None,
+                    source: "",
+                    unreachable: None,
+                    alerts: &[],
+                    asked,
+                    evaluated_at: Some(NOW),
+                    took: Span::ZERO,
+                    q: "",
+                    from: 0,
+                    costs: &BTreeMap::new(),
+                    now: NOW,
+                })
+            })
+        };
+        let (never, once) = (shown(&BTreeSet::new()), shown(&["seldom".to_owned()].into()));
+        let row =
+            |text: &str| text.split("/rules/seldom").nth(1).and_then(|rest| rest.split("</tr>").next()).unwrap_or_default().to_owned();
+        assert!(row(&never).contains("Unknown") && !row(&once).contains("Unknown"), "{never}");
     }
 
     #[test]

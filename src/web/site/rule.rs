@@ -54,6 +54,7 @@ async fn read(site: &Site, name: &str) -> Result<Page, Problem> {
     };
     Ok(pages::page(&Model {
         kind,
+        asked: matches!(kind, Kind::Slo(_)) || snapshot.asked.contains(name),
         alerts: snapshot.alerts.iter().filter(|alert| alert.rule == name).map(|alert| &**alert).collect(),
         source,
         changed,

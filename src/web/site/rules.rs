@@ -25,6 +25,7 @@ pub async fn list(site: Site, query: Query) -> Response {
         source: &snapshot.rules_source,
         unreachable: snapshot.rules_unreachable.as_deref(),
         alerts: &snapshot.alerts,
+        asked: &snapshot.asked,
         evaluated_at: snapshot.evaluated_at,
         took: snapshot.took,
         q: query.get("q").unwrap_or_default(),

@@ -97,6 +97,7 @@ pub fn condition_words(name: &str, condition: &Match) -> String {
         Match::Prefix(prefix) => format!("{name}={prefix}*"),
         Match::Regex(pattern) => format!("{name}=~{}", pattern.text()),
         Match::NotRegex(pattern) => format!("{name}!~{}", pattern.text()),
+        Match::All(all) => all.iter().map(|part| condition_words(name, part)).collect::<Vec<_>>().join(", "),
     }
 }
 

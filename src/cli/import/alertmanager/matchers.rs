@@ -5,9 +5,6 @@ use std::collections::BTreeMap;
 use super::super::document::Node;
 use crate::domain::filter::{Filter, Match};
 
-/// What is said of two conditions on one label that have no common form.
-const TWO: &str = "has two conditions that no single one says; the looser one is kept";
-
 /// One matcher: a label, an operator, a value.
 struct Matcher {
     label: String,
@@ -46,23 +43,12 @@ fn take(filter: &mut BTreeMap<String, Match>, node: &Node<'_>, matcher: Result<M
             return;
         }
     };
-    let both = match filter.remove(&label) {
-        None => Some(condition.clone()),
-        Some(first) => {
-            let both = join(&first, &condition);
-            if both.is_none() {
-                node.fault(format!("`{label}` {TWO}"));
-                node.needs(format!("`{label}` {TWO}"));
-                filter.insert(label, first);
-                return;
-            }
-            both
-        }
-    };
     node.mapped("when");
-    if let Some(both) = both {
-        filter.insert(label, both);
-    }
+    let both = match filter.remove(&label) {
+        None => condition,
+        Some(first) => join(&first, &condition).unwrap_or_else(|| Match::All([first.parts(), &[condition]].concat())),
+    };
+    filter.insert(label, both);
 }
 
 /// One condition that says what two say.
@@ -95,7 +81,7 @@ fn refused(condition: &Match) -> Option<String> {
             let text = condition.to_string();
             Some(format!("(?:{})", &text[2..text.len() - 1]))
         }
-        Match::Equal(_) | Match::AnyOf(_) | Match::Regex(_) | Match::Prefix(_) => None,
+        Match::Equal(_) | Match::AnyOf(_) | Match::Regex(_) | Match::Prefix(_) | Match::All(_) => None,
     }
 }
 
@@ -229,11 +215,17 @@ mod tests {
     }
 
     #[test]
-    fn two_conditions_on_a_label_become_one_or_are_told() {
+    fn two_conditions_on_a_label_become_one_or_must_both_hold() {
         assert_eq!(when("matchers: ['a!=\"x\"', 'a!~\"y.+\"']"), (r##"#{ a: "!/x|(?:y.+)/" }"##.to_owned(), 0));
         assert_eq!(when("matchers: ['a=~\"x.+\"', 'a!=\"\"']"), (r##"#{ a: "/x.+/" }"##.to_owned(), 0));
         assert_eq!(when("matchers: ['a=~\"x|y\"', 'a!=\"x\"']"), (r##"#{ a: ["y"] }"##.to_owned(), 0));
-        assert_eq!(when("matchers: ['a=~\"x.+\"', 'a=~\".+y\"']"), (r##"#{ a: "/x.+/" }"##.to_owned(), 1));
+        assert_eq!(when("matchers: ['a=~\"x.+\"', 'a=~\".+y\"']"), (r##"#{ a: #{ all: ["/x.+/", "/.+y/"] } }"##.to_owned(), 0));
+        assert_eq!(
+            when("matchers: ['a=~\"x.+\"', 'a!~\".+y\"', 'a!=\"xx\"']"),
+            (r##"#{ a: #{ all: ["/x.+/", "!/.+y/", "!xx"] } }"##.to_owned(), 0)
+        );
+        // What nothing can meet is met by nothing.
+        assert_eq!(when("matchers: [a=x, a=y]"), (r##"#{ a: #{ all: ["x", "y"] } }"##.to_owned(), 0));
         assert_eq!(when("matchers: ['a', 'b=~\"(\"']"), ("#{}".to_owned(), 2));
     }
 }

@@ -22,24 +22,40 @@ pub(super) struct Tree<'r, 'g> {
 
 pub(super) type Entries = Vec<(&'static str, String)>;
 
+/// What a route has from the one above it that it does not have in Alertmanager, or has there and not here.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Above {
+    /// It has intervals of its own, which are not those of its children.
+    mute: bool,
+    active: bool,
+    /// Its receiver tells nobody, which a child without a receiver does as well.
+    nobody: bool,
+}
+
 impl Tree<'_, '_> {
-    pub fn node(&mut self, route: &Node<'_>, is_root: bool) -> Entries {
-        let mut entries = Entries::new();
+    /// The top route.
+    pub fn root(&mut self, route: &Node<'_>) -> Entries {
+        self.node(route, true, Above::default())
+    }
+
+    fn node(&mut self, route: &Node<'_>, is_root: bool, above: Above) -> Entries {
+        // What says which alerts it takes, and all else.
+        let (mut which, mut entries) = (Entries::new(), Entries::new());
         let when = matchers::read(route, "");
         if !when.0.is_empty() && is_root {
             route.fault("the top route has matchers, which Alertmanager refuses; they are left out");
         } else if !when.0.is_empty() {
-            entries.push(("when", script::filter(&when)));
+            which.push(("when", script::filter(&when)));
         }
         let mut mute = Vec::new();
         let receiver = route.get("receiver");
+        let mut nobody = false;
         if let Some(name) = receiver.text() {
             receiver.mapped("to");
             match self.receivers.names(&name) {
                 Some(names) if names.is_empty() => {
                     // Nobody is told: a route cannot name nobody, so it is always muted.
-                    self.blackhole = true;
-                    mute.push(NEVER.to_owned());
+                    nobody = true;
                     receiver.mapped("mute");
                 }
                 Some(names) => entries.push(("to", script::list(&names))),
@@ -50,6 +66,8 @@ impl Tree<'_, '_> {
             }
         } else if is_root {
             route.fault("the top route has no receiver");
+        } else {
+            nobody = above.nobody;
         }
         let group_by = route.get("group_by");
         if is_root || group_by.is_there() {
@@ -70,38 +88,40 @@ impl Tree<'_, '_> {
         let go_on = route.get("continue");
         go_on.mapped("fallthrough");
         if go_on.flag() == Some(true) && !is_root {
-            entries.push(("fallthrough", "true".to_owned()));
+            which.push(("fallthrough", "true".to_owned()));
         }
         route.get("labels").ignored("they are for queries of Alertmanager's own");
         let children = route.get("routes").items();
         mute.extend(self.named(&route.get("mute_time_intervals")));
-        let (named, active) = (route.get("active_time_intervals").items().len(), self.named(&route.get("active_time_intervals")));
-        if named > 0 && active.is_empty() && !mute.iter().any(|name| name == NEVER) {
-            // Intervals without any time in them never hold, so the route is never active.
+        let (named, mut active) = (route.get("active_time_intervals").items().len(), self.named(&route.get("active_time_intervals")));
+        if nobody || named > 0 && active.is_empty() {
+            // Nobody is told: of a route that names no receiver, or whose intervals have no time in them and never hold.
             self.blackhole = true;
-            mute.push(NEVER.to_owned());
+            (mute, active) = (vec![NEVER.to_owned()], Vec::new());
         }
-        let mut quiet = Entries::new();
-        for (name, intervals) in [("mute", mute), ("active", active)] {
-            if !intervals.is_empty() {
-                quiet.push((name, script::list(&intervals)));
-            }
-        }
-        let mut inner: Vec<String> = children.iter().map(|child| nested(&self.node(child, false))).collect();
-        if children.is_empty() {
-            entries.extend(quiet);
-        } else if !quiet.is_empty() {
-            // Intervals mean the route itself, not its children; here children inherit them, so a last child takes what is left.
-            if children.iter().any(|child| child.get("continue").flag() == Some(true)) {
-                route.fault("a route with time intervals has a child that continues: here the route is asked as well after such a child");
-            }
-            inner.push(nested(&quiet));
-        }
+        let below = Above { mute: !mute.is_empty(), active: !active.is_empty(), nobody };
+        let inner: Vec<String> = children.iter().map(|child| nested(&self.node(child, false, below))).collect();
+        // Intervals of the route above mean that route itself, not its children; here children inherit them, and take them off.
+        // That nobody is told is inherited as it is.
+        let as_above = nobody && above.nobody;
+        let taken_off = [("mute", above.mute), ("active", above.active)].into_iter().filter(|(_, has)| *has && !as_above);
+        let own = [("mute", mute), ("active", active)].into_iter().filter(|(_, intervals)| !intervals.is_empty() && !as_above);
+        let own: Entries = own.map(|(name, intervals)| (name, script::list(&intervals))).collect();
+        let taken_off: Entries = taken_off.map(|(name, _)| (name, "[]".to_owned())).collect();
+        let both = taken_off.iter().any(|(name, _)| own.iter().any(|(other, _)| other == name));
+        entries.extend(own);
         if !inner.is_empty() {
             let lines: Vec<String> = inner.iter().map(|child| indent(child)).collect();
             entries.push(("routes", format!("[\n{}\n    ]", lines.join(",\n"))));
         }
-        entries
+        which.extend(taken_off);
+        if both {
+            // One node takes off what the other then says anew.
+            which.push(("routes", format!("[\n{}\n    ]", indent(&nested(&entries)))));
+        } else {
+            which.extend(entries);
+        }
+        which
     }
 
     fn named(&self, list: &Node<'_>) -> Vec<String> {

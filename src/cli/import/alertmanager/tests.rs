@@ -203,6 +203,66 @@ fn a_receiver_takes_its_own_before_what_is_for_all() {
 }
 
 #[test]
+fn intervals_of_a_route_are_not_those_of_its_children_also_where_these_continue() {
+    let yaml = r#"
+route:
+  receiver: all
+  routes:
+  - matchers: [team="web"]
+    receiver: web
+    mute_time_intervals: [nights]
+    active_time_intervals: [weekdays]
+    routes:
+    - { matchers: [a="1"], receiver: one, continue: true }
+    - { matchers: [b="1"], receiver: two, continue: true, mute_time_intervals: [lunch] }
+    - { matchers: [c="1"], active_time_intervals: [weekends] }
+  - matchers: [team="db"]
+    receiver: "null"
+    routes:
+    - { matchers: [a="1"], continue: true }
+    - { matchers: [b="1"], receiver: one, continue: true }
+    - { matchers: [c="1"], receiver: two, mute_time_intervals: [lunch] }
+time_intervals:
+- { name: nights, time_intervals: [{ times: [{ start_time: '20:00', end_time: '24:00' }] }] }
+- { name: lunch, time_intervals: [{ times: [{ start_time: '12:00', end_time: '13:00' }] }] }
+- { name: weekdays, time_intervals: [{ weekdays: ['monday:friday'] }] }
+- { name: weekends, time_intervals: [{ weekdays: ['saturday', 'sunday'] }] }
+receivers:
+- name: "null"
+- { name: all, webhook_configs: [{ url: 'http://127.0.0.1:9/' }] }
+- { name: web, webhook_configs: [{ url: 'http://127.0.0.1:9/' }] }
+- { name: one, webhook_configs: [{ url: 'http://127.0.0.1:9/' }] }
+- { name: two, webhook_configs: [{ url: 'http://127.0.0.1:9/' }] }
+"#;
+    let import = import(Format::Alertmanager, yaml);
+    assert!(import.faults.is_empty(), "{}", import.report());
+    let set = loaded(&import);
+    let told = |labels: &[(&str, &str)], now: &[&str]| -> Vec<String> {
+        let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let found = crate::domain::route::route(&set, &labels, &|name| name == "imported-always" || now.contains(&name));
+        found.into_iter().filter(|routed| routed.muted.is_none()).flat_map(|routed| routed.to).collect()
+    };
+    let web = |more: &[(&'static str, &'static str)], now: &[&str]| told(&[&[("team", "web")], more].concat(), now);
+    // The route itself has its hours.
+    assert_eq!(web(&[], &["weekdays"]), ["web"]);
+    assert!(web(&[], &["weekdays", "nights"]).is_empty() && web(&[], &["weekends"]).is_empty());
+    // A child that continues has none, and nothing but children comes after it.
+    for now in [&["weekdays"][..], &["weekdays", "nights"], &["weekends"]] {
+        assert_eq!(web(&[("a", "1")], now), ["one"], "{now:?}");
+        assert_eq!(web(&[("a", "1"), ("b", "1")], now), ["one", "two"], "{now:?}");
+    }
+    // Children have hours of their own.
+    assert_eq!(web(&[("a", "1"), ("b", "1")], &["weekdays", "lunch"]), ["one"]);
+    assert!(web(&[("c", "1")], &["weekdays"]).is_empty());
+    assert_eq!(web(&[("c", "1")], &["weekends", "nights"]), ["web"]);
+    // Nobody is told, also by a child that does not say who is.
+    let db = |more: &[(&'static str, &'static str)], now: &[&str]| told(&[&[("team", "db")], more].concat(), now);
+    assert!(db(&[], &[]).is_empty() && db(&[("a", "1")], &[]).is_empty());
+    assert_eq!(db(&[("a", "1"), ("b", "1"), ("c", "1")], &[]), ["one", "two"]);
+    assert_eq!(db(&[("b", "1"), ("c", "1")], &["lunch"]), ["one"]);
+}
+
+#[test]
 fn what_no_route_can_say_is_told_and_intervals_without_time_never_hold() {
     let yaml = "route: {receiver: x, routes: [{receiver: x, matchers: [a=b], active_time_intervals: [empty]}]}\ntime_intervals: [{name: empty, time_intervals: []}]\nreceivers: [{name: x, webhook_configs: [{url: 'http://a.example.com'}]}]";
     let set = loaded(&import(Format::Alertmanager, yaml));
