@@ -77,6 +77,10 @@ impl Daemon {
     /// Starts the program and waits until it is ready.
     pub fn start(&mut self) {
         self.spawn();
+        self.wait();
+    }
+
+    fn wait(&self) {
         let began = Instant::now();
         while get(self.admin, "/readyz").is_none_or(|(status, _)| status != 200) {
             assert!(began.elapsed() < Duration::from_secs(30), "not ready:\n{}", self.log());
@@ -90,6 +94,23 @@ impl Daemon {
         let mut command = self.command(&["run"]);
         command.stdout(Stdio::null()).stderr(log);
         self.process = Some(command.spawn().expect("the program starts"));
+    }
+
+    /// Starts it so that a write beyond the largest size of a file is an error to it, not its end; see [`Daemon::limit_files`].
+    pub fn start_with_room(&mut self) {
+        let log = std::fs::File::options().create(true).append(true).open(self.log_path()).expect("a log");
+        let mut command = Command::new("bash");
+        command.args(["-c", "trap '' XFSZ; exec \"$0\" run", env!("CARGO_BIN_EXE_burnwatch")]);
+        command.current_dir(self.folder.path()).envs(self.variables.iter().cloned()).stdout(Stdio::null()).stderr(log);
+        self.process = Some(command.spawn().expect("the program starts"));
+        self.wait();
+    }
+
+    /// Lets no file grow beyond so many bytes from now on, as on a disk without room; `None`: as far as it likes.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let limit = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
+        let status = Command::new("prlimit").args(["--pid", &self.pid().to_string(), &format!("--fsize={limit}:")]).status();
+        assert!(status.expect("prlimit is part of util-linux").success());
     }
 
     /// Starts the program a second time on other ports and waits for its end.

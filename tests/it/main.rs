@@ -13,6 +13,7 @@ mod contract;
 mod daemon;
 mod evaluator_oracle;
 mod flood;
+mod full_disk;
 mod git;
 mod imported;
 mod killed;
