@@ -102,6 +102,7 @@ const FAULTS: &[(&str, &[&str])] = &[
     ),
     ("SIGTERM", &["stopping_marks_what_was_sent_and_gives_the_rest_back"]),
     ("SQLite busy", &["two_processes_on_one_sqlite_file_wait_for_each_other"]),
+    ("Disk full", &["a_full_disk_turns_beacons_away_and_loses_nothing_once_there_is_room"]),
     ("SQLite corrupt", &["a_damaged_file_is_refused_and_left_alone"]),
     ("PostgreSQL restart", &["a_connection_that_the_server_ended_is_replaced"]),
     (

@@ -24,7 +24,8 @@ pub enum Level {
 /// A second call in one process changes nothing.
 pub fn start(environment: &Environment, level: Level) {
     let (filter, bad) = filter(environment, level);
-    let builder = tracing_subscriber::fmt().with_env_filter(filter);
+    // A line that cannot be written (the disk is full) is lost. Said on the same stderr, that would end the task that logs.
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
     let started = if io::stderr().is_terminal() {
         builder.with_writer(io::stderr).with_ansi(environment.get("NO_COLOR").is_none_or(str::is_empty)).fmt_fields(fields()).try_init()
     } else {

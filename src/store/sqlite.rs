@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, SqlitePool};
+use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 
 use super::StoreError;
 
@@ -60,10 +60,21 @@ pub(super) async fn connect(url: &str, create: bool) -> Result<(SqlitePool, Sqli
         // What a burst left behind in the log is given back to the disk.
         .pragma("journal_size_limit", "67108864");
     let pool = SqlitePoolOptions::new().acquire_timeout(ACQUIRE).idle_timeout(None).max_lifetime(None).test_before_acquire(false);
-    let writer = pool.clone().max_connections(1).connect_with(writing).await.map_err(|error| explain(error, &path))?;
+    let fresh = pool.clone().before_acquire(|connection, _| Box::pin(is_free(connection)));
+    let writer = fresh.max_connections(1).connect_with(writing).await.map_err(|error| explain(error, &path))?;
     check(&writer, &path).await?;
     let readers = pool.max_connections(READERS_MAX).connect_with(options.read_only(true)).await.map_err(|error| explain(error, &path))?;
     Ok((writer, readers, path))
+}
+
+/// Whether a connection is in no transaction. One whose commit failed (disk full, input/output error) never leaves its own again:
+/// SQLite has rolled that back, and the driver, which wants to do so itself, cannot. Such a connection is replaced.
+async fn is_free(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    if connection.is_in_transaction() {
+        // A transaction that was dropped may be about to be rolled back; this waits for it.
+        connection.ping().await?;
+    }
+    Ok(!connection.is_in_transaction())
 }
 
 /// Makes the folder (0700) and the file (0600). SQLite gives the log and the shared memory beside it the
