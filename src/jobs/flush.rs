@@ -53,6 +53,8 @@ pub struct Flush {
     pub flushed: Arc<Flushed>,
     writer: Option<Writer>,
     ids: HashMap<LocalSeries, SeriesId>,
+    /// Those of them that the transaction under way gave out.
+    interned: Vec<LocalSeries>,
     /// Drained, but not stored yet: the sink's number of the flush, what it took, and when.
     waiting: Option<(u64, Drained, Timestamp)>,
     /// A flush of which nobody knows whether it was committed: writer and number.
@@ -80,6 +82,7 @@ impl Flush {
             flushed: Arc::default(),
             writer: None,
             ids: HashMap::new(),
+            interned: Vec::new(),
             waiting: None,
             unsure: None,
             new_id,
@@ -128,10 +131,15 @@ impl Flush {
         let (flush, drained, at) = self.waiting.take().expect("just filled");
         match self.store(&drained, at).await {
             Ok(()) => {
+                self.interned.clear();
                 self.sink.committed(flush);
                 Ok(())
             }
             Err(error) => {
+                // What was not committed gave no series an id.
+                self.interned.drain(..).for_each(|local| {
+                    self.ids.remove(&local);
+                });
                 self.waiting = Some((flush, drained, at));
                 self.sink.failed();
                 Err(error)
@@ -217,6 +225,7 @@ impl Flush {
             wanted.iter().filter_map(|local| Some((*local, known(*local)?))).unzip()
         });
         let ids = store::series::intern(tx, &series).await?;
+        self.interned.extend(&wanted);
         self.ids.extend(wanted.into_iter().zip(ids));
         Ok(())
     }
