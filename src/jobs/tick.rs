@@ -486,9 +486,9 @@ mod tests {
                 let id = book.open.values().find(|incident| incident.service == *service).map(|incident| incident.id.clone());
                 match (secs % 4, id) {
                     (0, None) if n < 40 => book.alert(&opens(service, at(secs)), None, Findings::default()),
-                    (1, Some(id)) if n % 5 == 0 => book.input(&id, Input::Acknowledge { by: "ada".into() }),
-                    (2, Some(id)) if n % 7 == 0 => book.input(&id, Input::Resolve { by: "ada".into(), why: "over".into() }),
-                    (3, Some(id)) if n % 3 == 0 => book.input(&id, Input::Snooze { by: "ada".into(), until: at(secs + 20) }),
+                    (1, Some(id)) if n.is_multiple_of(5) => book.input(&id, Input::Acknowledge { by: "ada".into() }),
+                    (2, Some(id)) if n.is_multiple_of(7) => book.input(&id, Input::Resolve { by: "ada".into(), why: "over".into() }),
+                    (3, Some(id)) if n.is_multiple_of(3) => book.input(&id, Input::Snooze { by: "ada".into(), until: at(secs + 20) }),
                     _ => None,
                 }
             };
