@@ -1,5 +1,7 @@
 //! Incidents: what people are told about. At most one with the same key is not resolved.
 
+use std::collections::BTreeSet;
+
 use sqlx::AssertSqlSafe;
 
 use crate::domain::time::Timestamp;
@@ -36,13 +38,15 @@ row! {
         pub sequence: i64,
         /// The whole incident, as JSON.
         pub data: String,
+        /// The rules whose alerts it holds, as [`rule_names`] writes them.
+        pub rules: String,
     }
 }
 
 macro_rules! columns {
     () => {
         "id, key, status, severity, service, owner, title, signature, users, opened_at, acknowledged_at, resolved_at, \
-         generation, sequence, data"
+         generation, sequence, data, rules"
     };
 }
 
@@ -65,6 +69,7 @@ macro_rules! bind {
             .bind($row.generation)
             .bind($row.sequence)
             .bind(text(&$row.data))
+            .bind(text(&$row.rules))
     };
 }
 
@@ -82,8 +87,16 @@ pub struct Filter {
     pub from: Option<Timestamp>,
     /// Opened before this time.
     pub to: Option<Timestamp>,
-    /// Stands somewhere in the key or the title, upper or lower case.
+    /// Stands somewhere in the key, the title or the name of a rule, upper or lower case.
     pub q: Option<String>,
+    /// Holds an alert of the rule of this name.
+    pub rule: Option<String>,
+}
+
+/// Names of rules as they stand in [`IncidentRow::rules`]: each between two line ends, which no name has in it.
+pub fn rule_names<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let names: BTreeSet<&str> = names.into_iter().collect();
+    if names.is_empty() { String::new() } else { format!("\n{}\n", names.into_iter().collect::<Vec<_>>().join("\n")) }
 }
 
 /// Stores a new incident. `Taken`: an incident with this id, or one with this key that is not resolved, exists.
@@ -94,7 +107,7 @@ pub async fn insert(tx: &mut Tx, row: &IncidentRow) -> Result<(), StoreError> {
 /// Stores new incidents, all or none of them.
 pub async fn insert_all(tx: &mut Tx, rows: &[IncidentRow]) -> Result<(), StoreError> {
     for batch in rows.chunks(BATCH) {
-        let sql = format!("insert into incident (key_digest, {}) values {}", columns!(), tuples(batch.len(), 16, 1));
+        let sql = format!("insert into incident (key_digest, {}) values {}", columns!(), tuples(batch.len(), 17, 1));
         run!(tx, conn => {
             let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(batch.len() == BATCH || batch.len() == 1);
             for row in batch {
@@ -110,7 +123,7 @@ pub async fn insert_all(tx: &mut Tx, rows: &[IncidentRow]) -> Result<(), StoreEr
 pub async fn update(tx: &mut Tx, row: &IncidentRow) -> Result<(), StoreError> {
     let sql = "update incident set key_digest = $1, key = $3, status = $4, severity = $5, service = $6, owner = $7, title = $8, \
                signature = $9, users = $10, opened_at = $11, acknowledged_at = $12, resolved_at = $13, generation = $14, \
-               sequence = $15, data = $16 where id = $2";
+               sequence = $15, data = $16, rules = $17 where id = $2";
     let done = run!(tx, conn => bind!(sqlx::query(sql), row).execute(conn))?;
     if done == 1 { Ok(()) } else { Err(StoreError::NotOne { what: "incident", id: row.id.clone() }) }
 }
@@ -185,7 +198,9 @@ pub async fn list(
          and ($3 = '' or status in ($3, $4, $5)) and ($6 = '' or severity in ($6, $7, $8)) \
          and ($9 = '' or service = $9) \
          and ($10 = '' or lower(key) like $10 escape '\\' or lower(title) like $10 escape '\\' \
-              or key like $11 escape '\\' or title like $11 escape '\\') \
+              or key like $11 escape '\\' or title like $11 escape '\\' \
+              or lower(rules) like $10 escape '\\' or rules like $11 escape '\\') \
+         and ($15 = '' or rules like $15 escape '\\') \
          and opened_at >= $12 and opened_at < $13 order by opened_at desc, id desc limit $14"
     );
     let [status, severity] = [&filter.status, &filter.severity].map(|any| three(any));
@@ -194,13 +209,14 @@ pub async fn list(
     // SQLite lowers ASCII only, so the text is also looked for as it was typed.
     let typed = filter.q.as_deref().map(contains).unwrap_or_default();
     let q = typed.to_lowercase();
+    let rule = filter.rule.as_deref().map(|name| contains(&rule_names([name]))).unwrap_or_default();
     let rows: Vec<IncidentRow> = on!(tx, conn => {
         let mut query = sqlx::query_as(sql).bind(place.at).bind(&place.id);
         for value in status.iter().chain(&severity) {
             query = query.bind(text(value));
         }
         query = query.bind(text(&service)).bind(&q).bind(&typed).bind(from).bind(to);
-        query.bind(limit as i64 + 1).fetch_all(conn)
+        query.bind(limit as i64 + 1).bind(&rule).fetch_all(conn)
     })?;
     Ok(page(rows, limit, |row| Place { at: row.opened_at, id: row.id.clone() }))
 }

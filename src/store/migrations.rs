@@ -16,7 +16,7 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 7] = [
+const MIGRATIONS: [Migration; 9] = [
     Migration { version: 1, works_with: 1, sql: include_str!("../../migrations/0001_init.sql") },
     Migration { version: 2, works_with: 1, sql: include_str!("../../migrations/0002_posted_alerts.sql") },
     Migration { version: 3, works_with: 1, sql: include_str!("../../migrations/0003_repeated_and_traces.sql") },
@@ -24,6 +24,8 @@ const MIGRATIONS: [Migration; 7] = [
     Migration { version: 5, works_with: 1, sql: include_str!("../../migrations/0005_user_keys.sql") },
     Migration { version: 6, works_with: 1, sql: include_str!("../../migrations/0006_learnt_routes.sql") },
     Migration { version: 7, works_with: 1, sql: include_str!("../../migrations/0007_outbox_order.sql") },
+    Migration { version: 8, works_with: 1, sql: include_str!("../../migrations/0008_outbox_by_receiver.sql") },
+    Migration { version: 9, works_with: 1, sql: include_str!("../../migrations/0009_incident_rules.sql") },
 ];
 
 /// The newest schema that this program knows.

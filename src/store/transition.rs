@@ -233,6 +233,7 @@ fn row(incident: &Incident) -> IncidentRow {
         generation: incident.generation,
         sequence: incident.sequence,
         data: json(incident),
+        rules: incidents::rule_names(incident.members.iter().map(|member| member.rule.as_str())),
     }
 }
 

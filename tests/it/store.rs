@@ -88,6 +88,7 @@ fn incident(id: &str, key: &str, opened: i64) -> IncidentRow {
         generation: T0.0,
         sequence: 1,
         data: "{}".into(),
+        rules: String::new(),
     }
 }
 

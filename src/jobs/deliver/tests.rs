@@ -422,6 +422,7 @@ impl Bench {
             generation: 1,
             sequence: 1,
             data: "{}".into(),
+            rules: String::new(),
         };
         let mut tx = self.store.write_durable().await.unwrap();
         if incidents::get(&mut tx, id).await.unwrap().is_some() {

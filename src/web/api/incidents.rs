@@ -35,6 +35,7 @@ pub async fn list(Take(state): Take<Arc<State>>, params: Params) -> Answer {
         from: None,
         to: None,
         q: params.get("q").map(str::to_owned),
+        rule: None,
     };
     let mut tx = state.store.read().await?;
     let (rows, next) = incidents::list(&mut tx, &filter, params.get("cursor"), params.limit()?).await?;

@@ -95,6 +95,17 @@ const POSTS: &[&str] = &[
 ];
 
 #[tokio::test]
+async fn an_objective_and_a_search_for_its_name_lead_to_its_incident() {
+    let house = House::new(false, false).await;
+    for path in ["/slos/checkout-api", "/incidents?q=Checkout-API"] {
+        let (_, _, body) = house.get(path).await;
+        assert!(body.contains("href=\"/incidents/4127\""), "{path}: {body}");
+    }
+    let (_, _, body) = house.get("/incidents?q=another-api").await;
+    assert!(!body.contains("href=\"/incidents/4127\""));
+}
+
+#[tokio::test]
 async fn r10_every_page_is_whole_inert_and_under_its_headers() {
     for hostile in [false, true] {
         let house = House::new(false, hostile).await;

@@ -130,6 +130,7 @@ async fn read_archive(site: &Site, query: &Query) -> Result<Page, Problem> {
         // The last day is in it, as a person means it.
         to: day(&asked.to)?.map(|day| day + Span::DAY),
         q: some(&asked.q),
+        rule: None,
     };
     let mut tx = site.state.store.read().await?;
     let (rows, next) = incidents::list(&mut tx, &filter, query.get("cursor"), 50).await?;

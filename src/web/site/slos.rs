@@ -10,7 +10,7 @@ use crate::domain::notification::{Change, ChangeKind};
 use crate::domain::rule::{Labels, Slo};
 use crate::domain::snapshot::Snapshot;
 use crate::store::annotations::AnnotationRow;
-use crate::store::{incidents, transition};
+use crate::store::{StoreError, incidents, transition};
 use crate::web::api::slos::{Rows, rows_of};
 use crate::web::frame::Page;
 use crate::web::pages::incident::{Drawing, Range};
@@ -18,6 +18,8 @@ use crate::web::pages::slos::{self as pages, Detail, List, Need, Objective, wors
 use crate::web::problem::Problem;
 
 const ROWS: usize = 50;
+/// Incidents that the page of an objective lists.
+const INCIDENTS_MAX: usize = 8;
 
 /// The overall row of every objective in force.
 pub(super) fn overall(snapshot: &Snapshot) -> Vec<Objective<'_>> {
@@ -79,17 +81,10 @@ async fn detail(site: &Site, snapshot: &Snapshot, slo: &Slo, query: &Query) -> R
     };
     let past = super::budget::past(&site.state, site.now, snapshot, slo, &status.group).await;
     let mut tx = site.state.store.read().await?;
-    let filter = incidents::Filter { q: Some(slo.name.clone()), ..incidents::Filter::default() };
-    let (rows, _) = incidents::list(&mut tx, &filter, None, 20).await?;
+    let filter = incidents::Filter { rule: Some(slo.name.clone()), ..incidents::Filter::default() };
+    let (rows, _) = incidents::list(&mut tx, &filter, None, INCIDENTS_MAX).await?;
     drop(tx);
-    let mut found = Vec::new();
-    for row in &rows {
-        let incident = transition::read(row)?;
-        if incident.members.iter().any(|member| member.rule == slo.name) {
-            found.push(row_of(&incident));
-        }
-    }
-    found.truncate(8);
+    let found = rows.iter().map(|row| Ok(row_of(&transition::read(row)?))).collect::<Result<Vec<_>, StoreError>>()?;
     Ok(pages::detail(&Detail { slo, status, groups, from, drawing, past, range, incidents: found, now: site.now }))
 }
 

@@ -119,6 +119,7 @@ on_both! {
             row.severity = if n % 2 == 0 { "page" } else { "ticket" }.into();
             row.service = if n < 4 { "shop" } else { "blog" }.into();
             row.title = if n == 5 { "100% of Über_users" } else { "something else" }.into();
+            row.rules = incidents::rule_names(if n == 2 { ["checkout", "Cart_js"] } else { ["checkout-api", "checkout-api"] });
             if n == 6 {
                 (row.status, row.resolved_at) = ("resolved".into(), Some(at(100)));
             }
@@ -141,8 +142,11 @@ on_both! {
         assert_eq!(ask(incidents::Filter { status: vec!["open".into(), "acknowledged".into()], ..filter() }).await, "i5 i4 i3 i2 i1 i0");
         assert_eq!(ask(incidents::Filter { severity: vec!["ticket".into()], service: Some("shop".into()), ..filter() }).await, "i3 i1");
         assert_eq!(ask(incidents::Filter { from: Some(at(1)), to: Some(at(3)), ..filter() }).await, "i5 i4 i3 i2", "from is in it, to is not");
-        for (q, found) in [("KEY-3", "i3"), ("100%", "i5"), ("Über_", "i5"), ("b_r", ""), ("%%", ""), ("\0", ""), ("key-", "i6 i5 i4 i3 i2 i1 i0")] {
+        for (q, found) in [("KEY-3", "i3"), ("100%", "i5"), ("Über_", "i5"), ("b_r", ""), ("%%", ""), ("\0", ""), ("key-", "i6 i5 i4 i3 i2 i1 i0"), ("cart_js", "i2"), ("out-API", "i6 i5 i4 i3 i1 i0")] {
             assert_eq!(ask(incidents::Filter { q: Some(q.into()), ..filter() }).await, found, "{q}");
+        }
+        for (rule, found) in [("checkout", "i2"), ("Cart_js", "i2"), ("Cart-js", ""), ("checkout-api", "i6 i5 i4 i3 i1 i0"), ("check", "")] {
+            assert_eq!(ask(incidents::Filter { rule: Some(rule.into()), ..filter() }).await, found, "{rule}");
         }
 
         let (mut seen, mut cursor) = (Vec::new(), None);
