@@ -61,7 +61,7 @@ pub fn page(model: &Archive) -> Page {
             label { "Status" (choice("status", &asked.status, &["open", "acknowledged", "resolved"])) }
             label { "Severity" (choice("severity", &asked.severity, &["page", "ticket", "info"])) }
             label { "Service" input name="service" value=(clip(&asked.service, 200)) autocomplete="off"; }
-            label { "Text in title or labels" input type="search" name="q" value=(clip(&asked.q, 200)) autocomplete="off"; }
+            label { "Text in title, labels or rules" input type="search" name="q" value=(clip(&asked.q, 200)) autocomplete="off"; }
             label { "Opened from (UTC)" input type="date" name="from" value=(clip(&asked.from, 40)); }
             label { "to" input type="date" name="to" value=(clip(&asked.to, 40)); }
             button.btn { "Search" }

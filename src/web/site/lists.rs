@@ -82,9 +82,14 @@ pub async fn notification(site: Site, Path(id): Path<String>) -> Response {
 /// The notification of a payload, indented. The receiver's definition beside it is not for reading:
 /// what it names as plain text may be a secret all the same.
 fn said(payload: &str) -> String {
-    let value: serde_json::Value = serde_json::from_str(payload).unwrap_or_default();
-    let notification = value.get("notification").cloned().unwrap_or_default();
-    serde_json::to_string_pretty(&notification).unwrap_or_default()
+    let mut value: serde_json::Value = serde_json::from_str(payload).unwrap_or_default();
+    match value.as_object_mut() {
+        Some(fields) => {
+            fields.remove("definition");
+            serde_json::to_string_pretty(&value).unwrap_or_default()
+        }
+        None => "what was stored cannot be read".to_owned(),
+    }
 }
 
 pub async fn dead_letters(site: Site, query: Query) -> Response {
@@ -178,4 +183,19 @@ pub async fn audit(site: Site, query: Query) -> Response {
     };
     let page = page.await;
     site.show(page).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_said_is_shown_and_how_its_receiver_is_defined_is_not() {
+        let text = said(
+            r#"{"type":"incident.opened","reason":"it burns","data":{"links":{}},"definition":{"url":{"plain":"https://x.example/s3cret"}}}"#,
+        );
+        assert!(text.contains("\"reason\": \"it burns\"") && text.contains("incident.opened") && text.contains("links"), "{text}");
+        assert!(!text.contains("s3cret") && !text.contains("definition"), "{text}");
+        assert_eq!(said("nonsense"), "what was stored cannot be read");
+    }
 }
