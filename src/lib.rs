@@ -14,3 +14,7 @@ pub mod simulation;
 pub mod sink;
 pub mod store;
 pub mod web;
+
+/// For whoever links this: the daemon, its tests and its benches.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
