@@ -75,7 +75,9 @@ fn main() {
                 tick.tick().await;
                 let (flush, drained) = flusher.drain();
                 let mut writer = segment::Writer::default();
-                for (series, slice, cell) in &drained.cells {
+                let mut cells: Vec<_> = drained.cells.iter().collect();
+                cells.sort_by_key(|(series, slice, _)| (*series, *slice));
+                for (series, slice, cell) in cells {
                     writer.push(SeriesId(series.0), *slice, cell);
                 }
                 std::hint::black_box(writer.finish());

@@ -14,6 +14,9 @@ use crate::domain::event::Batch;
 use crate::domain::rows::Row;
 use crate::domain::time::Timestamp;
 
+/// How many series are named under one lock, at about a microsecond each.
+const SERIES_AT_ONCE: usize = 256;
+
 /// Number of a flush, from 1.
 pub type Flush = u64;
 
@@ -127,10 +130,14 @@ impl Sink {
     /// For the flush job: takes all that came in since the last call. Call [`Sink::committed`] with the
     /// number once it is stored; a flush that could not be stored has to be tried again, not dropped.
     pub fn drain(&self) -> (Flush, Drained) {
-        let mut state = self.lock();
-        let flush = state.next;
-        state.next += 1;
-        (flush, state.aggregator.drain())
+        let (flush, taken) = {
+            let mut state = self.lock();
+            state.next += 1;
+            (state.next - 1, state.aggregator.take())
+        };
+        // Whoever sends waits for a part of it at most.
+        let new = taken.new.chunks(SERIES_AT_ONCE).flat_map(|part| self.lock().aggregator.named(part)).collect();
+        (flush, taken.finish(new))
     }
 
     /// For the flush job: this flush and all before it are stored.

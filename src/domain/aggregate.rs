@@ -8,8 +8,10 @@ mod seen;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use ahash::AHashSet;
+use ahash::AHashMap;
+use smallvec::SmallVec;
 
 pub use repeats::{RepeatState, Repeated};
 pub use routes::Learnt;
@@ -31,7 +33,7 @@ use seen::Seen;
 use table::Table;
 
 /// How long a body is remembered byte for byte (CONTRACT 5).
-const BODY_WINDOW: Span = Span::minutes(10);
+pub const BODY_WINDOW: Span = Span::minutes(10);
 /// Bounds of the memories, in hashes. What is remembered in parts or generations has seven eighths of a power of two in each:
 /// with one entry more the table that holds them is twice as large.
 const BODIES_MAX: usize = 500_000;
@@ -63,7 +65,7 @@ pub struct LocalSeries(pub u32);
 /// What a flush takes away.
 #[derive(Debug, Default)]
 pub struct Drained {
-    /// Sorted by series, then slice.
+    /// One for each series and slice, in the order of their first events.
     pub cells: Vec<(LocalSeries, Slice, Cell)>,
     /// Series that are new since the last flush. A number that is forgotten and given again stands
     /// here again, so a map that takes these over is always right.
@@ -85,6 +87,23 @@ impl Drained {
     /// Whether there is nothing to store.
     pub fn is_empty(&self) -> bool {
         self.cells.is_empty() && self.seen.is_empty() && self.repeated.states.is_empty() && self.learnt.is_empty()
+    }
+}
+
+/// What was counted since the last call, taken away in no time; [`Taken::finish`] makes a flush of it, which takes its time.
+#[derive(Debug)]
+pub struct Taken {
+    drained: Drained,
+    /// Series that are new since the last flush.
+    pub new: Vec<LocalSeries>,
+    repeated: AHashMap<u64, Counted>,
+    limit_sets: Vec<Arc<[Limit]>>,
+}
+
+impl Taken {
+    /// With the new series themselves.
+    pub fn finish(self, new: Vec<(LocalSeries, Series)>) -> Drained {
+        Drained { new, repeated: repeats::named(self.repeated, &self.limit_sets), ..self.drained }
     }
 }
 
@@ -114,7 +133,9 @@ struct Entry {
     limits: u16,
     /// Newest slice that was counted.
     last: Slice,
-    cells: Vec<(Slice, Cell)>,
+    /// Where the cells of its slices are among those of the flush of this number.
+    cells: SmallVec<[(Slice, u32); 1]>,
+    flush: u32,
     /// The slice of which an example trace was taken.
     traced: Option<Slice>,
     fresh: bool,
@@ -126,18 +147,17 @@ pub struct Aggregator {
     settings: Settings,
     table: Table,
     entries: Vec<Entry>,
-    /// Series with cells.
-    dirty: Vec<u32>,
+    cells: Cells,
     new: Vec<u32>,
     limits: BTreeMap<Metric, u16>,
     /// Every set of limits that was ever in force: an update is taken back from the set it was held
     /// against. The first one is empty.
-    limit_sets: Vec<Vec<Limit>>,
+    limit_sets: Vec<Arc<[Limit]>>,
     /// Under which users are counted.
     user_keys: UserKeys,
     repeats: Repeats,
-    /// Keys of what changed in there since the last flush.
-    repeated: AHashSet<u64>,
+    /// What changed in there since the last flush.
+    repeated: AHashMap<u64, Counted>,
     bodies: Seen,
     ids: Seen,
     row_ids: Seen,
@@ -152,13 +172,13 @@ impl Aggregator {
         Aggregator {
             table: Table::new(&settings.dimensions, settings.series_max),
             entries: Vec::new(),
-            dirty: Vec::new(),
+            cells: Cells::default(),
             new: Vec::new(),
             limits: BTreeMap::new(),
-            limit_sets: vec![Vec::new()],
+            limit_sets: vec![Arc::default()],
             user_keys: UserKeys::default(),
             repeats: Repeats::new(REPEATS_MAX),
-            repeated: AHashSet::new(),
+            repeated: AHashMap::new(),
             bodies: Seen::new(BODY_WINDOW, 20, BODIES_MAX),
             ids: Seen::new(settings.remember, 8, IDS_MAX),
             row_ids: Seen::new(settings.remember, 8, ROW_IDS_MAX),
@@ -213,7 +233,7 @@ impl Aggregator {
     }
 
     fn limit_set(&mut self, set: Vec<Limit>) -> u16 {
-        if let Some(at) = self.limit_sets.iter().position(|known| *known == set) {
+        if let Some(at) = self.limit_sets.iter().position(|known| **known == *set) {
             return at as u16;
         }
         if self.limit_sets.len() > usize::from(u16::MAX) {
@@ -221,8 +241,9 @@ impl Aggregator {
             // what was counted before count as new.
             self.limit_sets.truncate(1);
             self.repeats = Repeats::new(REPEATS_MAX);
+            self.repeated.clear();
         }
-        self.limit_sets.push(set);
+        self.limit_sets.push(set.into());
         (self.limit_sets.len() - 1) as u16
     }
 
@@ -244,31 +265,15 @@ impl Aggregator {
         let sets: Vec<u16> = repeated.limits.into_iter().map(|set| self.limit_set(set)).collect();
         for state in repeated.states {
             let RepeatState { key, series, slice, weight, value, bad, ts, limits } = state;
-            let is_newer = |known: &Counted| matches!((known.ts, ts), (Some(known), Some(ts)) if known > ts);
+            let is_newer = |known: &Counted| matches!((known.ts(), ts), (Some(known), Some(ts)) if known > ts);
             if self.repeats.peek(key).is_some_and(is_newer) {
                 continue;
             }
             if let Some(limits) = sets.get(usize::from(limits)).copied() {
-                self.repeats.insert(key, Counted { series: series.0, slice, weight, value, bad, ts, limits });
+                let state = RepeatState { key, series: series.0, slice, weight, value, bad, ts, limits };
+                self.repeats.insert(key, Counted::new(state));
             }
         }
-    }
-
-    /// What changed of the things that may be reported again since the last call.
-    fn drain_repeated(&mut self) -> Repeated<LocalSeries> {
-        let (mut states, mut limits) = (Vec::new(), Vec::new());
-        let mut numbers: BTreeMap<u16, u16> = BTreeMap::new();
-        for key in std::mem::take(&mut self.repeated) {
-            // What was forgotten since is forgotten for good.
-            let Some(counted) = self.repeats.peek(key) else { continue };
-            let limits = *numbers.entry(counted.limits).or_insert_with(|| {
-                limits.push(self.limit_sets[usize::from(counted.limits)].clone());
-                (limits.len() - 1) as u16
-            });
-            let Counted { series, slice, weight, value, bad, ts, .. } = *counted;
-            states.push(RepeatState { key, series: LocalSeries(series), slice, weight, value, bad, ts, limits });
-        }
-        Repeated { states, limits }
     }
 
     /// Remembers what was seen before a restart.
@@ -305,9 +310,11 @@ impl Aggregator {
             if let Some(repeat) = event.repeat
                 && let Some(counted) = self.repeats.get_mut(repeat.key)
             {
-                let counted = std::mem::replace(counted, newer(*counted, event));
-                self.repeated.insert(repeat.key);
-                self.revise(counted, event);
+                let (before, current) = (*counted, self.entries[counted.series as usize].limits);
+                *counted = newer(before, event, current);
+                let after = *counted;
+                self.repeated.insert(repeat.key, after);
+                self.revise(before, after, event.user);
                 continue;
             }
             let (series, folded) = self.table.find(&scope, event, now);
@@ -331,8 +338,9 @@ impl Aggregator {
         let entry = &mut self.entries[number];
         if let Some(repeat) = event.repeat {
             let (weight, value, bad, limits) = (event.weight, event.value, event.bad, entry.limits);
-            self.repeats.insert(repeat.key, Counted { series, slice, weight, value, bad, ts: repeat.ts, limits });
-            self.repeated.insert(repeat.key);
+            let counted = Counted::new(RepeatState { key: repeat.key, series, slice, weight, value, bad, ts: repeat.ts, limits });
+            self.repeats.insert(repeat.key, counted);
+            self.repeated.insert(repeat.key, counted);
         }
         if let (Some(trace), true, false) = (&event.trace, event.bad, entry.traced == Some(slice))
             && self.traces.len() < TRACES_MAX
@@ -341,7 +349,7 @@ impl Aggregator {
             self.traces.push((LocalSeries(series), slice, trace.to_string()));
         }
         let limits = &self.limit_sets[usize::from(entry.limits)];
-        let cell = cell_of(&mut entry.cells, slice, series, &mut self.dirty);
+        let cell = self.cells.of(entry, series, slice);
         cell.counts += Counts::event(event.weight, event.bad);
         if event.bad {
             cell.bad_sq += square(event.weight);
@@ -360,32 +368,25 @@ impl Aggregator {
     }
 
     /// Posts the difference between what is counted of a thing and its newer state, to where it was counted.
-    fn revise(&mut self, counted: Counted, event: &Event<'_>) {
-        let new = newer(counted, event);
-        if new.value == counted.value && new.bad == counted.bad {
+    fn revise(&mut self, before: Counted, after: Counted, user: Option<u64>) {
+        let (old, new) = (before.value(), after.value());
+        if new == old && after.bad == before.bad {
             return;
         }
-        let entry = &mut self.entries[counted.series as usize];
-        let current = entry.limits;
-        let cell = cell_of(&mut entry.cells, counted.slice, counted.series, &mut self.dirty);
-        if let (Some(old), Some(new)) = (counted.value, new.value)
+        let cell = self.cells.of(&mut self.entries[before.series as usize], before.series, before.slice);
+        if let (Some(old), Some(new)) = (old, new)
             && old != new
         {
-            weigh_value(cell, old, -counted.weight, &self.limit_sets[usize::from(counted.limits)]);
-            weigh_value(cell, new, counted.weight, &self.limit_sets[usize::from(current)]);
-            if let Some(repeat) = event.repeat
-                && let Some(remembered) = self.repeats.get_mut(repeat.key)
-            {
-                remembered.limits = current;
-            }
+            weigh_value(cell, old, -before.weight, &self.limit_sets[usize::from(before.limits)]);
+            weigh_value(cell, new, before.weight, &self.limit_sets[usize::from(after.limits)]);
         }
-        if new.bad && !counted.bad {
-            cell.counts.bad += counted.weight;
+        if after.bad && !before.bad {
+            cell.counts.bad += before.weight;
             cell.counts.raw_bad += 1;
-            cell.bad_sq += square(counted.weight);
-            if let Some(user) = event.user {
+            cell.bad_sq += square(before.weight);
+            if let Some(user) = user {
                 // Under the key of the slice that the first report was counted in.
-                let at = Timestamp(counted.slice.saturating_mul(self.settings.bucket.millis()));
+                let at = Timestamp(before.slice.saturating_mul(self.settings.bucket.millis()));
                 let (key, user) = self.user_keys.of(at, user);
                 cell.bad_users.add_under(key, user);
             }
@@ -404,7 +405,7 @@ impl Aggregator {
         row.count_users(&self.user_keys);
         let slice = self.slice(row.at);
         let number = self.entry(series, slice);
-        let cell = cell_of(&mut self.entries[number].cells, slice, series, &mut self.dirty);
+        let cell = self.cells.of(&mut self.entries[number], series, slice);
         if *cell == Cell::default() {
             *cell = row.cell
         } else {
@@ -440,27 +441,29 @@ impl Aggregator {
 
     /// Takes everything that was counted since the last call.
     pub fn drain(&mut self) -> Drained {
-        let mut dirty = std::mem::take(&mut self.dirty);
-        dirty.sort_unstable();
-        let mut cells = Vec::with_capacity(dirty.len());
-        for series in dirty {
-            let entry = &mut self.entries[series as usize];
-            let mut taken = std::mem::take(&mut entry.cells);
-            taken.sort_unstable_by_key(|(slice, _)| *slice);
-            cells.extend(taken.into_iter().map(|(slice, cell)| (LocalSeries(series), slice, cell)));
-        }
-        let new = std::mem::take(&mut self.new);
-        let repeated = self.drain_repeated();
-        Drained {
-            repeated,
-            cells,
-            new: new.into_iter().filter_map(|n| Some((LocalSeries(n), self.table.series(n)?))).collect(),
+        let taken = self.take();
+        let new = self.named(&taken.new);
+        taken.finish(new)
+    }
+
+    /// The same, but nothing that takes longer the more was counted.
+    pub fn take(&mut self) -> Taken {
+        let drained = Drained {
+            cells: self.cells.take(),
             seen: std::mem::take(&mut self.seen),
             traces: std::mem::take(&mut self.traces),
             learnt: self.table.routes.drain(),
             arrival: std::mem::take(&mut self.arrival),
             series: self.table.len(),
-        }
+            ..Drained::default()
+        };
+        let new = std::mem::take(&mut self.new).into_iter().map(LocalSeries).collect();
+        Taken { drained, new, repeated: std::mem::take(&mut self.repeated), limit_sets: self.limit_sets.clone() }
+    }
+
+    /// Those of these series that are known.
+    pub fn named(&self, series: &[LocalSeries]) -> Vec<(LocalSeries, Series)> {
+        series.iter().filter_map(|number| Some((*number, self.series(*number)?))).collect()
     }
 
     /// Forgets series without an event since `before`, so that old releases make room for new ones.
@@ -470,7 +473,7 @@ impl Aggregator {
         let entries = &mut self.entries;
         let stays = |series: u32| {
             let entry = &entries[series as usize];
-            entry.last >= before || !entry.cells.is_empty()
+            entry.last >= before || self.cells.has(entry)
         };
         self.table.retain(stays);
         for (number, entry) in entries.iter_mut().enumerate() {
@@ -485,32 +488,61 @@ impl Aggregator {
 
 /// The state after a report: the later one by the client's time; of two of one time the larger
 /// value, so that the order of arrival does not matter. A session that crashed stays crashed.
-fn newer(counted: Counted, event: &Event<'_>) -> Counted {
+/// A new value is held against the limits of now.
+fn newer(counted: Counted, event: &Event<'_>, limits: u16) -> Counted {
     let ts = event.repeat.and_then(|repeat| repeat.ts);
-    let replaces = match (counted.ts, ts) {
-        (Some(old), Some(new)) if new == old => event.value > counted.value,
+    let known = counted.state(0);
+    let replaces = match (known.ts, ts) {
+        (Some(old), Some(new)) if new == old => event.value > known.value,
         (Some(old), Some(new)) => new > old,
         _ => true,
     };
-    Counted {
-        value: if replaces { event.value.or(counted.value) } else { counted.value },
-        ts: if replaces { ts.or(counted.ts) } else { counted.ts },
-        bad: counted.bad || event.bad,
-        ..counted
-    }
+    let value = if replaces { event.value.or(known.value) } else { known.value };
+    Counted::new(RepeatState {
+        value,
+        ts: if replaces { ts.or(known.ts) } else { known.ts },
+        bad: known.bad || event.bad,
+        limits: if value == known.value { known.limits } else { limits },
+        ..known
+    })
 }
 
-/// The cell of a slice, made if there is none; a series with its first cell becomes dirty.
-fn cell_of<'a>(cells: &'a mut Vec<(Slice, Cell)>, slice: Slice, series: u32, dirty: &mut Vec<u32>) -> &'a mut Cell {
-    if cells.is_empty() {
-        dirty.push(series);
+/// The cells of the flush to come, side by side, so that taking them away takes no time.
+#[derive(Debug, Default)]
+struct Cells {
+    all: Vec<(LocalSeries, Slice, Cell)>,
+    /// Number of the flush to come.
+    flush: u32,
+}
+
+impl Cells {
+    /// The cell of a slice, made if there is none.
+    fn of(&mut self, entry: &mut Entry, series: u32, slice: Slice) -> &mut Cell {
+        if entry.flush != self.flush {
+            entry.flush = self.flush;
+            entry.cells.clear();
+        }
+        // Nearly all events belong to the newest one or two slices.
+        let known = entry.cells.iter().rev().find(|(have, _)| *have == slice);
+        let at = known.map(|(_, at)| *at as usize).unwrap_or_else(|| {
+            entry.cells.push((slice, self.all.len() as u32));
+            self.all.push((LocalSeries(series), slice, Cell::default()));
+            self.all.len() - 1
+        });
+        &mut self.all[at].2
     }
-    // Nearly all events belong to the newest one or two slices.
-    let at = cells.iter().rposition(|(have, _)| *have == slice).unwrap_or_else(|| {
-        cells.push((slice, Cell::default()));
-        cells.len() - 1
-    });
-    &mut cells[at].1
+
+    /// Whether this series has cells.
+    fn has(&self, entry: &Entry) -> bool {
+        entry.flush == self.flush && !entry.cells.is_empty()
+    }
+
+    fn take(&mut self) -> Vec<(LocalSeries, Slice, Cell)> {
+        self.flush = self.flush.wrapping_add(1);
+        // The next flush will have about as many.
+        let room = Vec::with_capacity(self.all.len());
+        std::mem::replace(&mut self.all, room)
+    }
 }
 
 /// Adds a value to the distribution, the sum and the exact counters, with a weight that may be negative.

@@ -93,9 +93,9 @@ impl History {
         encode(&mut self.open);
         self.next += 1;
         if self.next.rem_euclid(CHUNK) == 0 {
-            let chunk = std::mem::take(&mut self.open);
-            let quiet = chunk.iter().all(|byte| *byte == 0);
-            self.chunks.push_back(if quiet { Box::default() } else { chunk.into_boxed_slice() });
+            let quiet = self.open.iter().all(|byte| *byte == 0);
+            self.chunks.push_back(if quiet { Box::default() } else { Box::from(&self.open[..]) });
+            self.open.clear();
         }
     }
 

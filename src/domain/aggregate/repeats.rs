@@ -3,8 +3,12 @@
 //! Two generations: whatever was asked for lately is in the young one; when that is full it becomes
 //! the old one and the old one is forgotten. Bounded, and nothing to keep in order.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use ahash::AHashMap;
 
+use super::LocalSeries;
 use crate::domain::cell::Limit;
 use crate::domain::segment::Slice;
 use crate::domain::varint::{read_i64, read_u64, write_i64, write_u64};
@@ -135,19 +139,57 @@ fn read_state(input: &mut &[u8]) -> Option<RepeatState<u32>> {
     })
 }
 
-/// The state that is counted at the moment.
+/// The state that is counted at the moment: hundreds of thousands of them are held, so what may be missing has no word of its own.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Counted {
-    /// Where the first report was counted: updates go to the same place.
-    pub series: u32,
-    pub slice: Slice,
     pub weight: i64,
-    pub value: Option<f64>,
-    pub bad: bool,
-    /// The client's time of the report that is counted.
-    pub ts: Option<i64>,
+    /// NaN: none.
+    value: f64,
+    /// Where the first report was counted: updates go to the same place.
+    pub slice: Slice,
+    /// `i64::MIN`: none.
+    ts: i64,
+    pub series: u32,
     /// Which set of limits the value was held against.
     pub limits: u16,
+    pub bad: bool,
+}
+
+impl Counted {
+    pub fn new(state: RepeatState<u32>) -> Counted {
+        let RepeatState { key: _, series, slice, weight, value, bad, ts, limits } = state;
+        Counted { weight, value: value.unwrap_or(f64::NAN), slice, ts: ts.unwrap_or(i64::MIN), series, limits, bad }
+    }
+
+    pub fn value(&self) -> Option<f64> {
+        Some(self.value).filter(|value| !value.is_nan())
+    }
+
+    /// The client's time of the report that is counted.
+    pub fn ts(&self) -> Option<i64> {
+        Some(self.ts).filter(|ts| *ts != i64::MIN)
+    }
+
+    /// As it is stored and handed on.
+    pub fn state(&self, key: u64) -> RepeatState<u32> {
+        let Counted { weight, slice, series, limits, bad, .. } = *self;
+        RepeatState { key, series, slice, weight, value: self.value(), bad, ts: self.ts(), limits }
+    }
+}
+
+/// What changed, as it leaves the aggregator: with the sets of limits that it names.
+pub(super) fn named(changed: AHashMap<u64, Counted>, limit_sets: &[Arc<[Limit]>]) -> Repeated<LocalSeries> {
+    let (mut limits, mut numbers) = (Vec::new(), BTreeMap::new());
+    let states = changed.into_iter().map(|(key, counted)| {
+        let set = counted.limits;
+        let limits = *numbers.entry(set).or_insert_with(|| {
+            limits.push(limit_sets[usize::from(set)].to_vec());
+            (limits.len() - 1) as u16
+        });
+        let RepeatState { key, series, slice, weight, value, bad, ts, .. } = counted.state(key);
+        RepeatState { key, series: LocalSeries(series), slice, weight, value, bad, ts, limits }
+    });
+    Repeated { states: states.collect(), limits }
 }
 
 #[derive(Debug)]
@@ -198,7 +240,7 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_stays_and_the_rest_is_forgotten_in_time() {
-        let counted = Counted { series: 0, slice: 0, weight: 1, value: None, bad: false, ts: None, limits: 0 };
+        let counted = Counted::new(RepeatState { key: 0, series: 0, slice: 0, weight: 1, value: None, bad: false, ts: None, limits: 0 });
         let mut repeats = Repeats::new(10);
         repeats.insert(1, counted);
         for key in 2..100 {
@@ -233,6 +275,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_held_of_a_state_is_all_of_it(state in any_state()) {
+            prop_assume!(state.ts != Some(i64::MIN));
+            prop_assert_eq!(Counted::new(state).state(state.key), state);
+        }
+
         #[test]
         fn states_read_back_and_damage_never_panics(
             states in prop::collection::vec(any_state(), 0..20),

@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ahash::{AHashMap, AHashSet};
+use ahash::{AHashMap, AHashSet, RandomState};
+use hashbrown::HashTable;
 use smallvec::{SmallVec, smallvec};
 
 use super::routes::{Learnt, Routes};
@@ -85,7 +86,9 @@ pub(super) struct Table {
     ids: Values,
     texts: Vec<Arc<str>>,
     texts_max: usize,
-    index: AHashMap<Key, u32>,
+    /// The series of a key, which stands in `keys` alone.
+    index: HashTable<u32>,
+    hasher: RandomState,
     /// By series; `None` where a number is free.
     keys: Vec<Option<Key>>,
     free: Vec<u32>,
@@ -114,7 +117,8 @@ impl Table {
             ids: AHashMap::new(),
             texts: Vec::new(),
             texts_max: series_max.saturating_mul(2).max(1_000),
-            index: AHashMap::new(),
+            index: HashTable::new(),
+            hasher: RandomState::new(),
             keys: Vec::new(),
             free: Vec::new(),
             detailed_max: series_max - series_max / 10,
@@ -212,8 +216,8 @@ impl Table {
     pub fn recall(&mut self, series: &Series, number: Option<u32>) -> u32 {
         let app = self.app(series.app(), usize::MAX).expect("no cap on what is stored");
         let key = self.key(app, &series.metric, series.dims(), true).0;
-        match self.index.get(&key) {
-            Some(&series) => series,
+        match self.known(&key) {
+            Some(series) => series,
             None => self.create(key, number),
         }
     }
@@ -375,9 +379,14 @@ impl Table {
         id
     }
 
+    fn known(&self, key: &Key) -> Option<u32> {
+        let is_it = |series: &u32| self.keys[*series as usize].as_ref() == Some(key);
+        self.index.find(self.hasher.hash_one(key), is_it).copied()
+    }
+
     /// The series of a key, made if there is room, else the nearest folded one.
     fn place(&mut self, mut key: Key) -> (u32, bool) {
-        if let Some(&series) = self.index.get(&key) {
+        if let Some(series) = self.known(&key) {
             return (series, false);
         }
         if self.len() < self.detailed_max {
@@ -392,7 +401,7 @@ impl Table {
                 }
                 key[position] = OTHER_ID;
                 folded = true;
-                if let Some(&series) = self.index.get(&key) {
+                if let Some(series) = self.known(&key) {
                     return (series, true);
                 }
             }
@@ -420,8 +429,9 @@ impl Table {
         if at >= self.keys.len() {
             self.keys.resize(at + 1, None);
         }
-        self.keys[at] = Some(key.clone());
-        self.index.insert(key, series);
+        let hash = self.hasher.hash_one(&key);
+        self.keys[at] = Some(key);
+        self.index.insert_unique(hash, series, |series| self.hasher.hash_one(self.keys[*series as usize].as_ref().expect("it is indexed")));
         series
     }
 

@@ -81,7 +81,7 @@ fn events_become_one_cell_a_series_and_bucket() {
     let drained = aggregator.drain();
     assert_eq!(drained.new.len(), 1);
     assert_eq!(drained.new[0].1.dims_json(), r#"{"app":"shop","nav":"hard","region":"de","route":"/"}"#);
-    let [(_, first, early), (_, second, late)] = &drained.cells[..] else { panic!("two buckets: {:?}", drained.cells) };
+    let [(_, second, late), (_, first, early)] = &drained.cells[..] else { panic!("two buckets: {:?}", drained.cells) };
     assert_eq!((*first, *second), (NOW.millis() / 60_000 - 1, NOW.millis() / 60_000));
     assert_eq!((late.counts.total, late.counts.raw, late.sum), (101 * UNIT, 2, 536.0 + 306_000.0));
     assert_eq!(late.counts.sq, 10_001 * i128::from(UNIT));
