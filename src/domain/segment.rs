@@ -85,6 +85,14 @@ pub fn read(bytes: &[u8], mut wanted: impl FnMut(SeriesId) -> bool, mut visit: i
     })
 }
 
+/// Calls `visit` with every series of a packed segment and how many cells it has, without unpacking any.
+pub fn count(bytes: &[u8], mut visit: impl FnMut(SeriesId, u64)) -> Result<(), Damaged> {
+    read_series(bytes, |series, count, _| {
+        visit(series, count);
+        Some(())
+    })
+}
+
 /// Appends one cell by itself, for archives that keep their own order of cells.
 pub fn pack(cell: &Cell, out: &mut Vec<u8>) {
     encode_cell(cell, out);

@@ -1,6 +1,6 @@
 //! A series: one metric with one value for each dimension that is set.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,6 +9,21 @@ use super::metric::Metric;
 /// Small integer that stands for a [`Series`] in one database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct SeriesId(pub u32);
+
+/// Texts that many series have in common, each held once.
+#[derive(Debug, Default)]
+pub struct Texts(HashSet<Arc<str>>);
+
+impl Texts {
+    fn share(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.0.get(text) {
+            return known.clone();
+        }
+        let text: Arc<str> = text.into();
+        self.0.insert(text.clone());
+        text
+    }
+}
 
 /// The value that stands for all values that no longer fit the cap (CONTRACT 3, `series_max`).
 pub const OTHER: &str = "__other__";
@@ -34,10 +49,10 @@ impl Series {
         Series { metric, dims }
     }
 
-    /// From a JSON object's text, as the store keeps it.
-    pub fn from_json(metric: &str, dims: &str) -> Option<Series> {
+    /// From a JSON object's text, as the store keeps it. Names and values that `texts` holds are shared.
+    pub fn from_json(metric: &str, dims: &str, texts: &mut Texts) -> Option<Series> {
         let map: BTreeMap<String, String> = serde_json::from_str(dims).ok()?;
-        Some(Series::new(Metric::parse(metric)?, map.into_iter().map(|(k, v)| (k.into(), v.into()))))
+        Some(Series::new(Metric::parse(metric)?, map.iter().map(|(name, value)| (texts.share(name), texts.share(value)))))
     }
 
     /// The dimensions as canonical JSON text: an object with sorted keys.
@@ -85,7 +100,7 @@ mod tests {
         let a = series(&[("region", "de"), ("app", "shop"), ("os", "")]);
         assert_eq!(a, series(&[("app", "shop"), ("region", "de")]));
         assert_eq!(a.dims_json(), r#"{"app":"shop","region":"de"}"#);
-        assert_eq!(Series::from_json("request", &a.dims_json()), Some(a.clone()));
+        assert_eq!(Series::from_json("request", &a.dims_json(), &mut Texts::default()), Some(a.clone()));
         assert_eq!((a.get("region"), a.get("os"), a.app()), ("de", "", "shop"));
     }
 

@@ -47,8 +47,6 @@ const LEASE_NAME: &str = "evaluate";
 pub(super) const PROGRESS: &str = "evaluated";
 /// Under this name the store keeps which free-form rules were ever asked, as a list.
 const ASKED: &str = "asked";
-/// Partials read at once.
-const PAGE: usize = 256;
 
 /// What the job is set up with.
 #[derive(Clone)]
@@ -568,7 +566,7 @@ fn read(evaluator: &RwLock<Evaluator>) -> RwLockReadGuard<'_, Evaluator> {
 /// Feeds a writer's partials after `last` into the evaluator; gives the number of the newest one.
 async fn feed(tx: &mut Tx, evaluator: &RwLock<Evaluator>, writer: &str, mut last: i64) -> Result<i64, StoreError> {
     loop {
-        let page = store::partial::after(tx, writer, last, PAGE).await?;
+        let page = store::partial::after(tx, writer, last).await?;
         if page.is_empty() {
             return Ok(last);
         }

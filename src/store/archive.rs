@@ -5,19 +5,23 @@
 //! same events; what is not compacted yet is added from the partials on reading.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use crate::domain::cell::Cell;
 use crate::domain::segment::{self, Damaged, Run, Slice};
 use crate::domain::series::SeriesId;
 use crate::domain::time::{Span, Timestamp};
 
+use super::partial::WriterPartial;
 use super::tx::Tx;
 use super::{StoreError, chunk, partial, writer};
 
 /// Series per chunk.
 const GROUP: u32 = 64;
-/// Partials read at once.
-const PAGE: usize = 256;
+/// Bytes of partials that are compacted together, unless one alone has more.
+const COMPACTED_BYTES: usize = 8 << 20;
+/// Cells that are unpacked at once for it, beside those of one group of series: about half a kilobyte each.
+const COMPACTED_CELLS: u64 = 16_384;
 
 /// One resolution of stored history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,7 +153,7 @@ async fn pending(tx: &mut Tx, mut read: impl FnMut(&[u8]) -> Result<(), Damaged>
     for writer in writer::all(tx).await? {
         let mut last = writer.compacted_n;
         loop {
-            let page = partial::after(tx, &writer.id, last, PAGE).await?;
+            let page = partial::after(tx, &writer.id, last).await?;
             let Some(end) = page.last() else { break };
             last = end.n;
             for row in &page {
@@ -165,33 +169,60 @@ fn damage(writer: &str, n: i64) -> StoreError {
 }
 
 /// Moves partials that were written before `before` into chunks of every level, at most `limit` of
-/// them; says how many were moved. One transaction: a reader sees each event once.
+/// them; says how many were moved, zero when none is left. One transaction: a reader sees each event once.
 pub async fn compact(tx: &mut Tx, bucket: Span, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
-    let rows = partial::before(tx, before, limit).await?;
-    if rows.is_empty() {
-        return Ok(0);
+    let rows = partial::before(tx, before, limit, COMPACTED_BYTES).await?;
+    for groups in portions(&rows)? {
+        let cells = unpack(&rows, groups)?;
+        for level in levels(bucket) {
+            merge_into(tx, level, bucket, &cells).await?;
+        }
     }
-    let mut cells: BTreeMap<(SeriesId, Slice), Cell> = BTreeMap::new();
     let mut newest: BTreeMap<&str, i64> = BTreeMap::new();
     for row in &rows {
-        let merge = |id, slice, cell: Cell| match cells.entry((id, slice)) {
-            std::collections::btree_map::Entry::Vacant(free) => {
-                free.insert(cell);
-            }
-            std::collections::btree_map::Entry::Occupied(mut have) => have.get_mut().merge(&cell),
-        };
-        segment::read(&row.data, |_| true, merge).map_err(|_| damage(&row.writer, row.n))?;
         let n = newest.entry(&row.writer).or_insert(row.n);
         *n = (*n).max(row.n);
-    }
-    for level in levels(bucket) {
-        merge_into(tx, level, bucket, &cells).await?;
     }
     for (writer, n) in newest {
         partial::delete_to(tx, writer, n).await?;
         writer::set_compacted(tx, writer, n).await?;
     }
     Ok(rows.len())
+}
+
+/// Ranges of groups of series that together hold all cells, about [`COMPACTED_CELLS`] each.
+fn portions(rows: &[WriterPartial]) -> Result<Vec<Range<u32>>, StoreError> {
+    let mut cells: BTreeMap<u32, u64> = BTreeMap::new();
+    for row in rows {
+        let count = |id: SeriesId, count| *cells.entry(id.0 / GROUP).or_default() += count;
+        segment::count(&row.data, count).map_err(|_| damage(&row.writer, row.n))?;
+    }
+    let (mut portions, mut held): (Vec<Range<u32>>, u64) = (Vec::new(), 0);
+    for (group, count) in cells {
+        match portions.last_mut().filter(|_| held + count <= COMPACTED_CELLS) {
+            Some(portion) => portion.end = group + 1,
+            None => {
+                portions.push(group..group + 1);
+                held = 0;
+            }
+        }
+        held += count;
+    }
+    Ok(portions)
+}
+
+fn unpack(rows: &[WriterPartial], groups: Range<u32>) -> Result<BTreeMap<(SeriesId, Slice), Cell>, StoreError> {
+    let mut cells: BTreeMap<(SeriesId, Slice), Cell> = BTreeMap::new();
+    for row in rows {
+        let merge = |id, slice, cell: Cell| match cells.entry((id, slice)) {
+            std::collections::btree_map::Entry::Vacant(free) => {
+                free.insert(cell);
+            }
+            std::collections::btree_map::Entry::Occupied(mut have) => have.get_mut().merge(&cell),
+        };
+        segment::read(&row.data, |id| groups.contains(&(id.0 / GROUP)), merge).map_err(|_| damage(&row.writer, row.n))?;
+    }
+    Ok(cells)
 }
 
 async fn merge_into(tx: &mut Tx, level: Level, bucket: Span, cells: &BTreeMap<(SeriesId, Slice), Cell>) -> Result<(), StoreError> {

@@ -6,6 +6,9 @@ use super::StoreError;
 use super::tx::{Tx, on, run};
 use super::values::row;
 
+/// Rows a page.
+const PAGE: i64 = 16;
+
 row! {
     /// One flush.
     pub struct Partial {
@@ -44,14 +47,23 @@ pub async fn append(tx: &mut Tx, writer: &str, n: i64, at: Timestamp, data: &[u8
     Ok(true)
 }
 
-/// The next partials of a writer after `n`, in order.
-pub async fn after(tx: &mut Tx, writer: &str, n: i64, limit: usize) -> Result<Vec<Partial>, StoreError> {
+/// A page of a writer's partials after `n`, in order; empty at the end. In a flood each of them holds a megabyte.
+pub async fn after(tx: &mut Tx, writer: &str, n: i64) -> Result<Vec<Partial>, StoreError> {
     let sql = "select n, at, data from partial where writer = $1 and n > $2 order by n limit $3";
-    on!(tx, conn => sqlx::query_as(sql).bind(writer).bind(n).bind(limit as i64).fetch_all(conn))
+    on!(tx, conn => sqlx::query_as(sql).bind(writer).bind(n).bind(PAGE).fetch_all(conn))
 }
 
-/// The oldest partials of all writers that were flushed before `at`.
-pub async fn before(tx: &mut Tx, at: Timestamp, limit: usize) -> Result<Vec<WriterPartial>, StoreError> {
+/// The oldest partials of all writers that were flushed before `at`: at most `limit`, and no more than hold `bytes` together, but
+/// always the first one.
+pub async fn before(tx: &mut Tx, at: Timestamp, limit: usize, bytes: usize) -> Result<Vec<WriterPartial>, StoreError> {
+    let sql = "select cast(length(data) as bigint) from partial where at < $1 order by at, writer, n limit $2";
+    let sizes: Vec<i64> = on!(tx, conn => sqlx::query_scalar(sql).bind(at).bind(limit as i64).fetch_all(conn))?;
+    let mut sum = 0;
+    let fits = sizes.iter().take_while(|size| {
+        sum += **size;
+        sum <= bytes as i64
+    });
+    let limit = fits.count().max(1).min(sizes.len());
     let sql = "select writer, n, at, data from partial where at < $1 order by at, writer, n limit $2";
     on!(tx, conn => sqlx::query_as(sql).bind(at).bind(limit as i64).fetch_all(conn))
 }

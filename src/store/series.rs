@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::AssertSqlSafe;
 
-use crate::domain::series::{Series, SeriesId};
+use crate::domain::series::{Series, SeriesId, Texts};
 
 use super::StoreError;
 use super::tx::{Tx, on, run};
@@ -12,24 +12,28 @@ use super::values::{digest, list, tuples};
 
 /// Rows a statement: far below the limits of both databases (32,766 and 65,535 values).
 const BATCH: usize = 1_000;
+/// New ones a statement. For every parameter that it binds the driver goes through the names of those before it.
+const ADDED: usize = 64;
 
 /// Every series that the database knows, by id.
 pub async fn all(tx: &mut Tx) -> Result<Vec<(SeriesId, Series)>, StoreError> {
     let sql = "select id, metric, dims from series order by id";
     let rows: Vec<(i64, String, String)> = on!(tx, conn => sqlx::query_as(sql).fetch_all(conn))?;
-    rows.into_iter().map(read).collect()
+    let mut texts = Texts::default();
+    rows.into_iter().map(|row| read(row, &mut texts)).collect()
 }
 
 /// Those with an id above the given one: what other replicas have added since.
 pub async fn after(tx: &mut Tx, id: SeriesId) -> Result<Vec<(SeriesId, Series)>, StoreError> {
     let sql = "select id, metric, dims from series where id > $1 order by id";
     let rows: Vec<(i64, String, String)> = on!(tx, conn => sqlx::query_as(sql).bind(i64::from(id.0)).fetch_all(conn))?;
-    rows.into_iter().map(read).collect()
+    let mut texts = Texts::default();
+    rows.into_iter().map(|row| read(row, &mut texts)).collect()
 }
 
 /// Those of these ids that there are.
 pub async fn some(tx: &mut Tx, ids: &[SeriesId]) -> Result<Vec<(SeriesId, Series)>, StoreError> {
-    let mut found = Vec::with_capacity(ids.len());
+    let (mut found, mut texts) = (Vec::with_capacity(ids.len()), Texts::default());
     for batch in ids.chunks(BATCH) {
         let sql = format!("select id, metric, dims from series where id in ({}) order by id", list(batch.len(), 1));
         let rows: Vec<(i64, String, String)> = on!(tx, conn => {
@@ -40,7 +44,7 @@ pub async fn some(tx: &mut Tx, ids: &[SeriesId]) -> Result<Vec<(SeriesId, Series
             query.fetch_all(conn)
         })?;
         for row in rows {
-            found.push(read(row)?);
+            found.push(read(row, &mut texts)?);
         }
     }
     Ok(found)
@@ -107,11 +111,11 @@ async fn add(tx: &mut Tx, missing: Vec<&Key>, ids: &mut HashMap<Vec<u8>, SeriesI
     let mut last: i64 = on!(tx, conn => sqlx::query_scalar(lock).fetch_one(conn))?;
     find(tx, &missing, ids).await?;
     let missing: Vec<&Key> = missing.into_iter().filter(|key| !ids.contains_key(&key.digest)).collect();
-    for batch in missing.chunks(BATCH) {
+    for batch in missing.chunks(ADDED) {
         let sql = format!("insert into series (id, digest, metric, dims) values {}", tuples(batch.len(), 4, 1));
         let mut next = last;
         run!(tx, conn => {
-            let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(batch.len() == BATCH);
+            let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(batch.len() == ADDED);
             for key in batch {
                 next += 1;
                 query = query.bind(next).bind(&key.digest).bind(&key.metric).bind(&key.dims);
@@ -127,8 +131,8 @@ async fn add(tx: &mut Tx, missing: Vec<&Key>, ids: &mut HashMap<Vec<u8>, SeriesI
     Ok(())
 }
 
-fn read((id, metric, dims): (i64, String, String)) -> Result<(SeriesId, Series), StoreError> {
-    let series = Series::from_json(&metric, &dims).ok_or_else(|| StoreError::Unreadable { what: "series", id: id.to_string() })?;
+fn read((id, metric, dims): (i64, String, String), texts: &mut Texts) -> Result<(SeriesId, Series), StoreError> {
+    let series = Series::from_json(&metric, &dims, texts).ok_or_else(|| StoreError::Unreadable { what: "series", id: id.to_string() })?;
     Ok((series_id(id)?, series))
 }
 

@@ -28,6 +28,7 @@ macro_rules! on_both {
 
 mod alert;
 mod annotation;
+mod archive;
 mod audit;
 mod chunk;
 mod database;

@@ -122,7 +122,7 @@ on_both! {
             series::all(&mut tx).await.unwrap().into_iter().map(|(id, series)| (id, series.app().to_owned())).collect();
         let mut counted: std::collections::BTreeMap<&str, i64> = Default::default();
         for writer in writer::all(&mut tx).await.unwrap() {
-            for part in partial::after(&mut tx, &writer.id, 0, 10).await.unwrap() {
+            for part in partial::after(&mut tx, &writer.id, 0).await.unwrap() {
                 let add = |id, _, cell: burnwatch::domain::cell::Cell| *counted.entry(names[&id].as_str()).or_default() += cell.counts.raw;
                 burnwatch::domain::segment::read(&part.data, |_| true, add).unwrap();
             }

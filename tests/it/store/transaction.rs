@@ -16,7 +16,7 @@ on_both! {
         drop(tx);
         let mut tx = store.read().await.unwrap();
         assert!(writer::all(&mut tx).await.unwrap().is_empty());
-        assert!(partial::after(&mut tx, "w", 0, 1).await.unwrap().is_empty());
+        assert!(partial::after(&mut tx, "w", 0).await.unwrap().is_empty());
         assert_eq!(incidents::get(&mut tx, "i").await.unwrap(), None);
         assert_eq!(outbox::get(&mut tx, "d").await.unwrap(), None);
         drop(tx);
