@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use crate::chance;
 use crate::config::Config;
-use crate::domain::aggregate::{self, Aggregator, LocalSeries, REPEATS_MAX, Repeated, SeenKey};
+use crate::domain::aggregate::{self, Aggregator, BODY_WINDOW, LocalSeries, REPEATS_MAX, Repeated, SeenKey};
 use crate::domain::keyed::KeyedHash;
 use crate::domain::time::Timestamp;
 use crate::domain::user_keys::UserKeys;
 use crate::jobs::rotate;
+use crate::store::seen::Memory;
 use crate::store::{self, Store, StoreError};
 
 /// What makes all hashes: its key is configured, or was made once and is kept with the data.
@@ -45,8 +46,9 @@ pub async fn aggregator(config: &Config, store: &Store, now: Timestamp) -> Resul
     let numbers = aggregator.recall_series(series.iter().map(|(_, series)| series), now);
     aggregator.recall_routes(series.iter().map(|(_, series)| series));
     let numbers: HashMap<u32, LocalSeries> = series.iter().map(|(id, _)| id.0).zip(numbers).collect();
-    let seen = store::seen::load_since(&mut tx, now - config.retention.bucket).await?;
-    aggregator.recall_seen(seen.iter().flat_map(|row| SeenKey::unpack(&row.data)));
+    for (memory, window) in [(Memory::Ids, config.retention.bucket), (Memory::Bodies, BODY_WINDOW)] {
+        store::seen::each_since(&mut tx, memory, now - window, |keys| aggregator.recall_seen(SeenKey::unpack(keys))).await?;
+    }
     for batch in store::repeated::load(&mut tx, now - config.retention.bucket, REPEATS_MAX).await? {
         aggregator.recall_repeated(Repeated::unpack(&batch).renamed(|id| numbers.get(&id).copied()));
     }

@@ -1,9 +1,10 @@
 //! Compaction and retention: moves flushes into buckets and rollups, and forgets what is old.
 
 use crate::config::{Aggregation, Retention};
-use crate::domain::aggregate::REPEATS_MAX;
+use crate::domain::aggregate::{BODY_WINDOW, REPEATS_MAX};
 use crate::domain::time::{Span, Timestamp};
 use crate::store::retention::Cutoffs;
+use crate::store::seen::Memory;
 use crate::store::{self, Store, StoreError, archive};
 
 /// Younger flushes are left for the evaluators that follow them.
@@ -25,12 +26,14 @@ pub async fn compact(store: &Store, bucket: Span, now: Timestamp) -> Result<usiz
         let done = archive::compact(&mut tx, bucket, now - SETTLED, BATCH).await?;
         tx.commit().await?;
         moved += done;
-        if done < BATCH {
+        if done == 0 {
             break;
         }
     }
     // No restart takes over more, so no more are kept, however fast they come.
     let mut tx = store.write().await?;
+    // A part of the window more, as the aggregator forgets in parts.
+    store::seen::prune(&mut tx, Memory::Bodies, now - BODY_WINDOW - Span::MINUTE).await?;
     store::repeated::keep_newest(&mut tx, REPEATS_MAX).await?;
     tx.commit().await?;
     Ok(moved)

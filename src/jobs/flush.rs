@@ -10,13 +10,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::info;
 
-use crate::domain::aggregate::{Drained, LocalSeries, SeenKey};
+use crate::domain::aggregate::{Drained, LocalSeries, SeenKey, SeenKind};
 use crate::domain::example::{self, Example};
 use crate::domain::segment::{self, Slice};
 use crate::domain::series::{Series, SeriesId};
 use crate::domain::sketch::Sketch;
 use crate::domain::time::{Span, Timestamp};
 use crate::sink::Sink;
+use crate::store::seen::Memory;
 use crate::store::{self, Store, StoreError};
 
 /// How long the others wait for a writer that no longer says anything.
@@ -178,8 +179,11 @@ impl Flush {
             let mut writer = segment::Writer::default();
             cells.into_iter().for_each(|(id, slice, cell)| writer.push(id, slice, cell));
             store::partial::append(&mut tx, &id, next, at, &writer.finish()).await?;
-            if !drained.seen.is_empty() {
-                store::seen::append(&mut tx, &id, next, at, &SeenKey::pack(&drained.seen)).await?;
+            let (bodies, ids): (Vec<SeenKey>, Vec<SeenKey>) = drained.seen.iter().partition(|key| key.kind == SeenKind::Body);
+            for (memory, keys) in [(Memory::Bodies, bodies), (Memory::Ids, ids)] {
+                if !keys.is_empty() {
+                    store::seen::append(&mut tx, memory, &id, next, at, &SeenKey::pack(&keys)).await?;
+                }
             }
             let example = |(local, slice, trace): &(LocalSeries, Slice, String)| {
                 Some(Example { series: *self.ids.get(local)?, slice: *slice, trace: trace.clone() })
@@ -220,10 +224,11 @@ impl Flush {
             return Ok(());
         }
         let new: HashMap<LocalSeries, &Series> = drained.new.iter().map(|(local, series)| (*local, series)).collect();
-        let (wanted, series): (Vec<LocalSeries>, Vec<Series>) = self.sink.with(|aggregator| {
-            let known = |local: LocalSeries| new.get(&local).map(|series| (*series).clone()).or_else(|| aggregator.series(local));
-            wanted.iter().filter_map(|local| Some((*local, known(*local)?))).unzip()
-        });
+        let known = |local| {
+            let new = new.get(&local).map(|series| (*series).clone());
+            new.or_else(|| self.sink.with(|aggregator| aggregator.series(local)))
+        };
+        let (wanted, series): (Vec<LocalSeries>, Vec<Series>) = wanted.into_iter().filter_map(|local| Some((local, known(local)?))).unzip();
         let ids = store::series::intern(tx, &series).await?;
         self.interned.extend(&wanted);
         self.ids.extend(wanted.into_iter().zip(ids));

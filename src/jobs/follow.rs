@@ -12,7 +12,8 @@ use crate::domain::aggregate::{Learnt, LocalSeries, Repeated, SeenKey};
 use crate::domain::series::{Series, SeriesId};
 use crate::domain::time::{Span, Timestamp};
 use crate::sink::Sink;
-use crate::store::{Store, StoreError, learnt_routes, repeated, seen, series, writer};
+use crate::store::seen::{self, Memory};
+use crate::store::{Store, StoreError, learnt_routes, repeated, series, writer};
 
 /// Flushes read at once; more are read the next time.
 const BATCH: usize = 100;
@@ -55,10 +56,12 @@ impl Follow {
                 cursors.push((writer.id, writer.last_n));
                 continue;
             }
-            // Both are read up to one number, so that neither is left behind.
+            // All are read up to one number, so that none is left behind.
             let to = writer.last_n.min(from + BATCH as i64);
-            let seen = seen::after(&mut tx, &writer.id, from, BATCH).await?;
-            keys.extend(seen.iter().filter(|row| row.n <= to).flat_map(|row| SeenKey::unpack(&row.data)));
+            for memory in [Memory::Ids, Memory::Bodies] {
+                let seen = seen::after(&mut tx, memory, &writer.id, from, BATCH).await?;
+                keys.extend(seen.iter().filter(|row| row.n <= to).flat_map(|row| SeenKey::unpack(&row.data)));
+            }
             let batches = repeated::after(&mut tx, &writer.id, from, BATCH).await?;
             counted.extend(batches.iter().filter(|(n, _)| *n <= to).map(|(_, batch)| Repeated::unpack(batch)));
             cursors.push((writer.id, to));

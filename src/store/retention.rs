@@ -3,6 +3,7 @@
 use crate::domain::time::Timestamp;
 
 use super::StoreError;
+use super::seen::Memory;
 use super::tx::{Tx, run};
 
 /// Before when what is forgotten.
@@ -73,7 +74,7 @@ pub async fn prune(tx: &mut Tx, cutoffs: &Cutoffs) -> Result<u64, StoreError> {
         ),
         ("delete from audit where id in (select id from audit where at < $1 order by at, id limit $2)", cutoffs.audit),
     ];
-    let mut forgotten = super::seen::prune(tx, cutoffs.seen).await?
+    let mut forgotten = super::seen::prune(tx, Memory::Ids, cutoffs.seen).await?
         + super::repeated::prune(tx, cutoffs.seen).await?
         + super::trace::prune(tx, cutoffs.traces).await?;
     for (sql, before) in steps {

@@ -7,6 +7,7 @@ use burnwatch::store::{
 };
 
 use super::{at, delivery, ids, incident};
+use burnwatch::store::seen::Memory;
 
 on_both! {
     async fn retention_spares_what_is_open_or_pending(store: Store) {
@@ -33,7 +34,7 @@ on_both! {
             }
             writer::close(&mut tx, id).await.unwrap();
         }
-        seen::append(&mut tx, "w", 1, at(0), b"x").await.unwrap();
+        seen::append(&mut tx, Memory::Ids, "w", 1, at(0), b"x").await.unwrap();
         repeated::append(&mut tx, "w", 1, at(0), 1, b"x").await.unwrap();
         trace::append(&mut tx, "w", 1, at(0), b"x").await.unwrap();
         for (revision, secs, good) in [("old", 0, true), ("bad", 1, false), ("last", 2, true)] {
@@ -75,7 +76,7 @@ on_both! {
         assert!(attempts::list(&mut tx, "d1").await.unwrap().is_empty());
         assert_eq!(attempts::list(&mut tx, "d2").await.unwrap().len(), 1);
         assert_eq!(writer::all(&mut tx).await.unwrap().into_iter().map(|row| row.id).collect::<Vec<_>>(), ["behind"]);
-        assert!(seen::load_since(&mut tx, at(0)).await.unwrap().is_empty());
+        seen::each_since(&mut tx, Memory::Ids, at(0), |_| panic!("it is forgotten")).await.unwrap();
         assert!(repeated::load(&mut tx, at(0), 9).await.unwrap().is_empty());
         assert!(trace::between(&mut tx, at(0), at(9), 9).await.unwrap().is_empty());
         assert_eq!(rule_sets::list(&mut tx, 9).await.unwrap().into_iter().map(|row| row.revision).collect::<Vec<_>>(), ["last"]);

@@ -4,9 +4,16 @@ use std::sync::Arc;
 
 use burnwatch::domain::metric::Metric;
 use burnwatch::domain::time::Span;
-use burnwatch::store::{Store, partial, repeated, seen};
+use burnwatch::store::seen::Memory;
+use burnwatch::store::{Store, Tx, partial, repeated, seen};
 
 use super::{T0, at};
+
+async fn since(tx: &mut Tx, memory: Memory, secs: i64) -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    seen::each_since(tx, memory, at(secs), |keys| all.push(keys.to_vec())).await.unwrap();
+    all
+}
 
 on_both! {
     async fn what_another_process_has_seen_and_counted_is_followed(store: Store) {
@@ -60,7 +67,7 @@ on_both! {
         let mut tx = store.read().await.unwrap();
         let mut sums = (0, 0.0);
         for writer in ["here", "there"] {
-            for part in partial::after(&mut tx, writer, 0, 10).await.unwrap() {
+            for part in partial::after(&mut tx, writer, 0).await.unwrap() {
                 let add = |_, _, cell: burnwatch::domain::cell::Cell| sums = (sums.0 + cell.valued.raw, sums.1 + cell.sum);
                 burnwatch::domain::segment::read(&part.data, |_| true, add).unwrap();
             }
@@ -70,15 +77,31 @@ on_both! {
 
     async fn seen_batches_load_by_time_and_by_writer(store: Store) {
         let mut tx = store.write().await.unwrap();
-        for (writer, n, secs) in [("w", 1, 10), ("w", 2, 20), ("v", 1, 15)] {
-            seen::append(&mut tx, writer, n, at(secs), &[n as u8]).await.unwrap();
+        for memory in [Memory::Ids, Memory::Bodies] {
+            for (writer, n, secs) in [("w", 1, 10), ("w", 2, 20), ("v", 1, 15)] {
+                seen::append(&mut tx, memory, writer, n, at(secs), &[secs as u8]).await.unwrap();
+            }
+            seen::append(&mut tx, memory, "w", 2, at(99), b"again").await.unwrap();
+            assert_eq!(since(&mut tx, memory, 15).await, [[15], [20]]);
+            let after = seen::after(&mut tx, memory, "w", 0, 1).await.unwrap();
+            assert_eq!(after.into_iter().map(|row| (row.writer, row.n, row.data)).collect::<Vec<_>>(), [("w".into(), 1, vec![10])]);
+            assert_eq!(seen::prune(&mut tx, memory, at(15)).await.unwrap(), 1);
+            assert_eq!(since(&mut tx, memory, 0).await, [[15], [20]]);
         }
-        seen::append(&mut tx, "w", 2, at(99), b"again").await.unwrap();
-        let order = |rows: Vec<seen::Seen>| rows.into_iter().map(|row| (row.writer, row.n, row.data)).collect::<Vec<_>>();
-        assert_eq!(order(seen::load_since(&mut tx, at(15)).await.unwrap()), [("v".into(), 1, vec![1]), ("w".into(), 2, vec![2])]);
-        assert_eq!(order(seen::after(&mut tx, "w", 0, 1).await.unwrap()), [("w".into(), 1, vec![1])]);
-        assert_eq!(seen::prune(&mut tx, at(15)).await.unwrap(), 1);
-        assert_eq!(seen::load_since(&mut tx, at(0)).await.unwrap().len(), 2);
+    }
+
+    async fn of_very_many_bodies_a_start_reads_the_newest(store: Store) {
+        let mut tx = store.write().await.unwrap();
+        for n in 0..150 {
+            let mut keys = vec![0; 100_000];
+            keys[0] = n as u8;
+            seen::append(&mut tx, Memory::Bodies, "w", n, at(n), &keys).await.unwrap();
+        }
+        // Over several pages, and up to the batch that is one too many.
+        let read: Vec<u8> = since(&mut tx, Memory::Bodies, 0).await.into_iter().map(|keys| keys[0]).collect();
+        assert_eq!(read, (150 - 84..150).collect::<Vec<u8>>());
+        assert_eq!(seen::prune(&mut tx, Memory::Bodies, at(0)).await.unwrap(), 150 - 84);
+        assert_eq!(since(&mut tx, Memory::Bodies, 0).await.len(), 84);
     }
 
     async fn what_may_be_reported_again_is_bounded_by_time_and_number(store: Store) {
