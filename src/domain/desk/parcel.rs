@@ -46,9 +46,11 @@ pub fn parcels(outcome: &Outcome, now: Timestamp, public_url: &str) -> Vec<Parce
     parcels
 }
 
-/// Names one notification to one receiver: 32 hexadecimal digits, the same on every retry.
+/// Names one notification to one receiver, the same on every retry: the incident and 16 hexadecimal digits. With the incident
+/// in front, what is told of an incident lies together where it is stored.
 pub fn delivery_id(incident: &str, generation: i64, sequence: i64, receiver: &str) -> String {
-    hash(&[incident, &generation.to_string(), &sequence.to_string(), receiver])
+    let rest = hash(&[incident, &generation.to_string(), &sequence.to_string(), receiver]);
+    format!("{incident}-{}", &rest[..16])
 }
 
 /// Names an incident at one receiver: equal for trigger, acknowledge and resolve.

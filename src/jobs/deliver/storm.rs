@@ -113,8 +113,9 @@ pub async fn close(tx: &mut Tx, receiver: &str, known: &mut Remembered, now: Tim
             continue;
         }
         over.insert(digest.id.clone());
-        let told = outbox::get(tx, &delivery_id(&digest.id, digest.generation, OPENING, receiver)).await?;
-        let Some(mut queued) = told.and_then(|row| serde_json::from_str::<Queued>(&row.payload).ok()) else { continue };
+        let mut told = outbox::for_incident(tx, &digest.id).await?;
+        told.retain(|row| row.sequence == OPENING && row.receiver == receiver);
+        let Some(mut queued) = told.first().and_then(|row| serde_json::from_str::<Queued>(&row.payload).ok()) else { continue };
         if queued.definition.as_ref().is_none_or(|definition| definition.send_resolved) {
             queued.notification = digest::closing(queued.notification, now);
             outbox::insert(tx, &row(digest, CLOSING, receiver, &queued, now)).await?;
