@@ -5,6 +5,7 @@
 //! committed right after the answer; until that has worked, nothing more is claimed.
 
 mod attempt;
+mod commit;
 mod dispatch;
 mod queue;
 mod settled;
@@ -27,10 +28,10 @@ use crate::clock::SharedClock;
 use crate::domain::rule::RuleSet;
 use crate::domain::time::{Span, Timestamp};
 use crate::notify::Sender;
-use crate::store::outbox::{Claim, OutboxRow};
-use crate::store::{Store, StoreError, Tx, outbox, receivers};
+use crate::store::{Store, StoreError, outbox};
 
 use self::attempt::{Finished, Held};
+use self::commit::{Commit, Committed, Committing};
 use self::queue::Queue;
 pub use self::settled::announce;
 use self::settled::{Remembered, Settled, report, save_all};
@@ -39,13 +40,15 @@ use self::verdict::Verdict;
 
 /// So long, and so many of them, outcomes are gathered for one transaction.
 const GATHER: Duration = Duration::from_millis(5);
-const GATHERED_MAX: usize = 128;
+const GATHERED_MAX: usize = 512;
 /// How long a claim holds unless it is renewed.
 const LEASE: Span = Span::seconds(15);
 /// Claims older than this are renewed.
 const RENEW_AFTER: Duration = Duration::from_secs(5);
 /// How many rows are held at once.
-const HELD_MAX: usize = 512;
+const HELD_MAX: usize = 1_536;
+/// How many of them one receiver is given at a time.
+const CLAIMED_MAX: usize = HELD_MAX / 4;
 /// How often the outbox is looked at when nobody wakes us.
 const PERIOD: Duration = Duration::from_secs(1);
 /// A row that must wait for its receiver for longer is given back.
@@ -87,6 +90,9 @@ pub struct Deliver {
     settled_at: Option<Instant>,
     /// Rows to give back untried, with the time at which they are due again.
     given_back: Vec<(String, Timestamp)>,
+    committing: Option<Committing>,
+    /// Whether there may be something to commit or to claim.
+    due: bool,
     remembered: BTreeMap<String, Remembered>,
     remembered_at: Option<Instant>,
 }
@@ -104,6 +110,8 @@ impl Deliver {
             settled: Vec::new(),
             settled_at: None,
             given_back: Vec::new(),
+            committing: None,
+            due: true,
             remembered: BTreeMap::new(),
             remembered_at: None,
         }
@@ -120,12 +128,16 @@ impl Deliver {
                     .inspect_err(|error| warn!(error = settled::chain(error), "the outbox cannot be opened, trying again"))
                     .is_ok();
             }
-            let wait = if begun { self.pass().await } else { PERIOD };
+            let wait = if begun { self.pass() } else { PERIOD };
             tokio::select! {
                 () = stop.cancelled() => {}
-                Some(ended) = self.under_way.join_next_with_id() => self.take_all(ended),
-                () = self.parts.nudge.notified() => {}
-                () = tokio::time::sleep(wait) => {}
+                done = done(&mut self.committing) => self.committed(done),
+                Some(ended) = self.under_way.join_next_with_id() => {
+                    self.take_all(ended);
+                    self.due = true;
+                }
+                () = self.parts.nudge.notified() => self.due = true,
+                () = tokio::time::sleep(wait) => self.due = true,
             }
         }
         self.drain().await;
@@ -148,8 +160,13 @@ impl Deliver {
         }
     }
 
+    async fn commit(&mut self) -> Result<(), StoreError> {
+        let (commit, done) = self.begin_commit().await;
+        self.end_commit(commit, done)
+    }
+
     /// Takes back what an earlier life of this process had claimed.
-    async fn begin(&self) -> Result<(), StoreError> {
+    async fn begin(&mut self) -> Result<(), StoreError> {
         if self.parts.store.is_shared() {
             // Another replica may be at them; their claims end by themselves.
             return Ok(());
@@ -159,24 +176,28 @@ impl Deliver {
         tx.commit().await
     }
 
-    /// One round: commit what came back, claim what is due, start what has room. Says how long nothing will be due.
-    async fn pass(&mut self) -> Duration {
+    /// One round: start what has room, and begin to commit what came back and to claim what is due. Says how long nothing
+    /// will be due.
+    fn pass(&mut self) -> Duration {
+        self.start();
         if let Some(wait) = self.gathers() {
-            self.start();
             return wait;
         }
-        if let Err(error) = self.commit().await {
-            // Nothing is lost: outcomes are kept, and rows claimed without our knowing come back.
-            warn!(error = settled::chain(&error), unsaved = self.settled.len(), "the outbox cannot be reached, trying again");
-            return PERIOD;
-        }
-        self.start();
-        if !self.settled.is_empty() || !self.given_back.is_empty() {
-            return Duration::ZERO;
+        if self.due && self.committing.is_none() {
+            self.due = false;
+            self.committing = Some(self.begin_commit());
         }
         let now = self.steady.now(&self.parts.clock);
         let next = self.waiting.keys().filter_map(|name| self.queues.get_mut(name)?.room_at(now)).min();
         next.map_or(PERIOD, |at| (at - now).to_std().clamp(Duration::from_millis(1), PERIOD))
+    }
+
+    fn committed(&mut self, (commit, done): (Commit, Result<Committed, StoreError>)) {
+        self.committing = None;
+        if let Err(error) = self.end_commit(commit, done) {
+            // Nothing is lost: outcomes are kept, and rows claimed without our knowing come back.
+            warn!(error = settled::chain(&error), unsaved = self.settled.len(), "the outbox cannot be reached, trying again");
+        }
     }
 
     /// How long what came back may wait for more that is about to: while many are under way they share a transaction, and what is
@@ -190,113 +211,73 @@ impl Deliver {
         GATHER.checked_sub(self.settled_at?.elapsed()).filter(|wait| !wait.is_zero())
     }
 
-    /// One transaction: outcomes in, claims out.
-    async fn commit(&mut self) -> Result<(), StoreError> {
+    /// What there is to commit, and room for claims.
+    fn begin_commit(&mut self) -> Committing {
         let now = self.steady.now(&self.parts.clock);
-        // A delivery that is marked must stay marked over a power cut, else it is sent again.
-        let mut tx = if self.settled.is_empty() { self.parts.store.write().await? } else { self.parts.store.write_durable().await? };
-        if self.remembered_at.is_none_or(|at| at.elapsed() >= REMEMBER_EVERY) {
-            self.remember(&mut tx).await?;
-        }
-        // Changed only once it is committed.
-        let mut remembered = self.remembered.clone();
-        save_all(&mut tx, &self.settled, &mut remembered, self.parts.fallback.as_deref()).await?;
-        for (id, due) in &self.given_back {
-            outbox::release(&mut tx, id, *due).await?;
-        }
+        let known = self.remembered_at.is_some_and(|at| at.elapsed() < REMEMBER_EVERY);
         let held = self.rows.values().chain(self.waiting.values().flatten());
-        for held in held.filter(|held| held.claimed_at.elapsed() >= RENEW_AFTER) {
-            outbox::extend(&mut tx, &held.row.id, now, now + LEASE).await?;
-        }
-        let folded = self.fold_storms(&mut tx, &mut remembered, now).await?;
-        let claimed_at = Instant::now();
-        let claimed = self.claim(&mut tx, &remembered, now).await?;
-        tx.commit().await?;
-
-        self.remembered = remembered;
-        self.settled.drain(..).for_each(|settled| report(&settled));
-        self.settled_at = None;
-        self.given_back.clear();
-        if !folded.is_empty() {
-            self.waiting.values_mut().for_each(|rows| rows.retain(|held| !folded.contains(&held.row.id)));
-            self.waiting.retain(|_, rows| !rows.is_empty());
-        }
-        for held in self.rows.values_mut().chain(self.waiting.values_mut().flatten()) {
-            if held.claimed_at.elapsed() >= RENEW_AFTER {
-                held.claimed_at = claimed_at;
-            }
-        }
-        for row in claimed {
-            self.waiting.entry(row.receiver.clone()).or_default().push_back(Held { row, claimed_at });
-        }
-        Ok(())
-    }
-
-    /// Claims what is due, again while there may be more behind a receiver whose queue is full by now.
-    async fn claim(&mut self, tx: &mut Tx, known: &BTreeMap<String, Remembered>, now: Timestamp) -> Result<Vec<OutboxRow>, StoreError> {
-        let mut skip: Vec<String> = self.waiting.keys().cloned().collect();
+        let renewed = held.filter(|held| held.claimed_at.elapsed() >= RENEW_AFTER).map(|held| held.row.id.clone()).collect();
+        let room = HELD_MAX.saturating_sub(self.rows.len() + self.waiting.values().map(VecDeque::len).sum::<usize>());
+        let (mut skip, mut storms) = (Vec::new(), Vec::new());
         for (name, queue) in &mut self.queues {
-            if queue.room(now) == 0 && !skip.contains(name) {
+            let waiting = self.waiting.get(name).map_or(0, VecDeque::len);
+            if !queue.wants_more(now, waiting) {
                 skip.push(name.clone());
             }
-        }
-        let mut room = HELD_MAX.saturating_sub(self.rows.len() + self.waiting.values().map(VecDeque::len).sum::<usize>());
-        let mut claimed = Vec::new();
-        while room > 0 {
-            let limit = room.min(HELD_MAX / 4);
-            let rows = outbox::claim(tx, Claim { now, until: now + LEASE, limit, skip: &skip }).await?;
-            let full = rows.len() == limit;
-            for row in &rows {
-                if !skip.contains(&row.receiver) {
-                    skip.push(row.receiver.clone());
-                }
-            }
-            room -= rows.len();
-            for row in rows {
-                let digests = known.get(&row.receiver).is_some_and(|known| !known.digests.is_empty());
-                if !digests || !storm::leave_out(tx, &row, now).await? {
-                    claimed.push(row);
-                }
-            }
-            if !full {
-                break;
+            if waiting > 0
+                && let Some(most) = queue.storm_from(now)
+            {
+                storms.push((name.clone(), self.waiting.remove(name).into_iter().flatten().collect(), most));
             }
         }
-        Ok(claimed)
+        let commit = Commit {
+            now,
+            settled: std::mem::take(&mut self.settled),
+            given_back: std::mem::take(&mut self.given_back),
+            renewed,
+            storms,
+            remembered: known.then(|| self.remembered.clone()),
+            fallback: self.parts.fallback.clone(),
+            skip,
+            room,
+        };
+        self.settled_at = None;
+        commit.run(self.parts.store.clone())
     }
 
-    /// Puts what has come in a storm, and waits for a receiver whose bucket is empty, into digests. Gives the ids of
-    /// the rows that are no longer to be sent by themselves.
-    async fn fold_storms(
-        &mut self,
-        tx: &mut Tx,
-        remembered: &mut BTreeMap<String, Remembered>,
-        now: Timestamp,
-    ) -> Result<HashSet<String>, StoreError> {
-        let mut folded = HashSet::new();
-        for (name, rows) in &self.waiting {
-            let Some(most) = self.queues.get_mut(name).and_then(|queue| queue.storm_from(now)) else { continue };
-            let ours: Vec<OutboxRow> = rows.iter().map(|held| held.row.clone()).collect();
-            let known = remembered.entry(name.clone()).or_default();
-            folded.extend(storm::fold(tx, name, ours, most, known, now).await?);
+    fn end_commit(&mut self, commit: Commit, done: Result<Committed, StoreError>) -> Result<(), StoreError> {
+        let folded = done.as_ref().map(|done| &done.folded).ok();
+        for (name, rows, _) in commit.storms {
+            let rows = rows.into_iter().filter(|held| folded.is_none_or(|folded| !folded.contains(&held.row.id)));
+            let waiting = self.waiting.entry(name).or_default();
+            let newer = std::mem::replace(waiting, rows.collect());
+            waiting.extend(newer);
         }
-        Ok(folded)
-    }
-
-    async fn remember(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
-        let rows = receivers::load(tx).await?;
-        self.remembered = rows
-            .into_iter()
-            .map(|row| {
-                // What cannot be read is forgotten: the receiver is asked once more.
-                let known: Remembered = serde_json::from_str(&row.data).unwrap_or_default();
-                (row.receiver, Remembered { paused_until: row.paused_until, ..known })
-            })
-            .collect();
-        self.remembered_at = Some(Instant::now());
-        for (receiver, known) in &mut self.remembered {
-            storm::close(tx, receiver, known, self.steady.now(&self.parts.clock)).await?;
+        let done = match done {
+            Ok(done) => done,
+            Err(error) => {
+                if !commit.settled.is_empty() {
+                    self.settled_at = Some(self.settled_at.unwrap_or_else(Instant::now));
+                }
+                self.settled.splice(0..0, commit.settled);
+                self.given_back.splice(0..0, commit.given_back);
+                self.waiting.retain(|_, rows| !rows.is_empty());
+                return Err(error);
+            }
+        };
+        if commit.remembered.is_none() {
+            self.remembered_at = Some(Instant::now());
         }
+        self.remembered = done.remembered;
+        commit.settled.iter().for_each(report);
+        let renewed: HashSet<String> = commit.renewed.into_iter().collect();
+        for held in self.rows.values_mut().chain(self.waiting.values_mut().flatten()).filter(|held| renewed.contains(&held.row.id)) {
+            held.claimed_at = done.claimed_at;
+        }
+        for row in done.claimed {
+            self.waiting.entry(row.receiver.clone()).or_default().push_back(Held { row, claimed_at: done.claimed_at });
+        }
+        self.waiting.retain(|_, rows| !rows.is_empty());
         Ok(())
     }
 
@@ -308,6 +289,11 @@ impl Deliver {
 
     async fn drain(&mut self) {
         let end = Instant::now() + DRAIN;
+        if self.committing.is_some()
+            && let Ok(done) = tokio::time::timeout_at(end, done(&mut self.committing)).await
+        {
+            self.committed(done);
+        }
         while let Ok(Some(ended)) = tokio::time::timeout_at(end, self.under_way.join_next_with_id()).await {
             self.take_all(ended);
         }
@@ -339,6 +325,14 @@ impl Deliver {
         tx.commit().await?;
         self.settled.iter().for_each(report);
         Ok(())
+    }
+}
+
+/// Waits for the commit that is under way; for ever, if none is.
+async fn done(committing: &mut Option<Committing>) -> (Commit, Result<Committed, StoreError>) {
+    match committing {
+        Some(committing) => committing.await,
+        None => std::future::pending().await,
     }
 }
 

@@ -69,7 +69,8 @@ impl Http {
             .no_proxy()
             .dns_resolver(Arc::new(guard.clone()))
             .connect_timeout(std::time::Duration::from_secs(10))
-            .pool_max_idle_per_host(16)
+            // As many as one receiver's calls at once, or they would be closed and opened again all the time.
+            .pool_max_idle_per_host(64)
             .pool_idle_timeout(std::time::Duration::from_secs(60))
             .tcp_nodelay(true)
             .build()

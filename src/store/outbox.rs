@@ -167,11 +167,21 @@ async fn claim_from(tx: &mut Tx, receiver: &str, claim: Claim<'_>, shared: Times
     })
 }
 
-/// Holds a claim for longer, while its sender is still at it. `false`: the row was finished meanwhile.
-pub async fn extend(tx: &mut Tx, id: &str, now: Timestamp, until: Timestamp) -> Result<bool, StoreError> {
-    let until = tx.shared_now(now).await? + (until - now);
-    let sql = "update outbox set claimed_until = $2 where id = $1 and state = 'pending'";
-    Ok(run!(tx, conn => sqlx::query(sql).bind(text(id)).bind(until).execute(conn))? == 1)
+/// Holds claims for longer, while their sender is still at them. Gives how many; the others were finished meanwhile.
+pub async fn extend(tx: &mut Tx, ids: &[String], now: Timestamp, until: Timestamp) -> Result<u64, StoreError> {
+    let mut extended = 0;
+    for batch in ids.chunks(BATCH) {
+        let until = tx.shared_now(now).await? + (until - now);
+        let sql = format!("update outbox set claimed_until = $1 where state = 'pending' and id in ({})", placeholders(batch.len(), 2));
+        extended += run!(tx, conn => {
+            let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(batch.len() == BATCH || batch.len() == 1).bind(until);
+            for id in batch {
+                query = query.bind(text(id));
+            }
+            query.execute(conn)
+        })?;
+    }
+    Ok(extended)
 }
 
 /// Receivers have these: id, time and reply of each, none of them twice. Gives how many they did not have before.

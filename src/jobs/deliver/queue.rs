@@ -102,9 +102,19 @@ impl Queue {
         if self.is_paused(now) {
             return 0;
         }
+        self.at_once().saturating_sub(self.under_way).min(self.tokens as usize)
+    }
+
+    fn at_once(&self) -> usize {
         // After a break one attempt finds out whether it is over.
-        let at_once = if self.failures >= FAILURES_MAX { 1 } else { self.pace.at_once };
-        at_once.saturating_sub(self.under_way).min(self.tokens as usize)
+        if self.failures >= FAILURES_MAX { 1 } else { self.pace.at_once }
+    }
+
+    /// Whether to claim more than the `waiting`: so few wait that they would have started before more can be claimed. What there
+    /// is no room for stays in the outbox, for all replicas.
+    pub fn wants_more(&mut self, now: Timestamp, waiting: usize) -> bool {
+        self.fill(now);
+        !self.is_paused(now) && self.tokens as usize > waiting && waiting < 2 * self.at_once()
     }
 
     /// When there may be room again; `None` when that depends on an attempt under way.
@@ -213,6 +223,19 @@ mod tests {
         assert_eq!(queue.room_at(T), Some(T + Span::SECOND));
         assert_eq!(queue.room(T + Span::SECOND), 1);
         assert_eq!(queue.room(T + Span::HOUR), 2);
+    }
+
+    #[test]
+    fn more_is_claimed_before_the_last_that_waits_has_started() {
+        let mut queue = Queue::new(Pace { per_minute: 60.0, burst: 9.0, at_once: 2, digests: true }, T);
+        queue.started();
+        queue.started();
+        assert_eq!(queue.room(T), 0);
+        assert!(queue.wants_more(T, 3) && !queue.wants_more(T, 4), "twice as many as start at once");
+        queue.hold(T, T + Span::HOUR);
+        assert!(!queue.wants_more(T, 0));
+        let mut empty = Queue::new(Pace { per_minute: 60.0, burst: 1.0, at_once: 2, digests: true }, T);
+        assert!(empty.wants_more(T, 0) && !empty.wants_more(T, 1), "no more than its bucket holds");
     }
 
     #[test]

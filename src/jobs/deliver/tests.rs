@@ -10,6 +10,7 @@ use crate::domain::rule::{Receiver, ReceiverKind};
 use crate::notify::Queued;
 use crate::notify::fake::{self, Fake, NOW, Reply, notification, plain, receiver, webhook_at};
 use crate::store::incidents::IncidentRow;
+use crate::store::outbox::OutboxRow;
 use crate::store::{attempts, events, incidents};
 
 struct Bench {
@@ -277,6 +278,34 @@ async fn what_can_never_be_sent_is_dead_at_once() {
         ("dead", "receiver `gone` is no longer in the rules; put it back and replay")
     );
     assert_eq!(fallback.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn sending_goes_on_while_a_commit_waits_for_the_writer() {
+    let hook = Fake::start().await;
+    let bench = Bench::new(vec![webhook_at("hook", &hook.url)]).await;
+    let mut ids = Vec::new();
+    for n in 0..100 {
+        ids.push(bench.put_for(&format!("inc-{n}"), "hook", 1, Kind::Opened, NOW).await);
+    }
+    let mut job = bench.job();
+    job.commit().await.unwrap();
+    let writer = bench.store.write().await.unwrap();
+    job.due = true;
+    job.pass();
+    while hook.seen().len() < ids.len() {
+        let ended = job.under_way.join_next_with_id().await.expect("more are started while the commit waits");
+        job.take_all(ended);
+        job.pass();
+    }
+    assert!(job.committing.is_some());
+    drop(writer);
+    let ended = done(&mut job.committing).await;
+    job.committed(ended);
+    job.step().await.unwrap();
+    for id in ids {
+        assert_eq!(bench.row(&id).await.state, "delivered");
+    }
 }
 
 #[tokio::test]

@@ -53,7 +53,7 @@ on_both! {
         outbox::insert(&mut tx, &delivery("d", "i", 1, "pager", 0)).await.unwrap();
         assert_eq!(outbox::claim(&mut tx, claim(0)).await.unwrap().len(), 1);
         assert!(outbox::claim(&mut tx, claim(59)).await.unwrap().is_empty());
-        assert!(outbox::extend(&mut tx, "d", at(59), at(100)).await.unwrap());
+        assert_eq!(outbox::extend(&mut tx, &["d".into(), "gone".into()], at(59), at(100)).await.unwrap(), 1);
         assert!(outbox::claim(&mut tx, claim(99)).await.unwrap().is_empty());
         assert_eq!(ids(&outbox::claim(&mut tx, claim(100)).await.unwrap()), ["d"]);
         assert!(outbox::release(&mut tx, "d", at(101)).await.unwrap());
@@ -82,9 +82,10 @@ on_both! {
         assert_eq!(counts, outbox::Counts { pending: 1, oldest: Some(at(0)), due: Some(at(0)), dead: 1 });
         // The dead one holds nobody up.
         assert_eq!(ids(&outbox::claim(&mut tx, claim(32)).await.unwrap()), ["e"]);
-        for late in [outbox::retry(&mut tx, "d", at(33), "").await, outbox::dead(&mut tx, "d", at(33), "").await, outbox::extend(&mut tx, "d", at(33), at(34)).await] {
+        for late in [outbox::retry(&mut tx, "d", at(33), "").await, outbox::dead(&mut tx, "d", at(33), "").await] {
             assert!(!late.unwrap());
         }
+        assert_eq!(outbox::extend(&mut tx, &["d".into()], at(33), at(34)).await.unwrap(), 0);
         assert!(outbox::replay(&mut tx, "d", at(40)).await.unwrap());
         assert!(!outbox::replay(&mut tx, "d", at(40)).await.unwrap());
         let replayed = outbox::claim(&mut tx, claim(41)).await.unwrap();

@@ -1,0 +1,119 @@
+//! One transaction of the job: outcomes in, claims out. It holds all that it needs, so that sending goes on meanwhile.
+
+use std::collections::{BTreeMap, HashSet};
+use std::pin::Pin;
+
+use tokio::time::Instant;
+
+use crate::domain::time::Timestamp;
+use crate::store::outbox::{Claim, OutboxRow};
+use crate::store::{Store, StoreError, Tx, outbox, receivers};
+
+use super::attempt::Held;
+use super::settled::{Remembered, Settled, save_all};
+use super::{CLAIMED_MAX, LEASE, storm};
+
+/// A commit under way.
+pub(super) type Committing = Pin<Box<dyn Future<Output = (Commit, Result<Committed, StoreError>)> + Send>>;
+
+/// What is to be committed.
+pub(super) struct Commit {
+    pub now: Timestamp,
+    pub settled: Vec<Settled>,
+    /// Rows to give back untried, with the time at which they are due again.
+    pub given_back: Vec<(String, Timestamp)>,
+    /// Rows whose claims are to be renewed.
+    pub renewed: Vec<String>,
+    /// Receivers with more than they take: what waits for them, and from how many on that is a storm.
+    pub storms: Vec<(String, Vec<Held>, usize)>,
+    /// What is known of receivers; `None`: it is to be read.
+    pub remembered: Option<BTreeMap<String, Remembered>>,
+    pub fallback: Option<String>,
+    /// Receivers of which nothing is claimed, and how much is claimed of the others.
+    pub skip: Vec<String>,
+    pub room: usize,
+}
+
+/// What came of it.
+pub(super) struct Committed {
+    /// What is known of receivers now.
+    pub remembered: BTreeMap<String, Remembered>,
+    pub claimed: Vec<OutboxRow>,
+    pub claimed_at: Instant,
+    /// Ids of rows that are no longer to be sent by themselves.
+    pub folded: HashSet<String>,
+}
+
+impl Commit {
+    /// Begins once it is polled. It is handed back, for another try if it failed.
+    pub fn run(self, store: Store) -> Committing {
+        Box::pin(async move {
+            let done = self.write(&store).await;
+            (self, done)
+        })
+    }
+
+    async fn write(&self, store: &Store) -> Result<Committed, StoreError> {
+        // A delivery that is marked must stay marked over a power cut, else it is sent again.
+        let mut tx = if self.settled.is_empty() { store.write().await? } else { store.write_durable().await? };
+        let mut remembered = match &self.remembered {
+            Some(remembered) => remembered.clone(),
+            None => remember(&mut tx, self.now).await?,
+        };
+        save_all(&mut tx, &self.settled, &mut remembered, self.fallback.as_deref()).await?;
+        for (id, due) in &self.given_back {
+            outbox::release(&mut tx, id, *due).await?;
+        }
+        outbox::extend(&mut tx, &self.renewed, self.now, self.now + LEASE).await?;
+        let mut folded = HashSet::new();
+        for (name, rows, most) in &self.storms {
+            let ours: Vec<OutboxRow> = rows.iter().map(|held| held.row.clone()).collect();
+            let known = remembered.entry(name.clone()).or_default();
+            folded.extend(storm::fold(&mut tx, name, ours, *most, known, self.now).await?);
+        }
+        let claimed_at = Instant::now();
+        let claimed = self.claim(&mut tx, &remembered).await?;
+        tx.commit().await?;
+        Ok(Committed { remembered, claimed, claimed_at, folded })
+    }
+
+    /// Claims what is due, again while there may be more behind a receiver whose queue is full by now.
+    async fn claim(&self, tx: &mut Tx, known: &BTreeMap<String, Remembered>) -> Result<Vec<OutboxRow>, StoreError> {
+        let (mut skip, mut room) = (self.skip.clone(), self.room);
+        let mut claimed = Vec::new();
+        while room > 0 {
+            let limit = room.min(CLAIMED_MAX);
+            let rows = outbox::claim(tx, Claim { now: self.now, until: self.now + LEASE, limit, skip: &skip }).await?;
+            let full = rows.len() == limit;
+            for row in &rows {
+                if !skip.contains(&row.receiver) {
+                    skip.push(row.receiver.clone());
+                }
+            }
+            room -= rows.len();
+            for row in rows {
+                let digests = known.get(&row.receiver).is_some_and(|known| !known.digests.is_empty());
+                if !digests || !storm::leave_out(tx, &row, self.now).await? {
+                    claimed.push(row);
+                }
+            }
+            if !full {
+                break;
+            }
+        }
+        Ok(claimed)
+    }
+}
+
+/// What is stored about receivers, with digests closed in which nothing is open any more.
+async fn remember(tx: &mut Tx, now: Timestamp) -> Result<BTreeMap<String, Remembered>, StoreError> {
+    let mut remembered = BTreeMap::new();
+    for row in receivers::load(tx).await? {
+        // What cannot be read is forgotten: the receiver is asked once more.
+        let known: Remembered = serde_json::from_str(&row.data).unwrap_or_default();
+        let mut known = Remembered { paused_until: row.paused_until, ..known };
+        storm::close(tx, &row.receiver, &mut known, now).await?;
+        remembered.insert(row.receiver, known);
+    }
+    Ok(remembered)
+}
