@@ -25,6 +25,7 @@ use super::time::Timestamp;
 pub use self::book::Book;
 pub use self::inhibition::Sources;
 pub use self::parcel::{Parcel, correlation_key, delivery_id, parcels};
+pub use self::posted::Settled;
 
 /// A silence as it stands in the store or in rules.
 #[derive(Clone, Debug, PartialEq)]

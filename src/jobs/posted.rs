@@ -4,7 +4,8 @@
 //! the evaluations, under their lease, and looks only at what is new, changed or over. The board in
 //! memory follows the table; whenever the two may differ it is read again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -12,10 +13,12 @@ use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use crate::domain::desk::{Book, Desk, Outcome};
-use crate::domain::posted::{self, ALERTS_MAX, Board, Key, Posted, RESOLVE_TIMEOUT, Standing};
+use crate::domain::desk::{Book, Desk, Outcome, Settled, Silence};
+use crate::domain::incident::Incident;
+use crate::domain::posted::{self, ALERTS_MAX, Board, Key, Posted, RESOLVE_TIMEOUT, Standing, Work};
 use crate::domain::time::{Span, Timestamp};
-use crate::store::{self, Store, StoreError, incidents, leases, transition};
+use crate::store::transition::Prepared;
+use crate::store::{self, Store, StoreError, Tx, incidents, leases, transition};
 
 use super::known::Known;
 use super::tick::Ticks;
@@ -39,6 +42,8 @@ pub struct Shared {
     board: Arc<RwLock<Board>>,
     /// Held from a plan to its commit, so that a plan is never made from what is about to change.
     gate: Arc<Mutex<Gate>>,
+    /// Whether the board holds what the table does, as far as this process can tell.
+    read: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
@@ -57,6 +62,12 @@ impl Shared {
     pub async fn load(&self, store: &Store, now: Timestamp, timeout: Span) -> Result<(), StoreError> {
         let mut gate = self.gate.lock().await;
         catch_up(store, self, &mut gate, now, timeout).await
+    }
+
+    /// The table may hold what the board does not: it is read anew before anything else happens.
+    fn doubt(&self, gate: &mut Gate) {
+        gate.seq = None;
+        self.read.store(false, Ordering::Release);
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Board> {
@@ -160,49 +171,60 @@ impl Receiver {
         catch_up(&self.store, &self.shared, &mut gate, now, timeout).await
     }
 
-    /// Stores several requests as one transaction.
+    /// Stores several requests as one transaction. It is written while a look may be under way, and on the board after that
+    /// look: as if they had come then.
     async fn take(&self, batch: &mut [Request]) -> Result<(), PostError> {
-        let mut gate = self.shared.gate.lock().await;
         let timeout = self.desk.load().rules().resolve_timeout.unwrap_or(RESOLVE_TIMEOUT);
         let now = batch.iter().map(|request| request.now).max().unwrap_or_default();
-        catch_up(&self.store, &self.shared, &mut gate, now, timeout).await?;
-        let mut changed: HashMap<Key, Posted> = HashMap::new();
-        {
-            let board = self.shared.read();
-            let mut new = 0;
-            for request in &mut *batch {
-                for alert in std::mem::take(&mut request.alerts) {
-                    let key = alert.labels.key();
-                    let known = board.get(&key).map(|entry| &entry.alert);
-                    new += usize::from(known.is_none() && !changed.contains_key(&key));
-                    let taken = posted::take(changed.get(&key).or(known), alert, request.now);
-                    changed.extend(taken.map(|alert| (key, alert)));
-                }
-            }
-            if board.len() + new > ALERTS_MAX {
-                return Err(PostError::Full);
-            }
+        if self.store.is_shared() || !self.shared.read.load(Ordering::Acquire) {
+            let mut gate = self.shared.gate.lock().await;
+            catch_up(&self.store, &self.shared, &mut gate, now, timeout).await?;
         }
+        let changed = self.changed(batch)?;
         if changed.is_empty() {
             return Ok(());
         }
         let rows: Vec<(Key, &Posted)> = changed.iter().map(|(key, alert)| (*key, alert)).collect();
         let mut tx = self.store.write().await?;
         let seq = store::posted::save(&mut tx, &rows).await?;
-        if let Err(error) = tx.commit().await {
+        let committed = tx.commit().await;
+        let mut gate = self.shared.gate.lock().await;
+        if let Err(error) = committed {
             // It may have been committed all the same: the table is right.
-            gate.seq = None;
+            self.shared.doubt(&mut gate);
             return Err(error.into());
         }
-        if gate.seq == Some(seq - 1) {
-            gate.seq = Some(seq);
+        match gate.seq {
+            // The board was read again meanwhile, with these on it.
+            Some(known) if known >= seq => {}
+            None => catch_up(&self.store, &self.shared, &mut gate, now, timeout).await?,
+            Some(known) => {
+                if known == seq - 1 {
+                    gate.seq = Some(seq);
+                }
+                let mut board = self.shared.write();
+                changed.into_iter().for_each(|(key, alert)| board.put(key, alert));
+            }
         }
-        let mut board = self.shared.write();
-        for (key, alert) in changed {
-            board.put(key, alert);
-        }
-        metrics::gauge!("burnwatch_posted_alerts").set(board.len() as f64);
+        metrics::gauge!("burnwatch_posted_alerts").set(self.shared.read().len() as f64);
         Ok(())
+    }
+
+    /// What the requests change of what is on the board; they are empty after that.
+    fn changed(&self, batch: &mut [Request]) -> Result<HashMap<Key, Posted>, PostError> {
+        let board = self.shared.read();
+        let mut changed: HashMap<Key, Posted> = HashMap::new();
+        let mut new = 0;
+        for request in batch {
+            for alert in std::mem::take(&mut request.alerts) {
+                let key = alert.labels.key();
+                let known = board.get(&key).map(|entry| &entry.alert);
+                new += usize::from(known.is_none() && !changed.contains_key(&key));
+                let taken = posted::take(changed.get(&key).or(known), alert, request.now);
+                changed.extend(taken.map(|alert| (key, alert)));
+            }
+        }
+        if board.len() + new > ALERTS_MAX { Err(PostError::Full) } else { Ok(changed) }
     }
 }
 
@@ -236,6 +258,7 @@ async fn catch_up(store: &Store, shared: &Shared, gate: &mut Gate, now: Timestam
         }
     }
     gate.seq = Some(last);
+    shared.read.store(true, Ordering::Release);
     Ok(())
 }
 
@@ -245,7 +268,7 @@ pub struct Looked {
     /// The lease under which the board was read.
     token: Option<i64>,
     desk: Option<Arc<Desk>>,
-    silences: Vec<crate::domain::desk::Silence>,
+    silences: Vec<Silence>,
     at: Timestamp,
 }
 
@@ -279,7 +302,7 @@ pub async fn settle(shared: &Shared, looked: &mut Looked, look: Look<'_>) -> Res
     let timeout = look.desk.rules().resolve_timeout.unwrap_or(RESOLVE_TIMEOUT);
     if looked.token != look.token {
         // What stands in the table about incidents was written by whoever had the lease before.
-        gate.seq = None;
+        shared.doubt(&mut gate);
         looked.token = look.token;
     }
     catch_up(look.store, shared, &mut gate, now, timeout).await?;
@@ -293,43 +316,32 @@ pub async fn settle(shared: &Shared, looked: &mut Looked, look: Look<'_>) -> Res
     }
     let mut tx = look.store.read().await?;
     let silences = transition::load_silences(&mut tx, now).await?;
-    drop(tx);
     let same_desk = looked.desk.as_ref().is_some_and(|desk| Arc::ptr_eq(desk, look.desk));
     let again = waiting && (!same_desk || silences != looked.silences || now - looked.at >= AGAIN || now < looked.at);
     if idle && !again {
         return Ok(Some(Report::default()));
     }
+    // Planned while others write, and once more if they have changed incidents meanwhile.
+    let sight = Sight { board: shared, work: &work, silences: &silences, again };
+    let mut plan = plan(&mut tx, &look, &sight).await?;
+    drop(tx);
     let mut tx = look.store.write_durable().await?;
     if let Some(token) = look.token
         && !leases::fence(&mut tx, look.lease, token).await?
     {
         return Ok(None);
     }
-    let before = incidents::changes(&mut tx).await?;
-    let open = look.known.open(&mut tx).await?;
-    let recent = transition::load_recent(&mut tx, now).await?;
-    let (settled, alone, open) = {
-        let board = shared.read();
-        let mut new_id = |_: &str, _: Timestamp| (look.new_id)();
-        let mut book = Book::new(look.desk, now, &silences, (open, recent), &mut new_id);
-        let settled = book.posted(&board, &work, again);
-        let alone = settled.outcomes.iter().all(|outcome| book.stands_alone(&outcome.incident));
-        (settled, alone, book.open)
-    };
-    let joined: Vec<(&Key, &str)> = settled
-        .standings
-        .iter()
-        .filter_map(|(key, standing)| match standing {
-            Standing::Joined { incident } => Some((key, &**incident)),
-            _ => None,
-        })
-        .collect();
+    if incidents::changes(&mut tx).await? != plan.before {
+        plan = self::plan(&mut tx, &look, &sight).await?;
+    }
+    let Plan { before, settled, prepared, joined, alone, open } = plan;
+    let joined: Vec<(&Key, &str)> = joined.iter().map(|(key, incident)| (key, &**incident)).collect();
     store::posted::join(&mut tx, &joined).await?;
     store::posted::remove(&mut tx, &settled.over, now).await?;
-    let queued = transition::commit(&mut tx, &settled.outcomes, now, look.public_url).await?;
+    let queued = prepared.write(&mut tx).await?;
     let changes = incidents::changes(&mut tx).await?;
     if let Err(error) = tx.commit().await {
-        gate.seq = None;
+        shared.doubt(&mut gate);
         return Err(error);
     }
     look.ticks.note(&before, &changes, &settled.outcomes, alone);
@@ -348,4 +360,41 @@ pub async fn settle(shared: &Shared, looked: &mut Looked, look: Look<'_>) -> Res
     metrics::gauge!("burnwatch_posted_alerts").set(board.len() as f64);
     let more = work.fresh.len() == LOOK_MAX || work.changed.len() == LOOK_MAX || work.over.len() == LOOK_MAX;
     Ok(Some(Report { queued, outcomes: settled.outcomes, more }))
+}
+
+/// What a look sees beside the incidents.
+struct Sight<'a> {
+    board: &'a Shared,
+    work: &'a Work,
+    silences: &'a [Silence],
+    again: bool,
+}
+
+/// What a look is about to change.
+struct Plan {
+    /// The store's count of changes of incidents that it was made at.
+    before: String,
+    settled: Settled,
+    prepared: Prepared,
+    joined: Vec<(Key, Arc<str>)>,
+    /// Whether the incidents it touches have to do with no others.
+    alone: bool,
+    open: BTreeMap<String, Incident>,
+}
+
+async fn plan(tx: &mut Tx, look: &Look<'_>, sight: &Sight<'_>) -> Result<Plan, StoreError> {
+    let before = incidents::changes(tx).await?;
+    let open = look.known.open(tx).await?;
+    let recent = transition::load_recent(tx, look.now).await?;
+    let board = sight.board.read();
+    let mut new_id = |_: &str, _: Timestamp| (look.new_id)();
+    let mut book = Book::new(look.desk, look.now, sight.silences, (open, recent), &mut new_id);
+    let settled = book.posted(&board, sight.work, sight.again);
+    let alone = settled.outcomes.iter().all(|outcome| book.stands_alone(&outcome.incident));
+    let joined = settled.standings.iter().filter_map(|(key, standing)| match standing {
+        Standing::Joined { incident } => Some((*key, incident.clone())),
+        _ => None,
+    });
+    let prepared = Prepared::new(&settled.outcomes, look.now, look.public_url);
+    Ok(Plan { before, joined: joined.collect(), prepared, alone, open: book.open, settled })
 }

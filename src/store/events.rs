@@ -9,7 +9,7 @@ use super::tx::{Tx, on, run};
 use super::values::{row, text, tuples};
 
 /// Rows a statement.
-const BATCH: usize = 64;
+const BATCH: usize = 16;
 
 row! {
     /// One thing that happened to an incident.

@@ -35,26 +35,56 @@ pub struct Payload {
     pub definition: Option<Receiver>,
 }
 
+/// Outcomes as rows, made before a transaction that others wait for.
+#[derive(Default)]
+pub struct Prepared {
+    new: Vec<IncidentRow>,
+    /// The history of the new ones. It begins here, so its numbers are known and all of it goes at once.
+    begun: Vec<EventRow>,
+    known: Vec<(IncidentRow, Vec<EventRow>)>,
+    deliveries: Vec<OutboxRow>,
+}
+
+impl Prepared {
+    /// The rows of these outcomes.
+    pub fn new(outcomes: &[Outcome], now: Timestamp, public_url: &str) -> Prepared {
+        let mut prepared = Prepared::default();
+        for outcome in outcomes {
+            let row = row(&outcome.incident);
+            match outcome.new {
+                true => {
+                    prepared.new.push(row);
+                    prepared.begun.extend(history(outcome, now));
+                }
+                false => prepared.known.push((row, history(outcome, now))),
+            }
+            prepared.deliveries.extend(deliveries(outcome, now, public_url));
+        }
+        prepared
+    }
+
+    /// Writes them; says how many notifications were queued.
+    pub async fn write(&self, tx: &mut Tx) -> Result<usize, StoreError> {
+        incidents::insert_all(tx, &self.new).await?;
+        events::begin(tx, &self.begun).await?;
+        for (incident, history) in &self.known {
+            incidents::update(tx, incident).await?;
+            for event in history {
+                events::append(tx, &event.incident, event.at, &event.kind, &event.who, &event.text, &event.data).await?;
+            }
+        }
+        let queued = outbox::insert_all(tx, &self.deliveries).await?;
+        if !self.new.is_empty() || !self.known.is_empty() {
+            // Last, so that nobody waits for this row for longer than a commit takes.
+            incidents::touch(tx).await?;
+        }
+        Ok(usize::try_from(queued).unwrap_or(usize::MAX))
+    }
+}
+
 /// Writes outcomes; says how many notifications were queued.
 pub async fn commit(tx: &mut Tx, outcomes: &[Outcome], now: Timestamp, public_url: &str) -> Result<usize, StoreError> {
-    let (new, known): (Vec<&Outcome>, Vec<&Outcome>) = outcomes.iter().partition(|outcome| outcome.new);
-    incidents::insert_all(tx, &new.iter().map(|outcome| row(&outcome.incident)).collect::<Vec<_>>()).await?;
-    // A new incident's history begins here, so its numbers are known and all of it goes at once.
-    let begun: Vec<EventRow> = new.iter().flat_map(|outcome| history(outcome, now)).collect();
-    events::begin(tx, &begun).await?;
-    for outcome in known {
-        incidents::update(tx, &row(&outcome.incident)).await?;
-        for event in history(outcome, now) {
-            events::append(tx, &event.incident, event.at, &event.kind, &event.who, &event.text, &event.data).await?;
-        }
-    }
-    let deliveries: Vec<OutboxRow> = outcomes.iter().flat_map(|outcome| deliveries(outcome, now, public_url)).collect();
-    let queued = outbox::insert_all(tx, &deliveries).await?;
-    if !outcomes.is_empty() {
-        // Last, so that nobody waits for this row for longer than a commit takes.
-        incidents::touch(tx).await?;
-    }
-    Ok(usize::try_from(queued).unwrap_or(usize::MAX))
+    Prepared::new(outcomes, now, public_url).write(tx).await
 }
 
 /// What an outcome adds to the history, numbered from 1.
