@@ -49,7 +49,10 @@ pub fn run() {
         .collect();
     std::thread::sleep(QUIET);
     let (cpu, memory) = (daemon.cpu(), daemon.memory());
-    let mut flood = std::process::Command::new(std::env::current_exe().expect("a program knows where it is"))
+    // A flood comes from other machines: its processor time is not taken from the daemon's.
+    let mut flood = std::process::Command::new("nice")
+        .arg("-n15")
+        .arg(std::env::current_exe().expect("a program knows where it is"))
         .env(ROLE, format!("{} {}", daemon.intake, FLOOD.as_secs()))
         .stdout(std::process::Stdio::piped())
         .spawn()

@@ -2,6 +2,7 @@
 //!
 //! Knows no clock and does no I/O. What was folded away by the caps is counted; totals are exact.
 
+mod cells;
 mod repeats;
 mod routes;
 mod seen;
@@ -11,7 +12,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ahash::AHashMap;
-use smallvec::SmallVec;
 
 pub use repeats::{RepeatState, Repeated};
 pub use routes::Learnt;
@@ -28,6 +28,7 @@ use super::series::Series;
 use super::sketch::Sketch;
 use super::time::{Span, Timestamp};
 use super::user_keys::UserKeys;
+use cells::{Cells, Kept, Places};
 use repeats::{Counted, Repeats};
 use seen::Seen;
 use table::Table;
@@ -94,6 +95,7 @@ impl Drained {
 #[derive(Debug)]
 pub struct Taken {
     drained: Drained,
+    cells: Vec<(LocalSeries, Slice, Kept)>,
     /// Series that are new since the last flush.
     pub new: Vec<LocalSeries>,
     repeated: AHashMap<u64, Counted>,
@@ -103,7 +105,8 @@ pub struct Taken {
 impl Taken {
     /// With the new series themselves.
     pub fn finish(self, new: Vec<(LocalSeries, Series)>) -> Drained {
-        Drained { new, repeated: repeats::named(self.repeated, &self.limit_sets), ..self.drained }
+        let cells = self.cells.into_iter().map(|(series, slice, kept)| (series, slice, kept.into_cell())).collect();
+        Drained { cells, new, repeated: repeats::named(self.repeated, &self.limit_sets), ..self.drained }
     }
 }
 
@@ -133,9 +136,7 @@ struct Entry {
     limits: u16,
     /// Newest slice that was counted.
     last: Slice,
-    /// Where the cells of its slices are among those of the flush of this number.
-    cells: SmallVec<[(Slice, u32); 1]>,
-    flush: u32,
+    places: Places,
     /// The slice of which an example trace was taken.
     traced: Option<Slice>,
     fresh: bool,
@@ -349,7 +350,12 @@ impl Aggregator {
             self.traces.push((LocalSeries(series), slice, trace.to_string()));
         }
         let limits = &self.limit_sets[usize::from(entry.limits)];
-        let cell = self.cells.of(entry, series, slice);
+        let kept = self.cells.of(&mut entry.places, series, slice);
+        let is_plain = event.weight == UNIT && event.value.is_none() && event.user.is_none();
+        if is_plain && kept.count_plain(event.bad) {
+            return;
+        }
+        let cell = kept.whole();
         cell.counts += Counts::event(event.weight, event.bad);
         if event.bad {
             cell.bad_sq += square(event.weight);
@@ -373,7 +379,7 @@ impl Aggregator {
         if new == old && after.bad == before.bad {
             return;
         }
-        let cell = self.cells.of(&mut self.entries[before.series as usize], before.series, before.slice);
+        let cell = self.cells.of(&mut self.entries[before.series as usize].places, before.series, before.slice).whole();
         if let (Some(old), Some(new)) = (old, new)
             && old != new
         {
@@ -405,7 +411,7 @@ impl Aggregator {
         row.count_users(&self.user_keys);
         let slice = self.slice(row.at);
         let number = self.entry(series, slice);
-        let cell = self.cells.of(&mut self.entries[number], series, slice);
+        let cell = self.cells.of(&mut self.entries[number].places, series, slice).whole();
         if *cell == Cell::default() {
             *cell = row.cell
         } else {
@@ -449,7 +455,6 @@ impl Aggregator {
     /// The same, but nothing that takes longer the more was counted.
     pub fn take(&mut self) -> Taken {
         let drained = Drained {
-            cells: self.cells.take(),
             seen: std::mem::take(&mut self.seen),
             traces: std::mem::take(&mut self.traces),
             learnt: self.table.routes.drain(),
@@ -458,7 +463,7 @@ impl Aggregator {
             ..Drained::default()
         };
         let new = std::mem::take(&mut self.new).into_iter().map(LocalSeries).collect();
-        Taken { drained, new, repeated: std::mem::take(&mut self.repeated), limit_sets: self.limit_sets.clone() }
+        Taken { drained, cells: self.cells.take(), new, repeated: std::mem::take(&mut self.repeated), limit_sets: self.limit_sets.clone() }
     }
 
     /// Those of these series that are known.
@@ -473,7 +478,7 @@ impl Aggregator {
         let entries = &mut self.entries;
         let stays = |series: u32| {
             let entry = &entries[series as usize];
-            entry.last >= before || self.cells.has(entry)
+            entry.last >= before || self.cells.has(&entry.places)
         };
         self.table.retain(stays);
         for (number, entry) in entries.iter_mut().enumerate() {
@@ -505,44 +510,6 @@ fn newer(counted: Counted, event: &Event<'_>, limits: u16) -> Counted {
         limits: if value == known.value { known.limits } else { limits },
         ..known
     })
-}
-
-/// The cells of the flush to come, side by side, so that taking them away takes no time.
-#[derive(Debug, Default)]
-struct Cells {
-    all: Vec<(LocalSeries, Slice, Cell)>,
-    /// Number of the flush to come.
-    flush: u32,
-}
-
-impl Cells {
-    /// The cell of a slice, made if there is none.
-    fn of(&mut self, entry: &mut Entry, series: u32, slice: Slice) -> &mut Cell {
-        if entry.flush != self.flush {
-            entry.flush = self.flush;
-            entry.cells.clear();
-        }
-        // Nearly all events belong to the newest one or two slices.
-        let known = entry.cells.iter().rev().find(|(have, _)| *have == slice);
-        let at = known.map(|(_, at)| *at as usize).unwrap_or_else(|| {
-            entry.cells.push((slice, self.all.len() as u32));
-            self.all.push((LocalSeries(series), slice, Cell::default()));
-            self.all.len() - 1
-        });
-        &mut self.all[at].2
-    }
-
-    /// Whether this series has cells.
-    fn has(&self, entry: &Entry) -> bool {
-        entry.flush == self.flush && !entry.cells.is_empty()
-    }
-
-    fn take(&mut self) -> Vec<(LocalSeries, Slice, Cell)> {
-        self.flush = self.flush.wrapping_add(1);
-        // The next flush will have about as many.
-        let room = Vec::with_capacity(self.all.len());
-        std::mem::replace(&mut self.all, room)
-    }
 }
 
 /// Adds a value to the distribution, the sum and the exact counters, with a weight that may be negative.

@@ -16,7 +16,7 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 10] = [
+const MIGRATIONS: [Migration; 11] = [
     Migration { version: 1, works_with: 1, sql: include_str!("../../migrations/0001_init.sql") },
     Migration { version: 2, works_with: 1, sql: include_str!("../../migrations/0002_posted_alerts.sql") },
     Migration { version: 3, works_with: 1, sql: include_str!("../../migrations/0003_repeated_and_traces.sql") },
@@ -27,6 +27,7 @@ const MIGRATIONS: [Migration; 10] = [
     Migration { version: 8, works_with: 1, sql: include_str!("../../migrations/0008_outbox_by_receiver.sql") },
     Migration { version: 9, works_with: 1, sql: include_str!("../../migrations/0009_incident_rules.sql") },
     Migration { version: 10, works_with: 1, sql: include_str!("../../migrations/0010_seen_bodies.sql") },
+    Migration { version: 11, works_with: 1, sql: include_str!("../../migrations/0011_fewer_index_entries.sql") },
 ];
 
 /// The newest schema that this program knows.

@@ -7,7 +7,7 @@ use super::tx::{Tx, on, run};
 use super::values::row;
 
 /// Rows a page.
-const PAGE: i64 = 16;
+const PAGE: i64 = 4;
 
 row! {
     /// One flush.
