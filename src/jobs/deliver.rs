@@ -72,6 +72,27 @@ pub struct Parts {
     pub nudge: Arc<Notify>,
 }
 
+/// A row that is not tried now.
+struct GivenBack {
+    id: String,
+    /// Under which it is held; somebody else's is not given back.
+    claim: Timestamp,
+    due: Timestamp,
+}
+
+impl GivenBack {
+    fn new(row: &OutboxRow, due: Timestamp) -> GivenBack {
+        GivenBack { id: row.id.clone(), claim: row.claimed_until, due }
+    }
+}
+
+/// Claims that may have been made.
+struct Unsure {
+    /// Not before.
+    at: Instant,
+    claims: Vec<(String, Timestamp)>,
+}
+
 /// The job.
 pub struct Deliver {
     parts: Parts,
@@ -85,8 +106,10 @@ pub struct Deliver {
     /// Outcomes that are not committed yet, and since when there are any.
     settled: Vec<Settled>,
     settled_at: Option<Instant>,
-    /// Rows to give back untried, with the time at which they are due again.
-    given_back: Vec<(String, Timestamp)>,
+    /// Rows to give back untried.
+    given_back: Vec<GivenBack>,
+    /// Claims that were made or renewed in a transaction of which nobody knows whether it was committed.
+    unsure: Option<Unsure>,
     remembered: BTreeMap<String, Remembered>,
     remembered_at: Option<Instant>,
 }
@@ -104,6 +127,7 @@ impl Deliver {
             settled: Vec::new(),
             settled_at: None,
             given_back: Vec::new(),
+            unsure: None,
             remembered: BTreeMap::new(),
             remembered_at: None,
         }
@@ -195,23 +219,35 @@ impl Deliver {
         let now = self.steady.now(&self.parts.clock);
         // A delivery that is marked must stay marked over a power cut, else it is sent again.
         let mut tx = if self.settled.is_empty() { self.parts.store.write().await? } else { self.parts.store.write_durable().await? };
+        self.make_sure(&mut tx).await?;
         if self.remembered_at.is_none_or(|at| at.elapsed() >= REMEMBER_EVERY) {
             self.remember(&mut tx).await?;
         }
         // Changed only once it is committed.
         let mut remembered = self.remembered.clone();
         save_all(&mut tx, &self.settled, &mut remembered, self.parts.fallback.as_deref()).await?;
-        for (id, due) in &self.given_back {
-            outbox::release(&mut tx, id, *due).await?;
+        for back in &self.given_back {
+            outbox::release(&mut tx, &back.id, back.claim, back.due).await?;
         }
-        let held = self.rows.values().chain(self.waiting.values().flatten());
-        for held in held.filter(|held| held.claimed_at.elapsed() >= RENEW_AFTER) {
-            outbox::extend(&mut tx, &held.row.id, now, now + LEASE).await?;
+        let renewed_at = Instant::now();
+        let mut renewed = HashMap::new();
+        for held in self.held().filter(|held| held.claimed_at.elapsed() >= RENEW_AFTER) {
+            let row = &held.row;
+            if let Some(claim) = outbox::extend(&mut tx, &row.id, row.claimed_until, now, now + LEASE).await? {
+                renewed.insert(row.id.clone(), claim);
+            }
         }
         let folded = self.fold_storms(&mut tx, &mut remembered, now).await?;
         let claimed_at = Instant::now();
         let claimed = self.claim(&mut tx, &remembered, now).await?;
-        tx.commit().await?;
+        if let Err(error) = tx.commit().await {
+            if matches!(error, StoreError::CommitUnknown(_)) {
+                let claims = claimed.into_iter().map(|row| (row.id, row.claimed_until));
+                self.unsure = Some(Unsure { at: renewed_at, claims: renewed.into_iter().chain(claims).collect() });
+                self.remembered_at = None;
+            }
+            return Err(error);
+        }
 
         self.remembered = remembered;
         self.settled.drain(..).for_each(|settled| report(&settled));
@@ -222,13 +258,49 @@ impl Deliver {
             self.waiting.retain(|_, rows| !rows.is_empty());
         }
         for held in self.rows.values_mut().chain(self.waiting.values_mut().flatten()) {
-            if held.claimed_at.elapsed() >= RENEW_AFTER {
-                held.claimed_at = claimed_at;
+            if let Some(claim) = renewed.get(&held.row.id) {
+                held.renew(*claim, renewed_at);
             }
         }
-        for row in claimed {
-            self.waiting.entry(row.receiver.clone()).or_default().push_back(Held { row, claimed_at });
+        claimed.into_iter().for_each(|row| self.take_on(row, claimed_at));
+        Ok(())
+    }
+
+    /// Everything that is claimed and not settled.
+    fn held(&self) -> impl Iterator<Item = &Held> {
+        self.rows.values().chain(self.waiting.values().flatten())
+    }
+
+    /// Has a claimed row wait for its turn. One that is held already is not sent beside itself: the clock went ahead of its claim.
+    fn take_on(&mut self, row: OutboxRow, claimed_at: Instant) {
+        let mut held = self.rows.values_mut().chain(self.waiting.values_mut().flatten());
+        match held.find(|held| held.row.id == row.id) {
+            Some(held) => held.renew(row.claimed_until, claimed_at),
+            None => self.waiting.entry(row.receiver.clone()).or_default().push_back(Held { row, claimed_at }),
         }
+    }
+
+    /// After a lost answer to a commit: finds out what it did to our claims. What it renewed or claimed is held, what is held by
+    /// nobody or somebody else any more is left alone.
+    async fn make_sure(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
+        let Some(unsure) = &self.unsure else { return Ok(()) };
+        let ours = outbox::held(tx, &unsure.claims).await?;
+        let known: Vec<(String, Timestamp)> =
+            self.waiting.values().flatten().map(|held| (held.row.id.clone(), held.row.claimed_until)).collect();
+        let still: HashSet<String> = outbox::held(tx, &known).await?.into_iter().map(|row| row.id).collect();
+        let renewed: HashSet<&str> = ours.iter().map(|row| row.id.as_str()).collect();
+        for rows in self.waiting.values_mut() {
+            rows.retain(|held| still.contains(&held.row.id) || renewed.contains(held.row.id.as_str()));
+        }
+        self.waiting.retain(|_, rows| !rows.is_empty());
+        let claimed_at = unsure.at;
+        for row in ours {
+            match self.settled.iter_mut().find(|settled| settled.row.id == row.id) {
+                Some(settled) => settled.row.claimed_until = row.claimed_until,
+                None => self.take_on(row, claimed_at),
+            }
+        }
+        self.unsure = None;
         Ok(())
     }
 
@@ -302,7 +374,7 @@ impl Deliver {
 
     fn give_back_all(&mut self, due: Timestamp) {
         for held in std::mem::take(&mut self.waiting).into_values().flatten() {
-            self.given_back.push((held.row.id, due));
+            self.given_back.push(GivenBack::new(&held.row, due));
         }
     }
 
@@ -315,7 +387,7 @@ impl Deliver {
         self.give_back_all(now);
         // What is still under way is cut off; the receiver may have it, and gets it again under the same id.
         for held in std::mem::take(&mut self.rows).into_values() {
-            self.given_back.push((held.row.id, now));
+            self.given_back.push(GivenBack::new(&held.row, now));
         }
         self.under_way.abort_all();
         if let Err(error) = self.settle_last().await {
@@ -333,8 +405,8 @@ impl Deliver {
         }
         let mut tx = self.parts.store.write_durable().await?;
         save_all(&mut tx, &self.settled, &mut self.remembered, self.parts.fallback.as_deref()).await?;
-        for (id, due) in &self.given_back {
-            outbox::release(&mut tx, id, *due).await?;
+        for back in &self.given_back {
+            outbox::release(&mut tx, &back.id, back.claim, back.due).await?;
         }
         tx.commit().await?;
         self.settled.iter().for_each(report);
