@@ -262,7 +262,7 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> Resu
         store: store.clone(),
         desk: live.desk.clone(),
         intake: intake_at,
-        key: config.intake.keys.iter().next().cloned(),
+        key: config.intake.keys.first().cloned(),
         replica: door::replica(intake_at),
         public_url: public_url.clone(),
         new_id: chance::id,

@@ -5,6 +5,7 @@
 //! committed right after the answer; until that has worked, nothing more is claimed.
 
 mod attempt;
+mod claims;
 mod dispatch;
 mod queue;
 mod settled;
@@ -31,6 +32,7 @@ use crate::store::outbox::{Claim, OutboxRow};
 use crate::store::{Store, StoreError, Tx, outbox, receivers};
 
 use self::attempt::{Finished, Held};
+use self::claims::{GivenBack, Unsure};
 use self::queue::Queue;
 pub use self::settled::announce;
 use self::settled::{Remembered, Settled, report, save_all};
@@ -70,27 +72,6 @@ pub struct Parts {
     pub fallback: Option<String>,
     /// Woken when something was committed to the outbox.
     pub nudge: Arc<Notify>,
-}
-
-/// A row that is not tried now.
-struct GivenBack {
-    id: String,
-    /// Under which it is held; somebody else's is not given back.
-    claim: Timestamp,
-    due: Timestamp,
-}
-
-impl GivenBack {
-    fn new(row: &OutboxRow, due: Timestamp) -> GivenBack {
-        GivenBack { id: row.id.clone(), claim: row.claimed_until, due }
-    }
-}
-
-/// Claims that may have been made.
-struct Unsure {
-    /// Not before.
-    at: Instant,
-    claims: Vec<(String, Timestamp)>,
 }
 
 /// The job.
@@ -262,45 +243,7 @@ impl Deliver {
                 held.renew(*claim, renewed_at);
             }
         }
-        claimed.into_iter().for_each(|row| self.take_on(row, claimed_at));
-        Ok(())
-    }
-
-    /// Everything that is claimed and not settled.
-    fn held(&self) -> impl Iterator<Item = &Held> {
-        self.rows.values().chain(self.waiting.values().flatten())
-    }
-
-    /// Has a claimed row wait for its turn. One that is held already is not sent beside itself: the clock went ahead of its claim.
-    fn take_on(&mut self, row: OutboxRow, claimed_at: Instant) {
-        let mut held = self.rows.values_mut().chain(self.waiting.values_mut().flatten());
-        match held.find(|held| held.row.id == row.id) {
-            Some(held) => held.renew(row.claimed_until, claimed_at),
-            None => self.waiting.entry(row.receiver.clone()).or_default().push_back(Held { row, claimed_at }),
-        }
-    }
-
-    /// After a lost answer to a commit: finds out what it did to our claims. What it renewed or claimed is held, what is held by
-    /// nobody or somebody else any more is left alone.
-    async fn make_sure(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
-        let Some(unsure) = &self.unsure else { return Ok(()) };
-        let ours = outbox::held(tx, &unsure.claims).await?;
-        let known: Vec<(String, Timestamp)> =
-            self.waiting.values().flatten().map(|held| (held.row.id.clone(), held.row.claimed_until)).collect();
-        let still: HashSet<String> = outbox::held(tx, &known).await?.into_iter().map(|row| row.id).collect();
-        let renewed: HashSet<&str> = ours.iter().map(|row| row.id.as_str()).collect();
-        for rows in self.waiting.values_mut() {
-            rows.retain(|held| still.contains(&held.row.id) || renewed.contains(held.row.id.as_str()));
-        }
-        self.waiting.retain(|_, rows| !rows.is_empty());
-        let claimed_at = unsure.at;
-        for row in ours {
-            match self.settled.iter_mut().find(|settled| settled.row.id == row.id) {
-                Some(settled) => settled.row.claimed_until = row.claimed_until,
-                None => self.take_on(row, claimed_at),
-            }
-        }
-        self.unsure = None;
+        self.take_on(claimed, claimed_at);
         Ok(())
     }
 
