@@ -41,13 +41,16 @@ use crate::domain::snapshot::Snapshot;
 use crate::intake::{self, Intake};
 use crate::jobs::changes::Changes;
 use crate::jobs::deliver::{Deliver, Parts};
+use crate::jobs::door::{self, Door};
 use crate::jobs::explain::Explainer;
 use crate::jobs::flush::Flush;
 use crate::jobs::follow::Follow as Others;
+use crate::jobs::plight::{self, Plight};
 use crate::jobs::reload::{Live, Reload, Source, Surroundings};
+use crate::jobs::skew::{self, Skew};
 use crate::jobs::stale::Stale;
 use crate::jobs::watch::{Setup, Watch};
-use crate::jobs::{heartbeat, posted};
+use crate::jobs::{heartbeat, posted, restored};
 use crate::notify::{self, Sender};
 use crate::rules;
 use crate::sink::Sink;
@@ -67,6 +70,8 @@ pub struct Options {
     pub inbox: Option<Arc<web::inbox::Inbox>>,
     /// Rules that stand in for a folder.
     pub rules: Option<BTreeMap<String, String>>,
+    /// The database is an old one.
+    pub restored: bool,
 }
 
 /// Why the daemon does not start.
@@ -170,6 +175,8 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> Resu
     let mut reload = Reload::new(source, around, live.clone(), sink.clone());
     let first = first_rules(&config, &options, &mut reload, &store, now).await?;
     check_secrets(&config, &live)?;
+    let public_url = config.server.public_url.as_str().trim_end_matches('/').to_owned();
+    restored::hold(&store, &live.desk.load_full(), options.restored, now, &public_url).await?;
     let rules = live.rules.load_full();
     let start = Snapshot { rules, rules_since: Some(now), rules_source, ..Snapshot::default() };
     let snapshot = Arc::new(ArcSwap::from_pointee(start));
@@ -178,7 +185,6 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> Resu
     let admin_listener = listen(config.server.listen, "pages and API", "server.listen").await?;
     let address = |listener: &TcpListener| listener.local_addr().expect("a bound listener has an address");
     let (admin, intake_at) = (address(&admin_listener), address(&intake_listener));
-    let public_url = config.server.public_url.as_str().trim_end_matches('/').to_owned();
 
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
@@ -249,8 +255,26 @@ pub async fn start(config: Config, clock: SharedClock, options: Options) -> Resu
         started: now,
         public_url: public_url.clone(),
         new_id: chance::id,
+        seen: None,
     };
     tasks.spawn(stale.run(clock.clone(), deliver_nudge.clone(), stop.clone()));
+    let door = door::Setup {
+        store: store.clone(),
+        desk: live.desk.clone(),
+        intake: intake_at,
+        key: config.intake.keys.first().cloned(),
+        replica: door::replica(intake_at),
+        public_url: public_url.clone(),
+        new_id: chance::id,
+    };
+    match Door::new(door) {
+        Ok(door) => _ = tasks.spawn(door.run(clock.clone(), deliver_nudge.clone(), stop.clone())),
+        Err(error) => warn!(error = %error, "burnwatch's own beacon cannot be set up"),
+    }
+    let plight = plight::Setup { sink: sink.clone(), desk: live.desk.clone(), sender: sender.clone(), public_url: public_url.clone() };
+    tasks.spawn(Plight::new(plight).run(clock.clone(), stop.clone()));
+    let skew = skew::Setup { store: store.clone(), desk: live.desk.clone(), public_url: public_url.clone(), new_id: chance::id };
+    tasks.spawn(Skew::new(skew).run(clock.clone(), deliver_nudge.clone(), stop.clone()));
     tasks.spawn(compact_job(store.clone(), config.clone(), sink.clone(), clock.clone(), stop.clone()));
     if let Some(beat) = &config.delivery.heartbeat {
         let health = heartbeat::Health {

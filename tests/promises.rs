@@ -102,9 +102,25 @@ const FAULTS: &[(&str, &[&str])] = &[
     ),
     ("SIGTERM", &["stopping_marks_what_was_sent_and_gives_the_rest_back"]),
     ("SQLite busy", &["two_processes_on_one_sqlite_file_wait_for_each_other"]),
-    ("Disk full", &["a_full_disk_turns_beacons_away_and_loses_nothing_once_there_is_room"]),
+    (
+        "Disk full: beacons are refused, the heartbeat stops, word past the store",
+        &[
+            "a_full_disk_turns_beacons_away_and_loses_nothing_once_there_is_room",
+            "what_cannot_be_stored_ends_it",
+            "who_is_routed_is_told_past_the_store_once_and_of_its_end",
+        ],
+    ),
     ("SQLite corrupt", &["a_damaged_file_is_refused_and_left_alone"]),
     ("PostgreSQL restart", &["a_connection_that_the_server_ended_is_replaced"]),
+    ("PostgreSQL cut off (black hole)", &["a_replica_that_is_cut_off_is_replaced_and_works_again_without_a_restart"]),
+    (
+        "the answer to a COMMIT is lost",
+        &[
+            "a_lost_commit_changes_nothing_that_is_stored_told_or_shown",
+            "a_commit_that_arrives_late_counts_once",
+            "alerts_of_others_whose_commit_is_lost_are_one_incident",
+        ],
+    ),
     (
         "receiver down",
         &[
@@ -149,6 +165,15 @@ const FAULTS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "clock goes ahead",
+        &[
+            "a_clock_that_goes_two_hours_ahead_opens_and_closes_nothing",
+            "a_clock_that_jumps_ahead_sends_nothing_beside_itself",
+            "a_jump_is_one_ticket_until_the_clock_has_been_steady",
+            "what_a_clock_that_jumped_ahead_left_behind_and_is_made_up_for_is_nobodys_trouble",
+        ],
+    ),
+    (
         "clock goes back",
         &["a_clock_that_jumps_back_stops_nothing", "a_receiver_that_asks_for_time_gets_it_and_a_clock_that_jumps_back_ends_it"],
     ),
@@ -172,19 +197,39 @@ const FAULTS: &[(&str, &[&str])] = &[
         "no data at all",
         &["a_gap_freezes_an_alert", "a_gap_neither_resolves_nor_opens", "silence_where_twenty_events_were_due_is_not_measured"],
     ),
+    ("an outage of the intake, which is none of the site", &["an_intake_that_takes_nothing_is_an_operator_incident_until_it_does"]),
     ("a change of the sampling rate", &["s4_less_sampling_changes_no_budget_and_hides_no_fault", "sampling_is_weighed_away"]),
     ("bad rules pushed", &["the_last_good_rule_set_survives_bad_ones", "a_rule_that_fails_is_an_operator_incident_until_it_answers"]),
     ("overload of the intake", &["a_flood_reaches_nobody_who_means_it", "an_overloaded_daemon_keeps_one_in_so_many_with_its_weight"]),
     (
+        "overload of the evaluation",
+        &[
+            "rules_that_take_too_long_wait_for_the_next_evaluation_and_pages_for_none",
+            "groups_that_had_no_turn_come_first",
+            "a_page_of_an_objective_does_not_wait_for_slow_rules",
+            "evaluations_that_are_too_slow_end_it_and_so_does_none_at_all",
+        ],
+    ),
+    (
         "two replicas",
         &[
             "a_replica_that_is_killed_is_replaced_and_nothing_is_told_twice",
+            "a_replica_that_sleeps_through_its_lease_is_fenced_when_it_wakes",
+            "whoever_sleeps_through_its_lease_writes_nothing_of_what_it_decided",
+            "what_another_replica_has_by_now_is_neither_sent_nor_given_back_nor_put_off",
             "a_lease_cannot_change_hands_under_a_transaction_that_is_fenced",
             "claiming_at_the_same_time_gives_each_row_to_one",
         ],
     ),
     ("upgrade and downgrade", &["a_schema_is_refused_only_if_it_says_so", "replicas_that_start_together_make_one_schema"]),
     ("backup while running", &["a_backup_of_a_running_database_opens_as_one"]),
+    (
+        "restore of an old backup",
+        &[
+            "a_restored_copy_pages_nobody_for_what_was_open_or_waited_then",
+            "a_fresh_copy_goes_on_and_a_person_may_say_that_any_database_is_an_old_one",
+        ],
+    ),
 ];
 
 /// Every function in the source that is marked as a test.

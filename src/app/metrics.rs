@@ -24,8 +24,14 @@ pub fn recorder() -> PrometheusHandle {
 pub fn announce() {
     use ::metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
     describe_counter!("burnwatch_evaluations_total", "Evaluations: one for each bucket that closed.");
+    describe_counter!(
+        "burnwatch_evaluations_skipped_total",
+        "Evaluations that were made up for late, together with a newer one that notifies."
+    );
+    describe_counter!("burnwatch_rules_skipped_total", "Free-form rules that got no turn in an evaluation, because rules took too long.");
     describe_histogram!("burnwatch_evaluation_duration_seconds", "How long an evaluation of all rules took.");
     describe_gauge!("burnwatch_evaluation_lag_seconds", "Wall clock minus the logical time of the last evaluation.");
+    describe_counter!("burnwatch_clock_jumps_total", "Jumps of the wall clock against the time that passed.");
     describe_counter!("burnwatch_intake_events_total", "Events by protocol and by what became of them.");
     describe_counter!("burnwatch_intake_rejected_total", "Events and requests that were refused, by reason.");
     describe_gauge!("burnwatch_series", "Series that are known.");
@@ -33,7 +39,12 @@ pub fn announce() {
     describe_counter!("burnwatch_notifications_total", "Attempts to deliver, by receiver and outcome.");
     describe_gauge!("burnwatch_rules_last_load_success", "Whether the newest rules took effect: 1, or 0 while older ones stay in force.");
     intake::announce();
-    for name in ["burnwatch_evaluations_total", "burnwatch_series_folded_total"] {
+    for name in [
+        "burnwatch_evaluations_total",
+        "burnwatch_evaluations_skipped_total",
+        "burnwatch_clock_jumps_total",
+        "burnwatch_series_folded_total",
+    ] {
         counter!(name).increment(0);
     }
     for name in ["burnwatch_evaluation_lag_seconds", "burnwatch_series"] {

@@ -23,7 +23,7 @@ pub fn run(args: &Backup, context: &Context) -> Outcome {
     let config = context.tool_config()?;
     client::block_on(async {
         let store = Store::open_existing(&config.database.url, context.clock.now()).await.map_err(store_failure)?;
-        store.backup(&args.file).await.map_err(store_failure)?;
+        store.backup(&args.file, context.clock.now()).await.map_err(store_failure)?;
         output::complain(&format!("copied {} to {}", store.place(), args.file.display()));
         Ok(())
     })

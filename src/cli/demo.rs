@@ -92,7 +92,7 @@ async fn play(args: &Demo, context: &Context, folder: &Path) -> Outcome {
 
     let inbox = Arc::new(Inbox::new());
     let client = Client::new(&config, &Environment::default())?;
-    let options = Options { inbox: Some(inbox.clone()), rules: Some(rules(admin)) };
+    let options = Options { inbox: Some(inbox.clone()), rules: Some(rules(admin)), ..Options::default() };
     let running = app::start(config, clock.clone(), options).await.map_err(failure)?;
     output::say(&greeting(args, running.admin, running.intake, folder))?;
 

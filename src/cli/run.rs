@@ -16,21 +16,26 @@ use crate::config::Purpose;
     pages and API on http://127.0.0.1:9320, intake on http://127.0.0.1:9321. Ctrl-C or SIGTERM ends it within ten seconds.\n\n\
     Example:\n  burnwatch --config /etc/burnwatch/burnwatch.toml run"
 )]
-pub struct Run {}
+pub struct Run {
+    /// The database is an old one: hold what it would tell anew (copies by `backup` say so by themselves)
+    #[arg(long)]
+    pub restored: bool,
+}
 
 /// After so many steps of tasks a thread looks for what is new on sockets and for new connections: under a flood, somebody new
 /// should wait for few steps of connections that send many requests at once, and not for tokio's 61.
 const LOOK_EVERY: u32 = 5;
 
 /// Runs the daemon until it is told to stop.
-pub fn run(_: &Run, context: &Context) -> Outcome {
+pub fn run(args: &Run, context: &Context) -> Outcome {
     let config = context.config(Purpose::Serve)?;
     logging::start(&context.environment, logging::Level::Info);
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.enable_all().event_interval(LOOK_EVERY).global_queue_interval(LOOK_EVERY).build();
     let runtime = runtime.map_err(|error| Failure::cannot(anyhow::Error::new(error).context("cannot start the runtime")))?;
     let outcome = runtime.block_on(async {
-        let running = app::start(config, context.clock.clone(), Options::default()).await.map_err(failure)?;
+        let running =
+            app::start(config, context.clock.clone(), Options { restored: args.restored, ..Options::default() }).await.map_err(failure)?;
         output::complain(&format!(
             "burnwatch is running: pages and API on http://{}, intake on http://{}. Ctrl-C stops it.",
             running.admin, running.intake

@@ -310,6 +310,21 @@ fn a_called_action_is_told_once_more_whatever_the_routes_say() {
 }
 
 #[test]
+fn whoever_snoozed_it_is_not_told_that_nothing_confirms_it() {
+    for snoozed in [false, true] {
+        let mut world = World::new();
+        world.opened(0, "a", Severity::Page);
+        if snoozed {
+            world.at(1, Input::Snooze { by: "jo".into(), until: Timestamp(60 * M) });
+        }
+        let doubt = || Input::AlertUnconfirmed { alert: "a".into(), reason: "unconfirmed".into() };
+        let mut updates = |minute: i64| world.at(minute, doubt()).iter().filter(|told| told.contains("pager updated: ")).count();
+        assert_eq!(updates(59), usize::from(!snoozed));
+        assert_eq!(updates(60), 1, "the snooze is over");
+    }
+}
+
+#[test]
 fn the_end_of_a_snooze_and_of_a_mute_is_told_with_its_reason() {
     let mut world = World::new();
     world.opened(0, "a", Severity::Page);

@@ -5,6 +5,7 @@
 //! committed right after the answer; until that has worked, nothing more is claimed.
 
 mod attempt;
+mod claims;
 mod commit;
 mod dispatch;
 mod queue;
@@ -13,7 +14,7 @@ mod steady;
 mod storm;
 mod verdict;
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ use crate::notify::Sender;
 use crate::store::{Store, StoreError, outbox};
 
 use self::attempt::{Finished, Held};
+use self::claims::{GivenBack, Unsure};
 use self::commit::{Commit, Committed, Committing};
 use self::queue::Queue;
 pub use self::settled::announce;
@@ -88,8 +90,10 @@ pub struct Deliver {
     /// Outcomes that are not committed yet, and since when there are any.
     settled: Vec<Settled>,
     settled_at: Option<Instant>,
-    /// Rows to give back untried, with the time at which they are due again.
-    given_back: Vec<(String, Timestamp)>,
+    /// Rows to give back untried.
+    given_back: Vec<GivenBack>,
+    /// Claims that were made or renewed in a transaction of which nobody knows whether it was committed.
+    unsure: Option<Unsure>,
     committing: Option<Committing>,
     /// Whether there may be something to commit or to claim.
     due: bool,
@@ -110,6 +114,7 @@ impl Deliver {
             settled: Vec::new(),
             settled_at: None,
             given_back: Vec::new(),
+            unsure: None,
             committing: None,
             due: true,
             remembered: BTreeMap::new(),
@@ -215,8 +220,9 @@ impl Deliver {
     fn begin_commit(&mut self) -> Committing {
         let now = self.steady.now(&self.parts.clock);
         let known = self.remembered_at.is_some_and(|at| at.elapsed() < REMEMBER_EVERY);
-        let held = self.rows.values().chain(self.waiting.values().flatten());
-        let renewed = held.filter(|held| held.claimed_at.elapsed() >= RENEW_AFTER).map(|held| held.row.id.clone()).collect();
+        let claim = |held: &Held| (held.row.id.clone(), held.row.claimed_until);
+        let renewed = self.held().filter(|held| held.claimed_at.elapsed() >= RENEW_AFTER).map(claim).collect();
+        let unsure = self.unsure.take().map(|unsure| (unsure, self.waiting.values().flatten().map(claim).collect()));
         let room = HELD_MAX.saturating_sub(self.rows.len() + self.waiting.values().map(VecDeque::len).sum::<usize>());
         let (mut skip, mut storms) = (Vec::new(), Vec::new());
         for (name, queue) in &mut self.queues {
@@ -234,6 +240,8 @@ impl Deliver {
             now,
             settled: std::mem::take(&mut self.settled),
             given_back: std::mem::take(&mut self.given_back),
+            unsure,
+            sure: None,
             renewed,
             storms,
             remembered: known.then(|| self.remembered.clone()),
@@ -253,15 +261,22 @@ impl Deliver {
             let newer = std::mem::replace(waiting, rows.collect());
             waiting.extend(newer);
         }
+        self.waiting.retain(|_, rows| !rows.is_empty());
+        self.unsure = commit.unsure.map(|(unsure, _)| unsure);
+        if let Some(sure) = commit.sure {
+            self.know(sure);
+        }
         let done = match done {
             Ok(done) => done,
             Err(error) => {
                 if !commit.settled.is_empty() {
-                    self.settled_at = Some(self.settled_at.unwrap_or_else(Instant::now));
+                    self.settled_at.get_or_insert_with(Instant::now);
                 }
                 self.settled.splice(0..0, commit.settled);
                 self.given_back.splice(0..0, commit.given_back);
-                self.waiting.retain(|_, rows| !rows.is_empty());
+                if matches!(error, StoreError::CommitUnknown(_)) {
+                    self.remembered_at = None;
+                }
                 return Err(error);
             }
         };
@@ -270,20 +285,14 @@ impl Deliver {
         }
         self.remembered = done.remembered;
         commit.settled.iter().for_each(report);
-        let renewed: HashSet<String> = commit.renewed.into_iter().collect();
-        for held in self.rows.values_mut().chain(self.waiting.values_mut().flatten()).filter(|held| renewed.contains(&held.row.id)) {
-            held.claimed_at = done.claimed_at;
-        }
-        for row in done.claimed {
-            self.waiting.entry(row.receiver.clone()).or_default().push_back(Held { row, claimed_at: done.claimed_at });
-        }
-        self.waiting.retain(|_, rows| !rows.is_empty());
+        self.renewed(&done.renewed);
+        self.take_on(done.claimed, done.claimed_at);
         Ok(())
     }
 
     fn give_back_all(&mut self, due: Timestamp) {
         for held in std::mem::take(&mut self.waiting).into_values().flatten() {
-            self.given_back.push((held.row.id, due));
+            self.given_back.push(GivenBack::new(&held.row, due));
         }
     }
 
@@ -301,7 +310,7 @@ impl Deliver {
         self.give_back_all(now);
         // What is still under way is cut off; the receiver may have it, and gets it again under the same id.
         for held in std::mem::take(&mut self.rows).into_values() {
-            self.given_back.push((held.row.id, now));
+            self.given_back.push(GivenBack::new(&held.row, now));
         }
         self.under_way.abort_all();
         if let Err(error) = self.settle_last().await {
@@ -319,8 +328,8 @@ impl Deliver {
         }
         let mut tx = self.parts.store.write_durable().await?;
         save_all(&mut tx, &self.settled, &mut self.remembered, self.parts.fallback.as_deref()).await?;
-        for (id, due) in &self.given_back {
-            outbox::release(&mut tx, id, *due).await?;
+        for back in &self.given_back {
+            outbox::release(&mut tx, &back.id, back.claim, back.due).await?;
         }
         tx.commit().await?;
         self.settled.iter().for_each(report);

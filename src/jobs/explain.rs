@@ -1,25 +1,24 @@
 //! What the evaluator asks of stored history: free-form rules, and who carries an incident.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod turns;
+
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::time::Instant;
 use tracing::warn;
 
+use self::turns::Owed;
 use super::failing::{Failing, Health};
-use crate::domain::alert::AlertState;
 use crate::domain::desk::{Desk, Findings};
 use crate::domain::evaluate::{AlertEvent, Evaluator};
 use crate::domain::findings::{self, Around};
 use crate::domain::incident::{Incident, Input};
 use crate::domain::lookup::{LeftOut, Lookup, exclusions};
-use crate::domain::measure::Noting;
-use crate::domain::route::canonical;
-use crate::domain::rule::{FreeRule, Labels, RuleSet};
+use crate::domain::rule::RuleSet;
 use crate::domain::time::{Span, Timestamp};
-use crate::rules::{Program, Verdict, settle};
+use crate::rules::Program;
 use crate::store::history::History;
 use crate::store::{StoreError, incidents, transition};
 
@@ -44,6 +43,7 @@ pub struct Explainer {
     program: Arc<ArcSwap<Program>>,
     past: Arc<ArcSwap<Past>>,
     failing: Arc<Mutex<Failing>>,
+    owed: Arc<Mutex<Owed>>,
 }
 
 /// What no baseline counts, as it was found last.
@@ -57,7 +57,7 @@ struct Past {
 impl Explainer {
     /// Over this history, with the closures of the rule set in force.
     pub fn new(history: History, bucket: Span, program: Arc<ArcSwap<Program>>) -> Explainer {
-        Explainer { history, bucket, program, past: Arc::default(), failing: Arc::default() }
+        Explainer { history, bucket, program, past: Arc::default(), failing: Arc::default(), owed: Arc::default() }
     }
 
     /// Whether free-form rules of this set fail.
@@ -114,78 +114,6 @@ impl Explainer {
         }
     }
 
-    /// Asks the free-form rules that came due after `from`, up to `at`; gives what changed.
-    pub async fn ask_rules(
-        &self,
-        evaluator: &Arc<RwLock<Evaluator>>,
-        desk: &Desk,
-        alerts: &BTreeMap<(String, String), AlertState>,
-        from: Timestamp,
-        at: Timestamp,
-    ) -> Vec<AlertEvent> {
-        let rules: Vec<FreeRule> = desk.rules().alerts.iter().filter(|rule| rule.enabled && rule.schedule.due(from, at)).cloned().collect();
-        if rules.is_empty() {
-            return Vec::new();
-        }
-        if let Err(error) = self.history.follow().await {
-            warn!(error = %error, "free-form rules could not be asked");
-            return Vec::new();
-        }
-        let left_out = self.left_out(desk.rules(), at).await;
-        let (explainer, lookup, program) = (self.clone(), self.lookup(evaluator, desk, left_out, at), self.program.load_full());
-        let alerts = alerts.clone();
-        // Closures and the queries behind them block; they must not hold up the evaluator's thread pool.
-        let asked = tokio::task::spawn_blocking(move || {
-            let mut events = Vec::new();
-            for rule in &rules {
-                let began = Instant::now();
-                events.extend(explainer.ask_rule(rule, &program, &lookup, &alerts, at));
-                metrics::histogram!("burnwatch_rule_duration_seconds", "rule" => rule.name.clone()).record(began.elapsed());
-            }
-            events
-        });
-        asked.await.unwrap_or_default()
-    }
-
-    fn ask_rule(
-        &self,
-        rule: &FreeRule,
-        program: &Program,
-        lookup: &Lookup,
-        alerts: &BTreeMap<(String, String), AlertState>,
-        at: Timestamp,
-    ) -> Vec<AlertEvent> {
-        let mut groups: BTreeSet<Labels> = BTreeSet::new();
-        if rule.by.is_empty() {
-            groups.insert(Labels::new());
-        } else {
-            groups.extend(alerts.keys().filter(|(name, _)| *name == rule.name).map(|(_, group)| super::watch::group_labels(group)));
-            let known = self.history.groups(&rule.by);
-            groups.extend(known.into_iter().take(GROUPS_MAX));
-        }
-        let mut events = Vec::new();
-        let mut failed = None;
-        for group in groups {
-            let noting = Arc::new(Noting::new(Arc::new(lookup.clone()), lookup.rules.clone()));
-            let verdict = match program.ask(&rule.name, &group, noting.clone()) {
-                Ok(verdict) => verdict,
-                Err(error) => {
-                    warn!(rule = %rule.name, "rule `{}` failed: {error}", rule.name);
-                    metrics::counter!("burnwatch_rule_errors_total", "rule" => rule.name.clone()).increment(1);
-                    // A rule that fails is neither true nor false.
-                    let error = error.to_string();
-                    failed.get_or_insert_with(|| error.clone());
-                    Verdict::Unknown(error)
-                }
-            };
-            let key = if group.is_empty() { String::new() } else { canonical(&group) };
-            let state = alerts.get(&(rule.name.clone(), key.clone())).cloned();
-            events.extend(settle(rule, group, key, state, verdict, at).map(|event| AlertEvent { subject: noting.subject(), ..event }));
-        }
-        self.failing.lock().unwrap_or_else(PoisonError::into_inner).asked(rule, failed);
-        events
-    }
-
     /// What an opening alert's incident says. A page never waits long for it: what is not found in
     /// time is found at the next look.
     pub async fn findings(&self, evaluator: &Arc<RwLock<Evaluator>>, desk: &Desk, event: &AlertEvent) -> Findings {
@@ -235,7 +163,7 @@ impl Explainer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::alert::AlertChange;
+    use crate::domain::alert::{AlertChange, AlertState};
     use crate::domain::desk::Book;
     use crate::domain::notification::Figures;
     use crate::domain::rule::{Maintenance, MaintenanceBudget, MaintenanceTimes, Severity};

@@ -150,10 +150,15 @@ impl Flush {
 
     async fn store(&mut self, drained: &Drained, at: Timestamp) -> Result<(), StoreError> {
         let mut tx = self.store.write().await?;
-        if let Some((id, n)) = self.unsure.take() {
-            let row = store::writer::all(&mut tx).await?.into_iter().find(|row| row.id == id);
-            self.writer = None;
-            if row.is_some_and(|row| row.last_n >= n) {
+        if let Some((id, n)) = &self.unsure {
+            // From here on nothing can be written as that writer but by us, not even by a commit that arrives late.
+            let last = store::writer::resume(&mut tx, id, self.kind, at).await?;
+            let known = self.writer.take().filter(|writer| writer.id == *id).map(|writer| writer.flushed_to);
+            let stored = last >= *n && !drained.is_empty();
+            self.writer = Some(Writer { id: id.clone(), n: last, flushed_to: if stored { at } else { known.unwrap_or(at) } });
+            if stored {
+                tx.commit().await?;
+                self.unsure = None;
                 return Ok(());
             }
         }
@@ -206,6 +211,7 @@ impl Flush {
             self.unsure = Some((id, next));
             return Err(error);
         }
+        self.unsure = None;
         self.writer = Some(Writer { id, n: next, flushed_to: at });
         Ok(())
     }

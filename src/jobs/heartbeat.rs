@@ -74,3 +74,44 @@ pub async fn run(beat: Heartbeat, health: Health, clock: SharedClock, stop: Canc
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::aggregate::{Aggregator, Settings};
+
+    const NOW: Timestamp = Timestamp(1_800_000_000_000);
+
+    async fn health(folder: &std::path::Path) -> Health {
+        let store = Store::open(&format!("sqlite://{}/b.db", folder.display()), NOW).await.unwrap();
+        let snapshot = Snapshot { evaluated_at: Some(NOW), ..Snapshot::default() };
+        let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
+        let (bucket, settle) = (Span::MINUTE, Span::seconds(5));
+        let settings = Settings { bucket, settle, dimensions: Vec::new(), series_max: 10, remember: Span::DAY };
+        let sink = Arc::new(Sink::new(Aggregator::new(settings)));
+        Health { snapshot, store, sink, bucket, settle }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn evaluations_that_are_too_slow_end_it_and_so_does_none_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let health = health(folder.path()).await;
+        // Two buckets, the grace, and a quarter of a minute.
+        let limit = Span::seconds(140);
+        assert_eq!(health.trouble(NOW + limit).await, None);
+        assert_eq!(health.trouble(NOW + limit + Span(1)).await, Some(format!("the last evaluation is of {NOW}")));
+        health.snapshot.store(Arc::new(Snapshot::default()));
+        assert_eq!(health.trouble(NOW).await.as_deref(), Some("nothing was evaluated yet"));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_cannot_be_stored_ends_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let health = health(folder.path()).await;
+        health.sink.failed();
+        assert_eq!(health.trouble(NOW).await.as_deref(), Some("what comes in cannot be stored"));
+        let (flush, _) = health.sink.drain();
+        health.sink.committed(flush);
+        assert_eq!(health.trouble(NOW).await, None);
+    }
+}

@@ -23,6 +23,12 @@ pub enum Trouble {
     DeadLetters,
     /// A silence hides nothing, or ends while what it hides fires.
     Silence,
+    /// The clock jumped.
+    Clock,
+    /// Nothing can be stored.
+    Store,
+    /// Nothing is taken in.
+    Intake,
 }
 
 impl Trouble {
@@ -34,21 +40,29 @@ impl Trouble {
             Trouble::RuleFails => "burnwatch-rule-fails",
             Trouble::DeadLetters => "burnwatch-dead-letters",
             Trouble::Silence => "burnwatch-silence",
+            Trouble::Clock => "burnwatch-clock",
+            Trouble::Store => "burnwatch-store",
+            Trouble::Intake => "burnwatch-intake",
         }
     }
 
     /// What stands still is a page; a word to an author can wait for the morning.
     const fn severity(self) -> Severity {
         match self {
-            Trouble::BadRules | Trouble::StaleData | Trouble::RuleFails | Trouble::DeadLetters => Severity::Page,
-            Trouble::Silence => Severity::Ticket,
+            Trouble::BadRules | Trouble::StaleData | Trouble::RuleFails | Trouble::DeadLetters | Trouble::Store | Trouble::Intake => {
+                Severity::Page
+            }
+            Trouble::Silence | Trouble::Clock => Severity::Ticket,
         }
     }
 
     const fn over(self) -> &'static str {
         match self {
-            Trouble::BadRules | Trouble::StaleData | Trouble::RuleFails | Trouble::DeadLetters => "it works again",
+            Trouble::BadRules | Trouble::StaleData | Trouble::RuleFails | Trouble::DeadLetters | Trouble::Store | Trouble::Intake => {
+                "it works again"
+            }
             Trouble::Silence => "it is over, or was changed",
+            Trouble::Clock => "the clock has been steady for a while",
         }
     }
 }
@@ -69,16 +83,17 @@ impl Matter {
         format!("{}{}", self.trouble.name(), self.group_text())
     }
 
+    /// Everything that routes see of it but its severity.
+    pub(super) fn all_labels(&self) -> Labels {
+        let fixed = [("rule", self.trouble.name()), ("kind", "operator"), ("service", "burnwatch")];
+        let mut labels: Labels = self.labels.iter().chain(&self.group).map(|(k, v)| (k.clone(), v.clone())).collect();
+        labels.extend(fixed.map(|(k, v)| (k.to_owned(), v.to_owned())));
+        labels
+    }
+
     fn group_text(&self) -> String {
         if self.group.is_empty() { String::new() } else { canonical(&self.group) }
     }
-}
-
-fn labels(matter: &Matter) -> Labels {
-    let fixed = [("rule", matter.trouble.name()), ("kind", "operator"), ("service", "burnwatch")];
-    let mut labels: Labels = matter.labels.iter().chain(&matter.group).map(|(k, v)| (k.clone(), v.clone())).collect();
-    labels.extend(fixed.map(|(k, v)| (k.to_owned(), v.to_owned())));
-    labels
 }
 
 /// Opens the operator incident of a trouble, or closes it when `summary` is `None`. Doing either
@@ -137,7 +152,7 @@ pub async fn report_on(
                 at: now,
                 rule: trouble.name().into(),
                 group: matter.group_text(),
-                labels: labels(matter),
+                labels: matter.all_labels(),
                 change: Some(AlertChange::Opened { severity: trouble.severity() }),
                 tiers: Vec::new(),
                 figures: Figures::default(),

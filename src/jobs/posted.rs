@@ -33,6 +33,9 @@ const PATIENCE: Duration = Duration::from_secs(8);
 const LOOK_MAX: usize = 4_096;
 /// Silences, hours and rules change who would be told: whoever waits is looked at again this often.
 const AGAIN: Span = Span::MINUTE;
+/// Who has not looked for so long was stopped, or its clock jumped: alerts that ran out meanwhile get the grace that they get at a
+/// start, because nobody listened.
+const PAUSE_MAX: Span = Span::MINUTE;
 /// How often a replica reads what others have stored.
 const FOLLOW: Duration = Duration::from_secs(1);
 
@@ -270,6 +273,8 @@ pub struct Looked {
     desk: Option<Arc<Desk>>,
     silences: Vec<Silence>,
     at: Timestamp,
+    /// The last look, whatever it found.
+    ran: Option<Timestamp>,
 }
 
 /// What a look needs beside the board.
@@ -304,6 +309,9 @@ pub async fn settle(shared: &Shared, looked: &mut Looked, look: Look<'_>) -> Res
         // What stands in the table about incidents was written by whoever had the lease before.
         shared.doubt(&mut gate);
         looked.token = look.token;
+    }
+    if looked.ran.replace(now).is_some_and(|ran| now - ran > PAUSE_MAX) {
+        shared.doubt(&mut gate);
     }
     catch_up(look.store, shared, &mut gate, now, timeout).await?;
     let (work, waiting) = {

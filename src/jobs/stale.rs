@@ -41,18 +41,22 @@ pub struct Stale {
     pub started: Timestamp,
     pub public_url: String,
     pub new_id: fn() -> String,
+    /// What was evaluated last when it was looked at before.
+    pub seen: Option<Option<Timestamp>>,
 }
 
 impl Stale {
     /// Compares the last evaluation with the clock, and opens or closes the incident. Says how many notifications were queued.
     ///
-    /// What counts is what is stored: another replica may be the one that evaluates.
-    pub async fn check(&self, now: Timestamp) -> Result<usize, StoreError> {
+    /// What counts is what is stored: another replica may be the one that evaluates. It stands still when it is where it was at the
+    /// last look: after a jump of the clock, or a night's sleep of the machine, it is behind for a moment and catches up.
+    pub async fn check(&mut self, now: Timestamp) -> Result<usize, StoreError> {
         let mut tx = self.store.read().await?;
         let evaluated = store::progress::get(&mut tx, PROGRESS).await?.map(|progress| progress.at);
         drop(tx);
         let since = evaluated.unwrap_or(self.started).max(self.started);
-        let summary = (now - since > self.due_after + STALE_AFTER).then(|| match evaluated {
+        let stands = self.seen.replace(evaluated) == Some(evaluated);
+        let summary = (stands && now - since > self.due_after + STALE_AFTER).then(|| match evaluated {
             Some(at) => format!("nothing was evaluated after {at}: alerts keep their state, and new faults are not noticed"),
             None => "nothing was evaluated since the start: faults are not noticed".to_owned(),
         });
@@ -111,7 +115,7 @@ impl Stale {
     }
 
     /// Checks until it is told to stop.
-    pub async fn run(self, clock: SharedClock, deliver: Arc<Notify>, stop: CancellationToken) {
+    pub async fn run(mut self, clock: SharedClock, deliver: Arc<Notify>, stop: CancellationToken) {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(EVERY) => {}
@@ -145,13 +149,14 @@ mod tests {
         let started = Timestamp(1_790_000_040_000);
         let store = Store::open(&format!("sqlite://{}/b.db", folder.path().display()), started).await.unwrap();
         let desk = Arc::new(ArcSwap::from_pointee(Desk::new(Arc::default())));
-        let stale = Stale { store, desk, due_after: Span::seconds(90), started, public_url: String::new(), new_id: crate::chance::id };
+        let stale =
+            Stale { store, desk, due_after: Span::seconds(90), started, public_url: String::new(), new_id: crate::chance::id, seen: None };
         (stale, folder)
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_watermark_that_stands_still_is_one_incident_until_it_moves() {
-        let (stale, _folder) = stale().await;
+        let (mut stale, _folder) = stale().await;
         let (store, start) = (stale.store.clone(), stale.started);
         let open = async || transition::load_open(&mut store.read().await.unwrap()).await.unwrap();
         let evaluated = async |at: Timestamp| {
@@ -178,6 +183,26 @@ mod tests {
         evaluated(start + Span::minutes(12)).await;
         stale.check(start + Span::minutes(14)).await.unwrap();
         assert!(open().await.is_empty());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_a_clock_that_jumped_ahead_left_behind_and_is_made_up_for_is_nobodys_trouble() {
+        let (mut stale, _folder) = stale().await;
+        let (store, start) = (stale.store.clone(), stale.started);
+        let mut evaluated = start;
+        for ahead in [Span::ZERO, Span::hours(2)] {
+            for _ in 0..3 {
+                // The look comes before the evaluation does.
+                stale.check(evaluated + ahead + Span::seconds(5)).await.unwrap();
+                evaluated += Span::seconds(5);
+                let mut tx = store.write().await.unwrap();
+                store::progress::set(&mut tx, PROGRESS, evaluated + ahead, "{}").await.unwrap();
+                tx.commit().await.unwrap();
+            }
+        }
+        assert!(transition::load_open(&mut store.read().await.unwrap()).await.unwrap().is_empty());
+        let recent = transition::load_recent(&mut store.read().await.unwrap(), start + Span::hours(2) + Span::minutes(1)).await.unwrap();
+        assert!(recent.is_empty(), "{recent:?}");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -113,6 +113,15 @@ impl Due {
     }
 }
 
+/// What of an evaluation is committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// There is more to come.
+    First,
+    /// All of it, or the rest.
+    Last,
+}
+
 /// What one run did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -330,16 +339,29 @@ impl Watch {
         metrics::counter!("burnwatch_evaluations_total").increment(evaluated);
         metrics::histogram!("burnwatch_evaluation_duration_seconds").record(took.as_secs_f64());
         metrics::gauge!("burnwatch_evaluation_lag_seconds").set((now - at).as_secs_f64());
-        let events = if evaluated > 1 { newest(events, &running.alerts) } else { events };
+        // Several at once were not on time; only the newest of them notifies.
+        metrics::counter!("burnwatch_evaluations_skipped_total").increment(evaluated - 1);
+        let mut events = if evaluated > 1 { newest(events, &running.alerts) } else { events };
+        let mut queued = 0;
+        let news = events.iter().any(|event| event.change.is_some());
+        if news && self.setup.explainer.has_questions(running.desk.rules(), from, at) {
+            // Free-form rules take their time; what objectives have found is told before.
+            queued = self.commit(at, now, std::mem::take(&mut events), Part::First).await?;
+            if queued > 0 {
+                self.setup.deliver.notify_one();
+            }
+        }
+        let Some(running) = &mut self.running else { return Ok(Report::default()) };
         let free = self.setup.explainer.ask_rules(&running.evaluator, &running.desk, &running.alerts, from, at).await;
-        let events: Vec<AlertEvent> = events.into_iter().chain(free).collect();
-        let queued = self.commit(at, now, events).await?;
+        events.extend(free);
+        queued += self.commit(at, now, events, Part::Last).await?;
         self.publish(at, now, Span::from(took));
         Ok(Report { evaluated: evaluated as usize, queued })
     }
 
-    /// One evaluation's changes as one transaction.
-    async fn commit(&mut self, at: Timestamp, now: Timestamp, events: Vec<AlertEvent>) -> Result<usize, StoreError> {
+    /// One evaluation's changes as one transaction, or the first part of them: whoever is killed after that evaluates it again, which
+    /// finds the alerts as they stand.
+    async fn commit(&mut self, at: Timestamp, now: Timestamp, events: Vec<AlertEvent>, part: Part) -> Result<usize, StoreError> {
         let Some(running) = &mut self.running else { return Ok(0) };
         let mut findings: Vec<Findings> = Vec::with_capacity(events.len());
         for event in &events {
@@ -405,7 +427,9 @@ impl Watch {
                 remember(&mut tx, running, key, state, at).await?;
             }
         }
-        store::progress::set(&mut tx, PROGRESS, at, "{}").await?;
+        if part == Part::Last {
+            store::progress::set(&mut tx, PROGRESS, at, "{}").await?;
+        }
         let newly = self.setup.explainer.newly_asked(&running.asked);
         if !newly.is_empty() {
             Arc::make_mut(&mut running.asked).extend(newly);
@@ -516,6 +540,14 @@ impl Watch {
         for incident in due {
             let Some(input) = self.setup.explainer.refresh(&running.evaluator, &running.desk, &incident, at).await else { continue };
             let mut tx = self.setup.store.write().await?;
+            if let Some(token) = self.token
+                && !store::leases::fence(&mut tx, LEASE_NAME, token).await?
+            {
+                warn!("another replica took over evaluating");
+                self.token = None;
+                self.running = None;
+                return Ok(());
+            }
             transition::apply(&mut tx, &running.desk, &incident.id, input, now, &self.setup.public_url).await?;
             tx.commit().await?;
         }

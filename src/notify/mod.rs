@@ -40,8 +40,9 @@ use crate::domain::time::{Span, Timestamp};
 
 use self::address::Guard;
 use self::email::{MailError, Mailer};
+pub use self::http::ClientError;
 pub use self::http::plain_client;
-use self::http::{Answer, Call, ClientError, Http};
+use self::http::{Answer, Call, Http};
 use self::outcome::Trouble;
 pub use self::outcome::{Next, SendError};
 use self::text::{Link, Message};

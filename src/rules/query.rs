@@ -65,6 +65,19 @@ pub(super) fn usage(name: &str) -> Option<String> {
     Some(format!("`q.{name}` does not take these arguments; it takes {takes}"))
 }
 
+/// Whether a query takes so many arguments.
+pub(super) fn takes(name: &str, arguments: usize) -> bool {
+    let fits: &[usize] = match name {
+        "count" | "ratio" | "users" | "bad_users" | "baseline" | "exhausted_within" => &[2, 3],
+        "quantile" | "min_users" | "top" => &[3, 4],
+        "burn" => &[2],
+        "budget" | "label" => &[1],
+        "consumed" | "changes" => &[1, 2],
+        _ => &[],
+    };
+    fits.contains(&arguments)
+}
+
 /// What the loaded rule set says about queries; shared by all runs.
 #[derive(Debug, Default)]
 pub(super) struct Surroundings {
@@ -193,46 +206,93 @@ type Ask = fn(&mut Call<'_>) -> Outcome<Dynamic>;
 /// Registers `q` and its queries; `where` may be left out everywhere.
 pub(super) fn add(engine: &mut Engine) {
     engine.register_type_with_name::<Query>("q");
-    let queries: [(&'static str, &[usize], Ask); NAMES.len()] = [
-        ("count", &[2, 3], count),
-        ("ratio", &[2, 3], ratio),
-        ("quantile", &[3, 4], quantile),
-        ("users", &[2, 3], users),
-        ("bad_users", &[2, 3], bad_users),
-        ("min_users", &[3, 4], min_users),
-        ("baseline", &[2, 3], baseline),
-        ("top", &[3, 4], top),
-        ("burn", &[2], burn),
-        ("budget", &[1], budget),
-        ("consumed", &[1, 2], consumed),
-        ("exhausted_within", &[2, 3], exhausted_within),
-        ("changes", &[1, 2], changes),
-        ("label", &[1], label),
+    let queries: [(&'static str, Ask); NAMES.len()] = [
+        ("count", count),
+        ("ratio", ratio),
+        ("quantile", quantile),
+        ("users", users),
+        ("bad_users", bad_users),
+        ("min_users", min_users),
+        ("baseline", baseline),
+        ("top", top),
+        ("burn", burn),
+        ("budget", budget),
+        ("consumed", consumed),
+        ("exhausted_within", exhausted_within),
+        ("changes", changes),
+        ("label", label),
     ];
-    for (name, arities, ask) in queries {
-        for arity in arities {
-            register(engine, name, *arity, ask);
+    for (name, ask) in queries {
+        for arity in 0..=ARGUMENTS_MAX {
+            if takes(name, arity) { register(engine, name, arity, ask) } else { register(engine, name, arity, misfit(name)) }
         }
+    }
+}
+
+/// Calls with more arguments than that are unknown functions.
+const ARGUMENTS_MAX: usize = 6;
+
+/// What answers a call with a wrong number of arguments: a dry run goes on with something of the right kind.
+fn misfit(name: &'static str) -> Ask {
+    fn map(call: &mut Call<'_>) -> Outcome<Dynamic> {
+        call.misfit()?;
+        Ok(map_of([("total", 1.0), ("bad", 0.0), ("raw", 1.0), ("median", 1.0), ("mad", 1.0), ("z", 0.0)])?.into())
+    }
+    fn number(call: &mut Call<'_>) -> Outcome<Dynamic> {
+        call.misfit()?;
+        Ok(0.5.into())
+    }
+    fn truth(call: &mut Call<'_>) -> Outcome<Dynamic> {
+        call.misfit()?;
+        Ok(false.into())
+    }
+    fn list(call: &mut Call<'_>) -> Outcome<Dynamic> {
+        call.misfit()?;
+        Ok(Array::new().into())
+    }
+    fn text(call: &mut Call<'_>) -> Outcome<Dynamic> {
+        call.misfit()?;
+        Ok("".into())
+    }
+    match name {
+        "count" | "baseline" => map,
+        "min_users" | "exhausted_within" => truth,
+        "top" | "changes" => list,
+        "label" => text,
+        _ => number,
     }
 }
 
 fn register(engine: &mut Engine, name: &'static str, arity: usize, ask: Ask) {
     let run = move |ctx: &NativeCallContext<'_>, q: &Query, args: Vec<Dynamic>| -> Outcome<Dynamic> {
         q.spend()?;
-        let mut call = Call::new(q, ctx, args);
+        let mut call = Call::new(name, q, ctx, args);
         let answered = ask(&mut call);
         call.end();
         answered
     };
     match arity {
+        0 => engine.register_fn(name, move |ctx: NativeCallContext, q: &mut Query| run(&ctx, q, vec![])),
         1 => engine.register_fn(name, move |ctx: NativeCallContext, q: &mut Query, a: Dynamic| run(&ctx, q, vec![a])),
         2 => engine.register_fn(name, move |ctx: NativeCallContext, q: &mut Query, a: Dynamic, b: Dynamic| run(&ctx, q, vec![a, b])),
         3 => engine.register_fn(name, move |ctx: NativeCallContext, q: &mut Query, a: Dynamic, b: Dynamic, c: Dynamic| {
             run(&ctx, q, vec![a, b, c])
         }),
-        _ => engine.register_fn(name, move |ctx: NativeCallContext, q: &mut Query, a: Dynamic, b: Dynamic, c: Dynamic, d: Dynamic| {
+        4 => engine.register_fn(name, move |ctx: NativeCallContext, q: &mut Query, a: Dynamic, b: Dynamic, c: Dynamic, d: Dynamic| {
             run(&ctx, q, vec![a, b, c, d])
         }),
+        5 => engine.register_fn(
+            name,
+            move |ctx: NativeCallContext, q: &mut Query, a: Dynamic, b: Dynamic, c: Dynamic, d: Dynamic, e: Dynamic| {
+                run(&ctx, q, vec![a, b, c, d, e])
+            },
+        ),
+        _ => engine.register_fn(
+            name,
+            move |ctx: NativeCallContext, q: &mut Query, a: Dynamic, b: Dynamic, c: Dynamic, d: Dynamic, e: Dynamic, f: Dynamic| {
+                run(&ctx, q, vec![a, b, c, d, e, f])
+            },
+        ),
     };
 }
 

@@ -26,13 +26,16 @@ row! {
     }
 }
 
-/// Stores attempts, each of another delivery; the number in a row is ignored, the next one of its delivery is given.
+/// Stores attempts, each of another delivery; the number in a row is ignored, the next one of its delivery is given. One that is
+/// there already (the answer to an earlier commit was lost) is left as it is.
 pub async fn add(tx: &mut Tx, rows: &[AttemptRow]) -> Result<(), StoreError> {
     for batch in rows.chunks(BATCH) {
         let sql = format!(
             "insert into attempt (delivery, n, at, outcome, status, took_ms, detail) \
              select v.column1, (select coalesce(max(n), 0) + 1 from attempt where delivery = v.column1), \
-             v.column2, v.column3, v.column4, v.column5, v.column6 from (values {}) as v",
+             v.column2, v.column3, v.column4, v.column5, v.column6 from (values {}) as v \
+             where not exists (select 1 from attempt known where known.delivery = v.column1 and known.at = v.column2 \
+                               and known.outcome = v.column3 and known.took_ms = v.column5)",
             tuples(batch.len(), 6, 1)
         );
         run!(tx, conn => {

@@ -226,9 +226,9 @@ impl Store {
     }
 
     /// Writes a copy of a running SQLite database into a new file.
-    pub async fn backup(&self, file: &Path) -> Result<(), StoreError> {
+    pub async fn backup(&self, file: &Path, now: Timestamp) -> Result<(), StoreError> {
         match &self.db {
-            Db::Sqlite { readers, .. } => sqlite::backup(readers, file).await,
+            Db::Sqlite { readers, .. } => sqlite::backup(readers, file, now).await,
             Db::Postgres(_) => {
                 let why = String::from("this is a PostgreSQL database, use pg_dump");
                 Err(StoreError::Backup { path: file.to_owned(), why })

@@ -3,11 +3,15 @@
 //! A row is claimed for a while, sent, and finished. Whoever crashes in between leaves it claimed, and it comes
 //! back when the claim ends. Rows of one incident to one receiver go out in order: a later one is not
 //! due before the earlier ones are finished.
+//!
+//! A claim is told apart by when it ends. Whoever slept through the end of its claim holds an old one, and neither gives
+//! back, puts off nor prolongs what somebody else is sending by now.
 
 use std::collections::BTreeMap;
 
 use sqlx::AssertSqlSafe;
 
+use crate::domain::notification::Kind;
 use crate::domain::time::Timestamp;
 
 use super::StoreError;
@@ -167,21 +171,41 @@ async fn claim_from(tx: &mut Tx, receiver: &str, claim: Claim<'_>, shared: Times
     })
 }
 
-/// Holds claims for longer, while their sender is still at them. Gives how many; the others were finished meanwhile.
-pub async fn extend(tx: &mut Tx, ids: &[String], now: Timestamp, until: Timestamp) -> Result<u64, StoreError> {
-    let mut extended = 0;
-    for batch in ids.chunks(BATCH) {
-        let until = tx.shared_now(now).await? + (until - now);
-        let sql = format!("update outbox set claimed_until = $1 where state = 'pending' and id in ({})", placeholders(batch.len(), 2));
-        extended += run!(tx, conn => {
-            let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(batch.len() == BATCH || batch.len() == 1).bind(until);
-            for id in batch {
-                query = query.bind(text(id));
+/// Holds claims for longer, while their sender is still at them: gives the claim as it is then, and the ids of those that it holds.
+/// The others were finished meanwhile, or are somebody else's.
+pub async fn extend(
+    tx: &mut Tx,
+    claims: &[(String, Timestamp)],
+    now: Timestamp,
+    until: Timestamp,
+) -> Result<(Timestamp, Vec<String>), StoreError> {
+    let until = tx.shared_now(now).await? + (until - now);
+    let mut extended = Vec::new();
+    for batch in claims.chunks(BATCH) {
+        let sql = format!(
+            "update outbox set claimed_until = $1 from (values {}) as v \
+             where outbox.id = v.column1 and outbox.claimed_until = v.column2 and outbox.state = 'pending' returning id",
+            tuples(batch.len(), 2, 2)
+        );
+        let ids: Vec<String> = on!(tx, conn => {
+            let mut query = sqlx::query_scalar(AssertSqlSafe(sql)).persistent(batch.len() == BATCH || batch.len() == 1).bind(until);
+            for (id, claim) in batch {
+                query = query.bind(text(id)).bind(*claim);
             }
-            query.execute(conn)
+            query.fetch_all(conn)
         })?;
+        extended.extend(ids);
     }
-    Ok(extended)
+    Ok((until, extended))
+}
+
+/// Those of these rows that are still held under these claims: what a commit did whose answer was lost.
+pub async fn held(tx: &mut Tx, claims: &[(String, Timestamp)]) -> Result<Vec<OutboxRow>, StoreError> {
+    let mut held = Vec::new();
+    for (id, claim) in claims {
+        held.extend(get(tx, id).await?.filter(|row| row.state == "pending" && row.claimed_until == *claim));
+    }
+    Ok(held)
 }
 
 /// Receivers have these: id, time and reply of each, none of them twice. Gives how many they did not have before.
@@ -207,11 +231,11 @@ pub async fn delivered(tx: &mut Tx, all: &[(&str, Timestamp, &str)]) -> Result<u
     Ok(marked)
 }
 
-/// It failed and is due again at `due`. `false`: it was finished meanwhile.
-pub async fn retry(tx: &mut Tx, id: &str, due: Timestamp, error: &str) -> Result<bool, StoreError> {
-    let sql = "update outbox set due_at = $2, attempts = attempts + 1, claimed_until = 0, last_error = $3 \
-               where id = $1 and state = 'pending'";
-    Ok(run!(tx, conn => sqlx::query(sql).bind(text(id)).bind(due).bind(text(error)).execute(conn))? == 1)
+/// It failed and is due again at `due`. `false`: it was finished meanwhile, or is not held under this claim any more.
+pub async fn retry(tx: &mut Tx, id: &str, claim: Timestamp, due: Timestamp, error: &str) -> Result<bool, StoreError> {
+    let sql = "update outbox set due_at = $3, attempts = attempts + 1, claimed_until = 0, last_error = $4 \
+               where id = $1 and state = 'pending' and claimed_until = $2";
+    Ok(run!(tx, conn => sqlx::query(sql).bind(text(id)).bind(claim).bind(due).bind(text(error)).execute(conn))? == 1)
 }
 
 /// Notes what an attempt did before it failed (a ticket that was made), for the next one. `false`: it was finished meanwhile.
@@ -226,10 +250,11 @@ pub async fn release_all(tx: &mut Tx) -> Result<u64, StoreError> {
     run!(tx, conn => sqlx::query("update outbox set claimed_until = 0 where state = 'pending' and claimed_until > 0").execute(conn))
 }
 
-/// Gives a claimed row back untried (shutting down, lost the lease): due at `due`, no attempt counted.
-pub async fn release(tx: &mut Tx, id: &str, due: Timestamp) -> Result<bool, StoreError> {
-    let sql = "update outbox set due_at = $2, claimed_until = 0 where id = $1 and state = 'pending'";
-    Ok(run!(tx, conn => sqlx::query(sql).bind(text(id)).bind(due).execute(conn))? == 1)
+/// Gives a claimed row back untried (shutting down, held for too long): due at `due`, no attempt counted. `false`: it was
+/// finished meanwhile, or is not held under this claim any more.
+pub async fn release(tx: &mut Tx, id: &str, claim: Timestamp, due: Timestamp) -> Result<bool, StoreError> {
+    let sql = "update outbox set due_at = $3, claimed_until = 0 where id = $1 and state = 'pending' and claimed_until = $2";
+    Ok(run!(tx, conn => sqlx::query(sql).bind(text(id)).bind(claim).bind(due).execute(conn))? == 1)
 }
 
 /// It failed for good and lies in the dead letters. `false`: it was finished meanwhile.
@@ -250,6 +275,13 @@ pub async fn discard(tx: &mut Tx, id: &str, now: Timestamp, reason: &str) -> Res
     let sql = "update outbox set state = 'discarded', finished_at = $2, claimed_until = 0, last_error = $3 \
                where id = $1 and state in ('pending', 'dead')";
     Ok(run!(tx, conn => sqlx::query(sql).bind(text(id)).bind(now).bind(text(reason)).execute(conn))? == 1)
+}
+
+/// Leaves everything unsent that waits, for this reason, but for closes: those wake nobody. Gives how much that is.
+pub async fn hold(tx: &mut Tx, now: Timestamp, reason: &str) -> Result<u64, StoreError> {
+    let sql = "update outbox set state = 'suppressed', finished_at = $1, claimed_until = 0, last_error = $2 \
+               where state = 'pending' and kind <> $3";
+    run!(tx, conn => sqlx::query(sql).bind(now).bind(text(reason)).bind(Kind::Resolved.name()).execute(conn))
 }
 
 /// One delivery.

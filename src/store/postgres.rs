@@ -17,9 +17,10 @@ const ACQUIRE: Duration = Duration::from_secs(10);
 /// How a reading transaction begins: one state of the database throughout.
 pub(super) const READ: &str = "begin isolation level repeatable read read only; set local statement_timeout = '20s'; \
      set local lock_timeout = '10s'; set local idle_in_transaction_session_timeout = '60s'";
-/// How a writing transaction begins.
+/// How a writing transaction begins. One whose process is gone, stopped or cut off holds its locks no longer than a lease lasts, so
+/// that it keeps nobody from taking over; and by the time at which we give a call up, the server has given it up as well.
 pub(super) const WRITE: &str = "begin isolation level read committed; set local statement_timeout = '20s'; \
-     set local lock_timeout = '10s'; set local idle_in_transaction_session_timeout = '60s'";
+     set local lock_timeout = '10s'; set local idle_in_transaction_session_timeout = '15s'";
 
 /// Opens a pool and makes sure that the server answers. The second value is how to call the database in messages.
 pub(super) async fn connect(url: &str) -> Result<(PgPool, String), StoreError> {

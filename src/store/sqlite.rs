@@ -10,6 +10,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 
 use super::StoreError;
+use super::meta::COPIED_AT;
+use crate::domain::time::Timestamp;
 
 /// How long a statement waits for another process that writes.
 const BUSY: Duration = Duration::from_secs(10);
@@ -127,7 +129,7 @@ fn explain(error: sqlx::Error, path: &Path) -> StoreError {
 }
 
 /// Copies a running database into a file that does not exist yet (0600).
-pub(super) async fn backup(readers: &SqlitePool, file: &Path) -> Result<(), StoreError> {
+pub(super) async fn backup(readers: &SqlitePool, file: &Path, now: Timestamp) -> Result<(), StoreError> {
     let failed = |why: String| StoreError::Backup { path: file.to_owned(), why };
     // SQLite takes an empty file as its target, and this one has the right mode from the start.
     let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
@@ -137,8 +139,15 @@ pub(super) async fn backup(readers: &SqlitePool, file: &Path) -> Result<(), Stor
         Err(error) => return Err(failed(error.to_string())),
     }
     let target = file.to_str().ok_or_else(|| failed("its name is not UTF-8".into()))?;
-    let copied = sqlx::query("vacuum into $1").bind(target).execute(readers).await;
-    if let Err(error) = copied {
+    let copied = async {
+        sqlx::query("vacuum into $1").bind(target).execute(readers).await?;
+        // A copy says that it is one.
+        let mut copy = SqliteConnectOptions::new().filename(file).connect().await?;
+        let sql = "insert into meta (name, value) values ($1, $2) on conflict (name) do update set value = excluded.value";
+        sqlx::query(sql).bind(COPIED_AT).bind(now.to_string()).execute(&mut copy).await?;
+        copy.close().await
+    };
+    if let Err(error) = copied.await {
         // Half a backup is worse than none. If it cannot be removed either, the error says enough.
         let _ = std::fs::remove_file(file);
         return Err(failed(error.to_string()));

@@ -56,6 +56,17 @@ pub async fn close(tx: &mut Tx, id: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Goes on as a writer of which nobody knows whether the transaction that began it, or that wrote last as it, was committed:
+/// waits until that has ended, begins it if it never was, and gives the number of its newest partial.
+pub async fn resume(tx: &mut Tx, id: &str, kind: &str, now: Timestamp) -> Result<i64, StoreError> {
+    let sql = concat!(
+        "insert into writer (",
+        columns!(),
+        ") values ($1, $2, $3, $3, 0, 0, 1, $3) on conflict (id) do update set last_n = writer.last_n returning last_n"
+    );
+    on!(tx, conn => sqlx::query_scalar(sql).bind(id).bind(kind).bind(now).fetch_one(conn))
+}
+
 /// Ends the intake's earlier lives. Only for a database that no other process takes beacons into: nobody has to
 /// wait for them any more.
 pub async fn close_intakes(tx: &mut Tx) -> Result<(), StoreError> {

@@ -128,6 +128,12 @@ impl Daemon {
         process.wait().expect("it is our child");
     }
 
+    /// Sends it a signal, by name.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
+        assert!(status.expect("kill is on every machine").success());
+    }
+
     /// Everything that it keeps on disk, apart from what it was given.
     pub fn files(&self, out: &mut Vec<(PathBuf, Vec<u8>)>) {
         fn walk(folder: &std::path::Path, out: &mut Vec<(PathBuf, Vec<u8>)>) {
@@ -205,6 +211,7 @@ pub fn ask(to: SocketAddr, request: &str) -> Option<(u16, String)> {
 pub struct Got {
     /// `webhook-id`: the delivery id.
     pub id: String,
+    /// Null if it was no JSON.
     pub payload: Value,
 }
 
@@ -219,6 +226,7 @@ impl Got {
 }
 
 /// A receiver that accepts everything and remembers it.
+#[derive(Clone)]
 pub struct Receiver {
     pub address: SocketAddr,
     got: Arc<Mutex<Vec<Got>>>,
@@ -262,7 +270,7 @@ fn take(stream: &mut BufReader<&TcpStream>, got: &Mutex<Vec<Got>>) -> Option<()>
     let mut body = vec![0; length];
     stream.read_exact(&mut body).ok()?;
     // Remembered before it is answered: a sender that is killed in between has to send again, and is seen doing so.
-    got.lock().expect("nobody panics with it").push(Got { id, payload: serde_json::from_slice(&body).ok()? });
+    got.lock().expect("nobody panics with it").push(Got { id, payload: serde_json::from_slice(&body).unwrap_or_default() });
     let mut socket = *stream.get_ref();
     socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").ok()
 }

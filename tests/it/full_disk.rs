@@ -5,11 +5,22 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::daemon::{Daemon, get, post, post_with};
+use super::daemon::{Daemon, Receiver, get, post, post_with};
+
+/// Waits until an outside watcher has heard from it again.
+fn beats(watcher: &Receiver, daemon: &Daemon) {
+    let (before, began) = (watcher.got().len(), Instant::now());
+    while watcher.got().len() == before {
+        assert!(began.elapsed() < Duration::from_secs(30), "no heartbeat:\n{}", daemon.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
 
 #[test]
 fn a_full_disk_turns_beacons_away_and_loses_nothing_once_there_is_room() {
-    let mut daemon = Daemon::new("[aggregation]\nbucket = \"1s\"\nsettle = \"200ms\"\n", "");
+    let watcher = Receiver::start();
+    let heartbeat = format!("heartbeat = {{ url = \"http://{}/\", every = \"1s\" }}\n", watcher.address);
+    let mut daemon = Daemon::delivering(&heartbeat, "[aggregation]\nbucket = \"1s\"\nsettle = \"200ms\"\n", "");
     daemon.start_with_room();
     let pid = daemon.pid();
     let mut accepted = 0;
@@ -23,12 +34,18 @@ fn a_full_disk_turns_beacons_away_and_loses_nothing_once_there_is_room() {
         status
     };
     assert_eq!(send(&daemon), 202);
+    beats(&watcher, &daemon);
     daemon.limit_files(Some(1));
     let began = Instant::now();
     while send(&daemon) != 503 {
         assert!(began.elapsed() < Duration::from_secs(30), "it goes on as if it could store anything");
         std::thread::sleep(Duration::from_millis(100));
     }
+    // The one that was on its way arrives; then there is silence, which is the alarm.
+    std::thread::sleep(Duration::from_millis(1_200));
+    let last = watcher.got().len();
+    std::thread::sleep(Duration::from_millis(3_300));
+    assert_eq!(watcher.got().len(), last, "it goes on as if all were well");
     let (status, answer) =
         post_with(daemon.intake, "/v1/rum", "", r#"{"app":"shop","events":[{"kind":"page_view"}]}"#).expect("it answers");
     assert_eq!(status, 503, "{answer}");
@@ -54,6 +71,7 @@ fn a_full_disk_turns_beacons_away_and_loses_nothing_once_there_is_room() {
         assert!(total <= accepted as f64 && began.elapsed() < Duration::from_secs(20), "{total} of {accepted}");
         std::thread::sleep(Duration::from_millis(200));
     }
+    beats(&watcher, &daemon);
     assert_eq!(daemon.pid(), pid);
     assert!(daemon.output(&["backup", "copy.db"]).status.success(), "the database is sound");
 }

@@ -40,6 +40,14 @@ pub async fn execute(url: &str, sql: &str) {
     conn.close().await.expect("closing works");
 }
 
+/// Whether a question about a database, asked beside the store, is answered with yes.
+pub async fn is_true(url: &str, sql: &str) -> bool {
+    let mut conn = PgConnection::connect(url).await.expect("the server takes connections");
+    let answer = sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_one(&mut conn).await.expect("the question is fine");
+    conn.close().await.expect("closing works");
+    answer
+}
+
 impl Drop for Database {
     fn drop(&mut self) {
         if !self.borrowed {

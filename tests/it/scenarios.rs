@@ -1,16 +1,17 @@
 //! The four scenarios of the domain, S1 to S4, from beacons through the real listener to what receivers get. Time is simulated:
 //! every ten seconds beacons come, then each job takes one step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::Uri;
+use axum::http::{StatusCode, Uri};
 use burnwatch::clock::FixedClock;
 use burnwatch::config::{Config, Environment, Purpose};
+use burnwatch::domain::desk::Desk;
 use burnwatch::domain::keyed::KeyedHash;
 use burnwatch::domain::snapshot::Snapshot;
 use burnwatch::domain::time::{Span, Timestamp};
@@ -18,53 +19,64 @@ use burnwatch::intake::{self, Intake};
 use burnwatch::jobs::deliver::{Deliver, Parts};
 use burnwatch::jobs::explain::Explainer;
 use burnwatch::jobs::flush::Flush;
+use burnwatch::jobs::posted;
 use burnwatch::jobs::reload::{Live, Looked, Reload, Source, Surroundings};
 use burnwatch::jobs::watch::{Setup, Watch};
 use burnwatch::notify::{self, Sender};
 use burnwatch::sink::Sink;
 use burnwatch::store::history::History;
-use burnwatch::store::{Store, annotations};
+use burnwatch::store::{Store, annotations, transition};
 use burnwatch::{app, chance};
 use serde_json::{Value, json};
 
-const STEP: Span = Span::seconds(10);
-const START: Timestamp = Timestamp(1_800_000_000_000);
+pub const STEP: Span = Span::seconds(10);
+pub const START: Timestamp = Timestamp(1_800_000_000_000);
 
 /// What receivers got: path and body.
-type Got = Arc<Mutex<Vec<(String, Value)>>>;
+pub type Got = Arc<Mutex<Vec<(String, Value)>>>;
 
 /// All jobs of a daemon, without their timers.
-struct Stage {
-    clock: Arc<FixedClock>,
-    now: Timestamp,
-    store: Store,
-    flush: Flush,
-    watch: Watch,
-    deliver: Deliver,
-    snapshot: Arc<ArcSwap<Snapshot>>,
+pub struct Stage {
+    pub clock: Arc<FixedClock>,
+    pub now: Timestamp,
+    pub store: Store,
+    pub flush: Flush,
+    pub watch: Watch,
+    pub deliver: Deliver,
+    pub desk: Arc<ArcSwap<Desk>>,
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// Alerts of others.
+    pub posted: posted::Shared,
+    setup: Setup,
     intake: SocketAddr,
     client: reqwest::Client,
-    got: Got,
+    pub got: Got,
     _folder: tempfile::TempDir,
 }
 
 impl Stage {
-    /// A daemon with these rules; `HOOK` in them is where the receivers listen.
-    async fn new(rules: &str) -> Stage {
+    /// A daemon with these rules on SQLite; `HOOK` in them is where the receivers listen.
+    pub async fn new(rules: &str) -> Stage {
+        Stage::on(None, rules).await
+    }
+
+    /// The same on this database.
+    pub async fn on(database: Option<&str>, rules: &str) -> Stage {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
         let got = Got::default();
         let hook = listen(got.clone()).await;
+        let file = format!("sqlite://{}/data/burnwatch.db", folder.path().display());
         let text = format!(
-            "[database]\nurl = \"sqlite://{}/data/burnwatch.db\"\n[aggregation]\nbucket = \"10s\"\nsettle = \"1s\"\n\
+            "[database]\nurl = \"{}\"\n[aggregation]\nbucket = \"10s\"\nsettle = \"1s\"\n\
              [delivery]\nallow_private = [\"127.0.0.0/8\"]\n",
-            folder.path().display()
+            database.unwrap_or(&file)
         );
         let path = folder.path().join("burnwatch.toml");
         std::fs::write(&path, text).unwrap();
         let config = Config::load(Some(&path), &Environment::default(), Purpose::Tool).unwrap();
         let clock = Arc::new(FixedClock::new(START));
-        let store = Store::open(&config.database.url, START).await.unwrap();
+        let store = Store::open(&config.database.url, START).await.unwrap().with_caller_time();
         let sink = Arc::new(Sink::new(app::aggregator(&config, &store, START).await.unwrap()));
         let live = Live::new();
         let around = Surroundings { aggregation: config.aggregation.clone(), retention: config.retention, secrets: config.secrets.clone() };
@@ -83,7 +95,8 @@ impl Stage {
         let history = History::new(store.clone(), config.aggregation.bucket, config.retention.bucket, config.retention.rollup_5m);
         let flush = Flush::new(store.clone(), sink, "intake", chance::id);
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
-        let watch = Watch::new(Setup {
+        let posted = posted::Shared::default();
+        let setup = Setup {
             store: store.clone(),
             bucket: config.aggregation.bucket,
             settle: config.aggregation.settle,
@@ -95,9 +108,11 @@ impl Stage {
             holder: chance::id(),
             new_id: chance::id,
             explainer: Explainer::new(history, config.aggregation.bucket, live.program.clone()),
-            posted: Default::default(),
+            posted: posted.clone(),
             flushed: flush.flushed.clone(),
-        });
+        };
+        let watch = Watch::new(setup.clone());
+        let desk = live.desk.clone();
         let deliver = Deliver::new(Parts {
             store: store.clone(),
             sender: Arc::new(Sender::new(notify::Settings::from(&config)).unwrap()),
@@ -108,38 +123,64 @@ impl Stage {
             nudge: Arc::default(),
         });
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Stage { clock, now: START, store, flush, watch, deliver, snapshot, intake: address, client, got, _folder: folder }
+        Stage {
+            clock,
+            now: START,
+            store,
+            flush,
+            watch,
+            deliver,
+            desk,
+            snapshot,
+            posted,
+            setup,
+            intake: address,
+            client,
+            got,
+            _folder: folder,
+        }
+    }
+
+    /// The evaluation of another replica on the same database.
+    pub fn other_watch(&self) -> Watch {
+        Watch::new(Setup { holder: chance::id(), snapshot: Arc::default(), posted: Default::default(), ..self.setup.clone() })
     }
 
     /// Time passes; in each step `beacons` says what users send, given a number that counts up.
-    async fn play(&mut self, span: Span, mut beacons: impl FnMut(u64) -> Vec<Value>) {
+    pub async fn play(&mut self, span: Span, mut beacons: impl FnMut(u64) -> Vec<Value>) {
         for _ in 0..span.0 / STEP.0 {
-            let number = ((self.now - START).0 / STEP.0) as u64;
-            let sent = beacons(number);
-            let events: usize = sent.iter().map(|beacon| beacon["events"].as_array().map_or(0, Vec::len)).sum();
-            // A whole body that comes twice counts once, so each has a number.
-            let body: Vec<Value> = sent
-                .into_iter()
-                .enumerate()
-                .map(|(at, mut beacon)| {
-                    beacon["id"] = format!("{number}-{at}").into();
-                    beacon
-                })
-                .collect();
-            self.clock.set(self.now + Span::seconds(5));
-            let url = format!("http://{}/v1/rum", self.intake);
-            let body = serde_json::to_vec(&body).unwrap();
-            let answer = self.client.post(url).header("content-type", "application/json").body(body).send().await.unwrap();
-            assert_eq!(answer.status(), 202);
-            let answer: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
-            assert_eq!(answer["accepted"], events, "{answer}");
-            self.now += STEP;
-            let now = self.now + Span::seconds(1);
-            self.clock.set(now);
+            let now = self.send(&mut beacons).await;
             self.flush.run(now).await.unwrap();
             self.watch.run(now).await.unwrap();
             self.deliver.step().await.unwrap();
         }
+    }
+
+    /// Beacons of one step; gives the time at which the jobs are due.
+    pub async fn send(&mut self, mut beacons: impl FnMut(u64) -> Vec<Value>) -> Timestamp {
+        let number = ((self.now - START).0 / STEP.0) as u64;
+        let sent = beacons(number);
+        let events: usize = sent.iter().map(|beacon| beacon["events"].as_array().map_or(0, Vec::len)).sum();
+        // A whole body that comes twice counts once, so each has a number.
+        let body: Vec<Value> = sent
+            .into_iter()
+            .enumerate()
+            .map(|(at, mut beacon)| {
+                beacon["id"] = format!("{number}-{at}").into();
+                beacon
+            })
+            .collect();
+        self.clock.set(self.now + Span::seconds(5));
+        let url = format!("http://{}/v1/rum", self.intake);
+        let body = serde_json::to_vec(&body).unwrap();
+        let answer = self.client.post(url).header("content-type", "application/json").body(body).send().await.unwrap();
+        assert_eq!(answer.status(), 202);
+        let answer: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+        assert_eq!(answer["accepted"], events, "{answer}");
+        self.now += STEP;
+        let now = self.now + Span::seconds(1);
+        self.clock.set(now);
+        now
     }
 
     async fn deploy(&self, release: &str) {
@@ -159,18 +200,18 @@ impl Stage {
     }
 
     /// What came at one path, as its type and its incident.
-    fn at(&self, path: &str) -> Vec<(String, Value)> {
+    pub fn at(&self, path: &str) -> Vec<(String, Value)> {
         let got = self.got.lock().unwrap();
         let got = got.iter().filter(|(have, _)| have == path);
         got.map(|(_, body)| (body["type"].as_str().unwrap_or("").to_owned(), body["data"]["incident"].clone())).collect()
     }
 
-    fn types(&self, path: &str) -> Vec<String> {
+    pub fn types(&self, path: &str) -> Vec<String> {
         self.at(path).into_iter().map(|(kind, _)| kind).collect()
     }
 
     /// Total, bad and the rest of the budget of an SLO.
-    fn slo(&self, name: &str) -> (f64, f64, f64) {
+    pub fn slo(&self, name: &str) -> (f64, f64, f64) {
         let snapshot = self.snapshot.load();
         let status = snapshot.slos.iter().find(|status| status.slo == name && status.group.is_empty()).unwrap();
         (status.total, status.bad, status.budget_remaining.unwrap())
@@ -178,9 +219,12 @@ impl Stage {
 }
 
 async fn listen(got: Got) -> String {
-    async fn take(State(got): State<Got>, uri: Uri, body: Bytes) -> &'static str {
-        got.lock().unwrap().push((uri.path().to_owned(), serde_json::from_slice(&body).unwrap()));
-        "ok"
+    async fn take(State(got): State<Got>, uri: Uri, body: Bytes) -> StatusCode {
+        let mut got = got.lock().unwrap();
+        let first = got.iter().all(|(path, _)| path != uri.path());
+        got.push((uri.path().to_owned(), serde_json::from_slice(&body).unwrap()));
+        // One receiver fails when it is asked for the first time.
+        if first && uri.path() == "/flaky" { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }
     }
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -221,6 +265,45 @@ async fn a_rule_that_fails_is_an_operator_incident_until_it_answers() {
     assert!(title.contains("`odd` fails") && title.contains("rules.rhai:4:"), "{title}");
     stage.play(Span::minutes(1), |_| requests(5)).await;
     assert_eq!(stage.types("/pager"), ["incident.opened", "incident.resolved"]);
+}
+
+/// Free-form rules take their time, up to a second each; what an objective has found is stored, and on its way, before they are asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_of_an_objective_does_not_wait_for_slow_rules() {
+    let mut stage = Stage::new(
+        r#"receiver("pager", webhook(#{ url: "HOOK/pager" }));
+        route(#{ to: ["pager"] });
+        slo("api", #{ objective: 99, sli: good("request", #{ app: "shop" }), alert: page(#{ long: "1m", short: "10s", factor: 5 }) });
+        alert("slow", #{ every: "5m", severity: "page",
+            when: |q| { if q.count("request", #{ app: "shop" }, "10s").total == 7.0 { loop {} } false } });"#,
+    )
+    .await;
+    let requests = |how_many: usize, status: u16| -> Vec<Value> {
+        vec![
+            json!({ "app": "shop", "events": (0..how_many).map(|_| json!({ "kind": "request", "path": "/a", "status": status })).collect::<Vec<_>>() }),
+        ]
+    };
+    // The last bucket of the five minutes is the one that fails, and that the rule takes a second for.
+    stage.play(Span::minutes(5) - STEP, |_| requests(5, 200)).await;
+    let explainer = stage.setup.explainer.clone();
+    let asked = || explainer.newly_asked(&BTreeSet::new());
+    assert!(asked().is_empty());
+    let now = stage.send(|_| requests(7, 500)).await;
+    stage.flush.run(now).await.unwrap();
+    let store = stage.store.clone();
+    let stored = async {
+        while transition::load_open(&mut store.read().await.unwrap()).await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let mut run = std::pin::pin!(stage.watch.run(now));
+    tokio::select! {
+        done = &mut run => panic!("nothing was found: {done:?}"),
+        () = stored => {}
+    }
+    assert!(asked().is_empty(), "the slow rule was waited for");
+    assert_eq!(run.await.unwrap().queued, 1);
+    assert_eq!(asked(), ["slow"]);
 }
 
 /// S1: a single-page shop behind a delivery network. A deployment slows checkout down; it is found within minutes, and the flag is

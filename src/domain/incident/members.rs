@@ -58,11 +58,14 @@ impl Incident {
         format!("came back {} times within an hour: it stays open until it has been quiet for {}", self.reopened.len(), minutes(QUIET))
     }
 
-    /// Says to everybody who knows of a firing alert that nothing confirms it any more.
+    /// Says to everybody who knows of a firing alert that nothing confirms it any more. Whoever snoozed it hears at the end of that.
     pub(super) fn doubt(&mut self, alert: &str, reason: &str, around: &Surroundings<'_>, effects: &mut Vec<Effect>) {
         let Some(member) = self.members.iter().find(|member| member.alert == alert && member.firing) else { return };
         let text = format!("{} is {reason}", member.rule);
         effects.push(Effect::History { kind: "unconfirmed", who: String::new(), text: text.clone() });
+        if self.snoozed_until.is_some_and(|until| until > around.now) {
+            return;
+        }
         let targets = self.targets(around);
         let hears = |name: &String| targets.get(name).is_some_and(|target| target.muted.is_none() && target.alerts.contains(alert));
         let open = self.told.iter().filter(|(name, told)| told.open && hears(name)).map(|(name, _)| name.clone());

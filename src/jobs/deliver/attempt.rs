@@ -27,6 +27,14 @@ pub struct Held {
     pub claimed_at: Instant,
 }
 
+impl Held {
+    /// The claim holds for longer.
+    pub fn renew(&mut self, claim: Timestamp, at: Instant) {
+        self.row.claimed_until = claim;
+        self.claimed_at = at;
+    }
+}
+
 /// What is to be sent, and to whom.
 pub struct Job {
     pub notification: Notification,

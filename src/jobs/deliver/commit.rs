@@ -10,6 +10,7 @@ use crate::store::outbox::{Claim, OutboxRow};
 use crate::store::{Store, StoreError, Tx, outbox, receivers};
 
 use super::attempt::Held;
+use super::claims::{GivenBack, Renewed, Sure, Unsure};
 use super::settled::{Remembered, Settled, save_all};
 use super::{CLAIMED_MAX, LEASE, storm};
 
@@ -20,10 +21,14 @@ pub(super) type Committing = Pin<Box<dyn Future<Output = (Commit, Result<Committ
 pub(super) struct Commit {
     pub now: Timestamp,
     pub settled: Vec<Settled>,
-    /// Rows to give back untried, with the time at which they are due again.
-    pub given_back: Vec<(String, Timestamp)>,
-    /// Rows whose claims are to be renewed.
-    pub renewed: Vec<String>,
+    /// Rows to give back untried.
+    pub given_back: Vec<GivenBack>,
+    /// What an earlier commit may have claimed, and the claims of what waits: to be found out about first.
+    pub unsure: Option<(Unsure, Vec<(String, Timestamp)>)>,
+    /// What was found out.
+    pub sure: Option<Sure>,
+    /// Claims that are to be renewed.
+    pub renewed: Vec<(String, Timestamp)>,
     /// Receivers with more than they take: what waits for them, and from how many on that is a storm.
     pub storms: Vec<(String, Vec<Held>, usize)>,
     /// What is known of receivers; `None`: it is to be read.
@@ -38,6 +43,7 @@ pub(super) struct Commit {
 pub(super) struct Committed {
     /// What is known of receivers now.
     pub remembered: BTreeMap<String, Remembered>,
+    pub renewed: Renewed,
     pub claimed: Vec<OutboxRow>,
     pub claimed_at: Instant,
     /// Ids of rows that are no longer to be sent by themselves.
@@ -46,25 +52,31 @@ pub(super) struct Committed {
 
 impl Commit {
     /// Begins once it is polled. It is handed back, for another try if it failed.
-    pub fn run(self, store: Store) -> Committing {
+    pub fn run(mut self, store: Store) -> Committing {
         Box::pin(async move {
             let done = self.write(&store).await;
             (self, done)
         })
     }
 
-    async fn write(&self, store: &Store) -> Result<Committed, StoreError> {
+    async fn write(&mut self, store: &Store) -> Result<Committed, StoreError> {
         // A delivery that is marked must stay marked over a power cut, else it is sent again.
         let mut tx = if self.settled.is_empty() { store.write().await? } else { store.write_durable().await? };
+        if let Some((unsure, waiting)) = &self.unsure {
+            self.sure = Some(unsure.find_out(&mut tx, waiting, &mut self.settled).await?);
+            self.unsure = None;
+        }
         let mut remembered = match &self.remembered {
             Some(remembered) => remembered.clone(),
             None => remember(&mut tx, self.now).await?,
         };
         save_all(&mut tx, &self.settled, &mut remembered, self.fallback.as_deref()).await?;
-        for (id, due) in &self.given_back {
-            outbox::release(&mut tx, id, *due).await?;
+        for back in &self.given_back {
+            outbox::release(&mut tx, &back.id, back.claim, back.due).await?;
         }
-        outbox::extend(&mut tx, &self.renewed, self.now, self.now + LEASE).await?;
+        let renewed_at = Instant::now();
+        let (claim, ids) = outbox::extend(&mut tx, &self.renewed, self.now, self.now + LEASE).await?;
+        let renewed = Renewed { ids: ids.into_iter().collect(), claim, at: renewed_at };
         let mut folded = HashSet::new();
         for (name, rows, most) in &self.storms {
             let ours: Vec<OutboxRow> = rows.iter().map(|held| held.row.clone()).collect();
@@ -73,8 +85,15 @@ impl Commit {
         }
         let claimed_at = Instant::now();
         let claimed = self.claim(&mut tx, &remembered).await?;
-        tx.commit().await?;
-        Ok(Committed { remembered, claimed, claimed_at, folded })
+        if let Err(error) = tx.commit().await {
+            if matches!(error, StoreError::CommitUnknown(_)) {
+                let claims = claimed.into_iter().map(|row| (row.id, row.claimed_until));
+                let claims = renewed.ids.into_iter().map(|id| (id, claim)).chain(claims).collect();
+                self.unsure = Some((Unsure { at: renewed_at, claims }, Vec::new()));
+            }
+            return Err(error);
+        }
+        Ok(Committed { remembered, renewed, claimed, claimed_at, folded })
     }
 
     /// Claims what is due, again while there may be more behind a receiver whose queue is full by now.

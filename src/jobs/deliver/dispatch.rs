@@ -9,7 +9,7 @@ use super::attempt::{self, Finished, Held, Job, fingerprint};
 use super::queue::{Health, Pace, Queue};
 use super::settled::{Disabled, Settled};
 use super::verdict::{Story, Verdict, decide};
-use super::{Deliver, PATIENCE};
+use super::{Deliver, GivenBack, PATIENCE};
 use crate::domain::rule::RuleSet;
 use crate::domain::time::{Span, Timestamp};
 use crate::notify::outcome::Trouble;
@@ -50,7 +50,7 @@ impl Deliver {
             let Some(at) = queue.room_at(now).filter(|at| *at > now + PATIENCE) else { continue };
             let gap = queue.gap();
             for (n, held) in rows.drain(..).enumerate() {
-                self.given_back.push((held.row.id, at + Span(gap.millis().saturating_mul(n as i64))));
+                self.given_back.push(GivenBack::new(&held.row, at + Span(gap.millis().saturating_mul(n as i64))));
             }
         }
         waiting.retain(|_, rows| !rows.is_empty());
@@ -116,10 +116,11 @@ impl Deliver {
     pub(super) fn take(&mut self, ended: Result<(Id, Finished), JoinError>) {
         let now = self.steady.now(&self.parts.clock);
         let finished = match ended {
-            Ok((id, finished)) => {
-                self.rows.remove(&id);
-                finished
-            }
+            // Its claim may have been renewed while it was under way.
+            Ok((id, finished)) => match self.rows.remove(&id) {
+                Some(held) => Finished { held, ..finished },
+                None => finished,
+            },
             Err(error) => {
                 let Some(held) = self.rows.remove(&error.id()) else { return };
                 let result = Err(SendError::new(Trouble::Unreadable, "the attempt ended in a panic; this is a bug in burnwatch"));
@@ -130,7 +131,7 @@ impl Deliver {
         let Some(queue) = self.queues.get_mut(&row.receiver) else { return };
         let Some(result) = finished.result else {
             queue.dropped();
-            return self.given_back.push((row.id, now));
+            return self.given_back.push(GivenBack::new(&row, now));
         };
         let status = match &result {
             Ok(sent) => sent.status,

@@ -138,7 +138,7 @@ async fn follow(tx: &mut Tx, settled: &Settled, fallback: Option<&str>) -> Resul
             if let Some(progress) = progress {
                 outbox::progress(tx, &row.id, &progress.to_string()).await?;
             }
-            outbox::retry(tx, &row.id, *due, error).await?;
+            outbox::retry(tx, &row.id, row.claimed_until, *due, error).await?;
         }
         Verdict::Dead { error, .. } => {
             let buried = outbox::dead(tx, &row.id, settled.at, error).await?;

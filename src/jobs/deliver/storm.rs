@@ -56,7 +56,7 @@ pub async fn fold(
     let mut noted: BTreeSet<&str> = BTreeSet::new();
     let mut due = now;
     for ((row, ours), part) in parts.rows.iter().zip(&parts.told) {
-        if !folding::fold(tx, &row.id, &open.id, now, *ours, &why).await? {
+        if !folding::fold(tx, &row.id, &open.id, now, ours.then_some(row.claimed_until), &why).await? {
             continue;
         }
         folded.insert(row.id.clone());

@@ -11,6 +11,7 @@ use super::super::engine::{Outcome, describe};
 use super::super::problem::{Problems, hint, list};
 use super::super::shape::Shapes;
 use super::super::sli::{self, has_dimension, is_dimension, no_dimension, unknown_dimension};
+use super::super::source::place;
 use super::super::value::Value;
 use super::{CHANGE_KEYS, Known, Query};
 use crate::domain::filter::{Filter, Match};
@@ -24,6 +25,7 @@ use crate::domain::window::EXACT_MAX;
 static NOWHERE: LazyLock<Arc<Shapes>> = LazyLock::new(Arc::default);
 
 pub(super) struct Call<'q> {
+    name: &'static str,
     q: &'q Query,
     args: Vec<Dynamic>,
     path: String,
@@ -35,7 +37,7 @@ pub(super) struct Call<'q> {
 }
 
 impl<'q> Call<'q> {
-    pub(super) fn new(q: &'q Query, ctx: &NativeCallContext<'_>, args: Vec<Dynamic>) -> Call<'q> {
+    pub(super) fn new(name: &'static str, q: &'q Query, ctx: &NativeCallContext<'_>, args: Vec<Dynamic>) -> Call<'q> {
         let (mut path, mut shapes) = (String::new(), None);
         if q.asked.is_some() {
             let source = ctx.call_source().filter(|source| source.ends_with(".rhai"));
@@ -43,7 +45,7 @@ impl<'q> Call<'q> {
             shapes = q.around.shapes.get(&path).cloned();
         }
         let shapes = shapes.unwrap_or_else(|| NOWHERE.clone());
-        Call { q, args, path, position: ctx.call_position(), shapes, problems: Problems::default(), replaced: false }
+        Call { name, q, args, path, position: ctx.call_position(), shapes, problems: Problems::default(), replaced: false }
     }
 
     /// Whom to ask, once all arguments are read: nobody if one of them is wrong.
@@ -54,6 +56,16 @@ impl<'q> Call<'q> {
             return Err(slip.into());
         }
         Ok(&*self.q.measure)
+    }
+
+    /// There are too few or too many arguments.
+    pub(super) fn misfit(&mut self) -> Outcome<()> {
+        let usage = super::usage(self.name).unwrap_or_default();
+        if self.q.asked.is_none() {
+            return Err(usage.into());
+        }
+        self.problems.error(&place(&self.path, self.position), usage);
+        Ok(())
     }
 
     fn slip(&self) -> Option<String> {

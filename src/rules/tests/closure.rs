@@ -155,6 +155,7 @@ alert("b", #{ when: |q| q.exhausted_within("api", "4d", "1d") });"#,
     only(&alert("q.consumed(\"api\", \"31d\") > 0.1"), "the window is at most 7d");
     only(&alert("q.consumed(\"apy\") > 0.1"), "there is no SLO `apy`; did you mean `api`?");
     only(&alert("q.consumed(\"api\", 5) > 0.1"), "the window comes last and is a text like \"5m\", not a number");
+    only(&alert("q.exhausted_within(\"api\", \"4d\", \"6h\", 1)"), "`q.exhausted_within` does not take these arguments");
     only(&alert("q.exhausted_within(\"api\")"), "`q.exhausted_within` does not take these arguments; it takes (slo, time)");
     only(&alert("q.exhausted_within(\"api\", 4)"), "a.rhai:2:51: error: the time must be a duration in quotes, like \"5m\", not 4");
     only(&alert("q.exhausted_within(\"api\", \"0s\")"), "the time must be longer than zero");
@@ -198,6 +199,37 @@ alert("a", #{ by: "region", when: |q| {
         "a.rhai:7:79: error: the rule has no `regio` in its `by`, only `region`; did you mean `region`?",
     ];
     assert_eq!(said, expected);
+}
+
+#[test]
+fn calls_with_too_few_or_too_many_arguments_are_named_at_once_with_what_they_take() {
+    let text = r#"slo("api", #{ objective: 99, sli: good("request") });
+alert("a", #{ when: |q| {
+    let share = q.count("request").bad / q.count("request", #{}, "5m", 1).total;
+    let rows = q.top("request", "region");
+    let numbers = q.ratio() + q.quantile("lcp", 0.75) + q.users("page_view", #{ rout: "/x" }, "5m") + q.budget("api", "5m");
+    let changed = q.label() == "x" || q.min_users(1, "request") || q.changes().len() > 0;
+    share + numbers > 0.1 && rows.len() > 0 && changed
+} });"#;
+    let expected = [
+        (3, "count", "(metric, where, window)"),
+        (3, "count", "(metric, where, window)"),
+        (4, "top", "(metric, dimension, where, window)"),
+        (5, "ratio", "(metric, where, window)"),
+        (5, "quantile", "(metric, 0.95, where, window)"),
+        (5, "`page_view` has no dimension `rout`; did you mean `route`?", ""),
+        (5, "budget", "(slo)"),
+        (6, "label", "(dimension)"),
+        (6, "min_users", "(people, metric, where, window)"),
+        (6, "changes", "(where, window)"),
+    ];
+    let said = said(text);
+    assert_eq!(said.len(), expected.len(), "{said:#?}");
+    for ((line, name, takes), said) in expected.into_iter().zip(said) {
+        let usage = format!("`q.{name}` does not take these arguments; it takes {takes}");
+        let message = if takes.is_empty() { name } else { &usage };
+        assert!(said.starts_with(&format!("a.rhai:{line}:")) && said.contains(message), "{said}");
+    }
 }
 
 #[test]

@@ -40,13 +40,18 @@ pub async fn waiting(tx: &mut Tx, receiver: &str, now: Timestamp, limit: usize) 
     })
 }
 
-/// Takes an untried row into a digest. `ours`: the caller holds its claim, else nobody may. `false`: it was tried,
-/// finished or claimed meanwhile.
-pub async fn fold(tx: &mut Tx, id: &str, digest: &str, now: Timestamp, ours: bool, why: &str) -> Result<bool, StoreError> {
-    let claimed = if ours { Timestamp(i64::MAX) } else { tx.shared_now(now).await? };
+/// Takes an untried row into a digest. `claim`: the caller's, else nobody may hold it. `false`: it was tried, finished or
+/// claimed meanwhile.
+pub async fn fold(tx: &mut Tx, id: &str, digest: &str, now: Timestamp, claim: Option<Timestamp>, why: &str) -> Result<bool, StoreError> {
+    let (least, most) = match claim {
+        Some(claim) => (claim, claim),
+        None => (Timestamp(i64::MIN), tx.shared_now(now).await?),
+    };
     let sql = "update outbox set state = 'suppressed', finished_at = $2, claimed_until = 0, last_error = $3, digest = $4 \
-               where id = $1 and state = 'pending' and attempts = 0 and claimed_until <= $5";
-    Ok(run!(tx, conn => sqlx::query(sql).bind(text(id)).bind(now).bind(text(why)).bind(text(digest)).bind(claimed).execute(conn))? == 1)
+               where id = $1 and state = 'pending' and attempts = 0 and claimed_until >= $5 and claimed_until <= $6";
+    Ok(run!(tx, conn => {
+        sqlx::query(sql).bind(text(id)).bind(now).bind(text(why)).bind(text(digest)).bind(least).bind(most).execute(conn)
+    })? == 1)
 }
 
 /// Leaves a row unsent, because what it answers was never told by itself. `false`: it was finished meanwhile.

@@ -222,7 +222,7 @@ mod tests {
             }
             let row = row(id, generation, &digest.id);
             assert!(outbox::insert(&mut tx, &row).await.unwrap());
-            assert!(outbox::digest::fold(&mut tx, &row.id, &digest.id, NOW, true, "too many at once").await.unwrap());
+            assert!(outbox::digest::fold(&mut tx, &row.id, &digest.id, NOW, Some(row.claimed_until), "too many at once").await.unwrap());
         }
         // An incident that the digest does not tell of.
         let other = Incident { id: "6000".into(), key: "{id=\"6000\"}".into(), ..known };

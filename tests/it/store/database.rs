@@ -154,15 +154,15 @@ async fn a_backup_of_a_running_database_opens_as_one() {
     meta::set(&mut tx, "a", "1").await.unwrap();
     tx.commit().await.unwrap();
     let file = folder.path().join("it's a backup.db");
-    store.backup(&file).await.unwrap();
+    store.backup(&file, T0).await.unwrap();
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-    assert!(matches!(store.backup(&file).await, Err(StoreError::Backup { .. })));
-    assert!(matches!(store.backup(&folder.path().join("no/folder.db")).await, Err(StoreError::Backup { .. })));
+    assert!(matches!(store.backup(&file, T0).await, Err(StoreError::Backup { .. })));
+    assert!(matches!(store.backup(&folder.path().join("no/folder.db"), T0).await, Err(StoreError::Backup { .. })));
     let copy = Store::open_existing(&format!("sqlite://{}", file.display()), T0).await.unwrap();
     assert_eq!(meta::get(&mut copy.read().await.unwrap(), "a").await.unwrap().as_deref(), Some("1"));
 
     let database = postgres::database().await;
-    let error = Store::open(&database.url, T0).await.unwrap().backup(&folder.path().join("pg.db")).await.unwrap_err();
+    let error = Store::open(&database.url, T0).await.unwrap().backup(&folder.path().join("pg.db"), T0).await.unwrap_err();
     assert!(error.to_string().contains("pg_dump"), "{error}");
 }
 

@@ -25,12 +25,15 @@ on_both! {
 
         let claimed = outbox::claim(&mut tx, outbox::Claim { limit: 1, ..claim(20) }).await.unwrap();
         let held = claimed[0].id.clone();
-        assert!(!outbox::digest::fold(&mut tx, &held, "digest-d", at(20), false, "why").await.unwrap(), "somebody is at it");
-        assert!(outbox::digest::fold(&mut tx, &held, "digest-d", at(20), true, "why").await.unwrap());
-        assert!(!outbox::digest::fold(&mut tx, &held, "digest-d", at(20), true, "why").await.unwrap(), "once only");
-        assert!(!outbox::digest::fold(&mut tx, "tried", "digest-d", at(20), true, "why").await.unwrap(), "it may have arrived");
+        assert!(!outbox::digest::fold(&mut tx, &held, "digest-d", at(20), None, "why").await.unwrap(), "somebody is at it");
+        let old = Some(at(79));
+        assert!(!outbox::digest::fold(&mut tx, &held, "digest-d", at(20), old, "why").await.unwrap(), "somebody else is at it");
+        let ours = Some(at(80));
+        assert!(outbox::digest::fold(&mut tx, &held, "digest-d", at(20), ours, "why").await.unwrap());
+        assert!(!outbox::digest::fold(&mut tx, &held, "digest-d", at(20), ours, "why").await.unwrap(), "once only");
+        assert!(!outbox::digest::fold(&mut tx, "tried", "digest-d", at(20), None, "why").await.unwrap(), "it may have arrived");
         for id in ["d1", "d2", "d3"] {
-            outbox::digest::fold(&mut tx, id, "digest-d", at(20), true, "why").await.unwrap();
+            outbox::digest::fold(&mut tx, id, "digest-d", at(20), None, "why").await.unwrap();
         }
         let folded = outbox::get(&mut tx, "d2").await.unwrap().unwrap();
         assert_eq!((folded.state.as_str(), folded.last_error.as_str(), folded.finished_at), ("suppressed", "why", Some(at(20))));

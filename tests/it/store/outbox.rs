@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use burnwatch::domain::time::Timestamp;
 use burnwatch::store::{Store, StoreError, attempts, outbox, receivers};
 
 use super::{at, claim, delivery, ids};
@@ -53,10 +54,19 @@ on_both! {
         outbox::insert(&mut tx, &delivery("d", "i", 1, "pager", 0)).await.unwrap();
         assert_eq!(outbox::claim(&mut tx, claim(0)).await.unwrap().len(), 1);
         assert!(outbox::claim(&mut tx, claim(59)).await.unwrap().is_empty());
-        assert_eq!(outbox::extend(&mut tx, &["d".into(), "gone".into()], at(59), at(100)).await.unwrap(), 1);
+        let claims = [("d".into(), at(60)), ("gone".into(), at(60))];
+        assert_eq!(outbox::extend(&mut tx, &claims, at(59), at(100)).await.unwrap(), (at(100), vec!["d".into()]));
         assert!(outbox::claim(&mut tx, claim(99)).await.unwrap().is_empty());
         assert_eq!(ids(&outbox::claim(&mut tx, claim(100)).await.unwrap()), ["d"]);
-        assert!(outbox::release(&mut tx, "d", at(101)).await.unwrap());
+        // The claim that has ended is nobody's; the one of 100 is.
+        for old in [at(60), at(100)] {
+            assert!(outbox::extend(&mut tx, &[("d".into(), old)], at(100), at(200)).await.unwrap().1.is_empty());
+            assert!(!outbox::release(&mut tx, "d", old, at(101)).await.unwrap());
+            assert!(!outbox::retry(&mut tx, "d", old, at(101), "503").await.unwrap());
+            assert!(outbox::held(&mut tx, &[("d".into(), old)]).await.unwrap().is_empty());
+        }
+        assert_eq!(ids(&outbox::held(&mut tx, &[("d".into(), at(160)), ("e".into(), at(160))]).await.unwrap()), ["d"]);
+        assert!(outbox::release(&mut tx, "d", at(160), at(101)).await.unwrap());
         assert!(outbox::claim(&mut tx, claim(100)).await.unwrap().is_empty());
         let claimed = outbox::claim(&mut tx, claim(101)).await.unwrap();
         assert_eq!((ids(&claimed), claimed[0].attempts), (vec!["d"], 0));
@@ -74,7 +84,7 @@ on_both! {
         outbox::insert(&mut tx, &delivery("d", "i", 1, "pager", 0)).await.unwrap();
         outbox::insert(&mut tx, &delivery("e", "i", 2, "pager", 0)).await.unwrap();
         outbox::claim(&mut tx, claim(0)).await.unwrap();
-        assert!(outbox::retry(&mut tx, "d", at(30), "503").await.unwrap());
+        assert!(outbox::retry(&mut tx, "d", at(60), at(30), "503").await.unwrap());
         assert!(outbox::claim(&mut tx, claim(29)).await.unwrap().is_empty());
         assert_eq!(ids(&outbox::claim(&mut tx, claim(30)).await.unwrap()), ["d"]);
         assert!(outbox::dead(&mut tx, "d", at(31), "410 gone").await.unwrap());
@@ -82,10 +92,10 @@ on_both! {
         assert_eq!(counts, outbox::Counts { pending: 1, oldest: Some(at(0)), due: Some(at(0)), dead: 1 });
         // The dead one holds nobody up.
         assert_eq!(ids(&outbox::claim(&mut tx, claim(32)).await.unwrap()), ["e"]);
-        for late in [outbox::retry(&mut tx, "d", at(33), "").await, outbox::dead(&mut tx, "d", at(33), "").await] {
+        for late in [outbox::retry(&mut tx, "d", Timestamp(0), at(33), "").await, outbox::dead(&mut tx, "d", at(33), "").await] {
             assert!(!late.unwrap());
         }
-        assert_eq!(outbox::extend(&mut tx, &["d".into()], at(33), at(34)).await.unwrap(), 0);
+        assert!(outbox::extend(&mut tx, &[("d".into(), Timestamp(0))], at(33), at(34)).await.unwrap().1.is_empty());
         assert!(outbox::replay(&mut tx, "d", at(40)).await.unwrap());
         assert!(!outbox::replay(&mut tx, "d", at(40)).await.unwrap());
         let replayed = outbox::claim(&mut tx, claim(41)).await.unwrap();
@@ -103,7 +113,7 @@ on_both! {
         for (id, sequence, receiver) in [("a", 1, "pager"), ("b", 2, "pager"), ("c", 3, "pager"), ("d", 1, "mail"), ("e", 2, "mail")] {
             outbox::insert(&mut tx, &delivery(id, "i", sequence, receiver, sequence)).await.unwrap();
         }
-        assert!(outbox::retry(&mut tx, "a", at(20), "503").await.unwrap());
+        assert!(outbox::retry(&mut tx, "a", Timestamp(0), at(20), "503").await.unwrap());
         assert_eq!(outbox::delivered(&mut tx, &[("a", at(30), "")]).await.unwrap(), 1);
         assert_eq!(outbox::delivered(&mut tx, &[("b", at(40), "")]).await.unwrap(), 1);
         assert!(outbox::dead(&mut tx, "d", at(50), "410 gone").await.unwrap());

@@ -1,6 +1,6 @@
 //! Writers: one for each life of a process.
 
-use burnwatch::store::{Store, StoreError, writer};
+use burnwatch::store::{Store, StoreError, partial, writer};
 
 use super::at;
 
@@ -23,9 +23,16 @@ on_both! {
         for (id, kind) in [("left", "intake"), ("loader", "rows")] {
             writer::open(&mut tx, id, kind, at(1)).await.unwrap();
         }
+        // Whoever does not know whether it was begun goes on as it, in either case.
+        assert_eq!(writer::resume(&mut tx, "left", "intake", at(9)).await.unwrap(), 0);
+        assert_eq!(writer::resume(&mut tx, "never", "intake", at(9)).await.unwrap(), 0);
+        partial::append(&mut tx, "never", 1, at(10), &[]).await.unwrap();
+        assert_eq!(writer::resume(&mut tx, "never", "intake", at(11)).await.unwrap(), 1);
+        let began = writer::all(&mut tx).await.unwrap().into_iter().map(|row| (row.id, row.started_at)).collect::<Vec<_>>();
+        assert!(began.contains(&("left".into(), at(1))) && began.contains(&("never".into(), at(9))), "{began:?}");
         writer::close_intakes(&mut tx).await.unwrap();
         let live: Vec<(String, i64)> = writer::all(&mut tx).await.unwrap().into_iter().map(|row| (row.id, row.live)).collect();
-        assert_eq!(live, [("w".into(), 0), ("left".into(), 0), ("loader".into(), 1)]);
+        assert_eq!(live, [("w".into(), 0), ("left".into(), 0), ("loader".into(), 1), ("never".into(), 0)]);
         assert!(matches!(writer::set_compacted(&mut tx, "nobody", 1).await, Err(StoreError::NotOne { .. })));
     }
 }
