@@ -11,6 +11,7 @@ pub use standing::group_labels;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
@@ -47,6 +48,9 @@ const LEASE_NAME: &str = "evaluate";
 pub(super) const PROGRESS: &str = "evaluated";
 /// Under this name the store keeps which free-form rules were ever asked, as a list.
 const ASKED: &str = "asked";
+/// So long, and so many times at most, alerts that others post are taken into incidents one lot after the other.
+const SETTLING: Duration = Duration::from_millis(250);
+const SETTLED_MAX: u32 = 16;
 
 /// What the job is set up with.
 #[derive(Clone)]
@@ -174,14 +178,23 @@ impl Watch {
             return Ok(Report::default());
         }
         let mut report = self.follow_and_evaluate(now).await?;
-        report.queued += self.tell_of_failing(now).await?;
+        self.send(report.queued);
+        let told = self.tell_of_failing(now).await?;
+        self.send(told);
+        report.queued += told;
         report.queued += self.settle_posted(now).await?;
-        report.queued += self.pass_time(now).await?;
+        let passed = self.pass_time(now).await?;
+        self.send(passed);
+        report.queued += passed;
         self.refresh(now).await?;
-        if report.queued > 0 {
+        Ok(report)
+    }
+
+    /// What is queued goes out now, not when all else is done.
+    fn send(&self, queued: usize) {
+        if queued > 0 {
             self.setup.deliver.notify_one();
         }
-        Ok(report)
     }
 
     async fn hold_lease(&mut self, now: Timestamp) -> Result<bool, StoreError> {
@@ -463,8 +476,8 @@ impl Watch {
 
     /// Takes alerts from `/api/v2/alerts` into incidents.
     async fn settle_posted(&mut self, now: Timestamp) -> Result<usize, StoreError> {
-        let mut queued = 0;
-        loop {
+        let (mut queued, began) = (0, tokio::time::Instant::now());
+        for round in 1.. {
             let Some(running) = &self.running else { return Ok(queued) };
             let look = Look {
                 store: &self.setup.store,
@@ -485,10 +498,14 @@ impl Watch {
             };
             report.outcomes.iter().for_each(|outcome| log(&outcome.incident));
             queued += report.queued;
-            if !report.more {
-                return Ok(queued);
+            self.send(report.queued);
+            // In a storm more has come meanwhile; all else can wait for a moment.
+            let storm = !report.outcomes.is_empty() && round < SETTLED_MAX && began.elapsed() < SETTLING;
+            if !report.more && !storm {
+                break;
             }
         }
+        Ok(queued)
     }
 
     /// Lets time pass for open incidents.
