@@ -30,13 +30,18 @@ pub async fn compact(store: &Store, bucket: Span, now: Timestamp) -> Result<usiz
             break;
         }
     }
-    // No restart takes over more, so no more are kept, however fast they come.
+    // No restart takes over more, so no more are kept, however fast they come. The aggregator forgets in parts, so a part more.
+    let bodies = (now - BODY_WINDOW - Span::MINUTE).max(kept_from(store, Memory::Bodies).await?);
     let mut tx = store.write().await?;
-    // A part of the window more, as the aggregator forgets in parts.
-    store::seen::prune(&mut tx, Memory::Bodies, now - BODY_WINDOW - Span::MINUTE).await?;
+    store::seen::prune(&mut tx, Memory::Bodies, bodies).await?;
     store::repeated::keep_newest(&mut tx, REPEATS_MAX).await?;
     tx.commit().await?;
     Ok(moved)
+}
+
+async fn kept_from(store: &Store, memory: Memory) -> Result<Timestamp, StoreError> {
+    let mut tx = store.read().await?;
+    store::seen::kept_from(&mut tx, memory).await
 }
 
 /// Forgets what is older than the retention says.
@@ -51,7 +56,8 @@ pub async fn prune(store: &Store, aggregation: &Aggregation, retention: &Retenti
     }
     let cutoffs = Cutoffs {
         writers: now - retention.bucket,
-        seen: now - retention.bucket,
+        seen: (now - retention.bucket).max(kept_from(store, Memory::Ids).await?),
+        repeated: now - retention.bucket,
         incidents: now - HISTORY,
         traces: now - TRACES.min(retention.bucket),
         outbox: now - HISTORY,

@@ -11,8 +11,10 @@ use super::tx::{Tx, run};
 pub struct Cutoffs {
     /// Closed writers whose last flush is older and in the buckets.
     pub writers: Timestamp,
-    /// Keys that were seen, and what is counted of things that may be reported again.
+    /// Ids that were seen.
     pub seen: Timestamp,
+    /// What is counted of things that may be reported again.
+    pub repeated: Timestamp,
     /// Incidents that were resolved before, with their history.
     pub incidents: Timestamp,
     /// Example traces.
@@ -75,7 +77,7 @@ pub async fn prune(tx: &mut Tx, cutoffs: &Cutoffs) -> Result<u64, StoreError> {
         ("delete from audit where id in (select id from audit where at < $1 order by at, id limit $2)", cutoffs.audit),
     ];
     let mut forgotten = super::seen::prune(tx, Memory::Ids, cutoffs.seen).await?
-        + super::repeated::prune(tx, cutoffs.seen).await?
+        + super::repeated::prune(tx, cutoffs.repeated).await?
         + super::trace::prune(tx, cutoffs.traces).await?;
     for (sql, before) in steps {
         forgotten += run!(tx, conn => sqlx::query(sql).bind(before).bind(cutoffs.limit as i64).execute(conn))?;

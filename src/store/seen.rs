@@ -56,7 +56,7 @@ pub async fn append(tx: &mut Tx, memory: Memory, writer: &str, n: i64, at: Times
 
 /// Hands out what was seen at `since` or later, oldest first; of very much only the newest.
 pub async fn each_since(tx: &mut Tx, memory: Memory, since: Timestamp, mut visit: impl FnMut(&[u8])) -> Result<(), StoreError> {
-    let since = since.max(newest(tx, memory, memory.bytes_max()).await?);
+    let since = since.max(kept_from(tx, memory).await?);
     let sql = format!(
         "select writer, n, at, data from {} where at >= $1 and (at, writer, n) > ($2, $3, $4) order by at, writer, n limit $5",
         memory.table()
@@ -73,14 +73,15 @@ pub async fn each_since(tx: &mut Tx, memory: Memory, since: Timestamp, mut visit
     }
 }
 
-/// From when on there are no more than so many bytes of keys, at least those of one time.
-async fn newest(tx: &mut Tx, memory: Memory, bytes: i64) -> Result<Timestamp, StoreError> {
+/// From when on a start reads what was seen, however much there is. It goes through the sizes of all batches, so it is asked in a
+/// transaction that nobody waits for.
+pub async fn kept_from(tx: &mut Tx, memory: Memory) -> Result<Timestamp, StoreError> {
     let sql = format!(
         "select min(at) from (select at, cast(sum(length(data)) over (order by at desc) as bigint) - length(data) as newer from {}) as summed \
          where newer < $1",
         memory.table()
     );
-    let from: Option<Timestamp> = on!(tx, conn => sqlx::query_scalar(AssertSqlSafe(sql)).bind(bytes).fetch_one(conn))?;
+    let from: Option<Timestamp> = on!(tx, conn => sqlx::query_scalar(AssertSqlSafe(sql)).bind(memory.bytes_max()).fetch_one(conn))?;
     Ok(from.unwrap_or(Timestamp(i64::MIN)))
 }
 
@@ -90,9 +91,8 @@ pub async fn after(tx: &mut Tx, memory: Memory, writer: &str, n: i64, limit: usi
     on!(tx, conn => sqlx::query_as(AssertSqlSafe(sql)).bind(writer).bind(n).bind(limit as i64).fetch_all(conn))
 }
 
-/// Forgets what was seen before `at`, and what a start would not read any more: says how many batches.
+/// Forgets what was seen before `at`: says how many batches.
 pub async fn prune(tx: &mut Tx, memory: Memory, at: Timestamp) -> Result<u64, StoreError> {
-    let at = at.max(newest(tx, memory, memory.bytes_max()).await?);
     let sql = format!("delete from {} where at < $1", memory.table());
     run!(tx, conn => sqlx::query(AssertSqlSafe(sql)).bind(at).execute(conn))
 }

@@ -56,7 +56,7 @@ on_both! {
         tx.commit().await.unwrap();
 
         let cutoffs = retention::Cutoffs {
-            writers: at(50), seen: at(50), traces: at(50), incidents: at(2), outbox: at(50), annotations: at(50), rule_sets: at(50), silences: at(50), audit: at(50), learnt_routes: at(50), limit: 1,
+            writers: at(50), seen: at(50), repeated: at(50), traces: at(50), incidents: at(2), outbox: at(50), annotations: at(50), rule_sets: at(50), silences: at(50), audit: at(50), learnt_routes: at(50), limit: 1,
         };
         let mut rounds = 0;
         loop {

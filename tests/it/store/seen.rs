@@ -100,7 +100,9 @@ on_both! {
         // Over several pages, and up to the batch that is one too many.
         let read: Vec<u8> = since(&mut tx, Memory::Bodies, 0).await.into_iter().map(|keys| keys[0]).collect();
         assert_eq!(read, (150 - 84..150).collect::<Vec<u8>>());
-        assert_eq!(seen::prune(&mut tx, Memory::Bodies, at(0)).await.unwrap(), 150 - 84);
+        let from = seen::kept_from(&mut tx, Memory::Bodies).await.unwrap();
+        assert_eq!(from, at(150 - 84));
+        assert_eq!(seen::prune(&mut tx, Memory::Bodies, from).await.unwrap(), 150 - 84);
         assert_eq!(since(&mut tx, Memory::Bodies, 0).await.len(), 84);
     }
 
