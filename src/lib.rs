@@ -1,5 +1,6 @@
 //! burnwatch
 
+mod allocator;
 pub mod app;
 pub mod chance;
 pub mod cli;
@@ -14,7 +15,3 @@ pub mod simulation;
 pub mod sink;
 pub mod store;
 pub mod web;
-
-/// For whoever links this: the daemon, its tests and its benches.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -52,8 +52,14 @@ pub async fn flush_job(mut flush: Flush, mut others: Others, clock: SharedClock,
 pub async fn watch_job(mut watch: Watch, clock: SharedClock, nudge: Arc<Notify>, pulse: watch::Sender<u64>, stop: CancellationToken) {
     while !stop.is_cancelled() {
         match watch.run(clock.now()).await {
-            Ok(report) if report.evaluated > 0 || report.queued > 0 => pulse.send_modify(|n| *n = n.wrapping_add(1)),
-            Ok(_) => {}
+            Ok(report) => {
+                if report.evaluated > 0 || report.queued > 0 {
+                    pulse.send_modify(|n| *n = n.wrapping_add(1));
+                }
+                if report.more {
+                    continue;
+                }
+            }
             Err(error) => {
                 error!(error = %chain(&error), "an evaluation failed and is made up for");
                 tokio::time::sleep(Duration::from_secs(1)).await;

@@ -38,7 +38,7 @@ pub const BODY_WINDOW: Span = Span::minutes(10);
 /// Bounds of the memories, in hashes. What is remembered in parts or generations has seven eighths of a power of two in each:
 /// with one entry more the table that holds them is twice as large.
 const BODIES_MAX: usize = 500_000;
-const IDS_MAX: usize = 917_504;
+const IDS_MAX: usize = 458_752;
 const ROW_IDS_MAX: usize = 8_000_000;
 /// How many things that may be reported again are remembered, in memory and in the database.
 pub const REPEATS_MAX: usize = 229_376;

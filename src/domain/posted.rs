@@ -288,6 +288,15 @@ impl Board {
         }
     }
 
+    /// It does not stand there after all: as if nobody had looked at it yet.
+    pub fn stand_back(&mut self, key: &Key) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let before = std::mem::replace(&mut entry.standing, Standing::Fresh);
+        self.changed.remove(key);
+        self.forget_wait(key, &before);
+        self.fresh.insert(*key);
+    }
+
     /// The change of a joined alert was told to its incident.
     pub fn told(&mut self, key: &Key) {
         self.changed.remove(key);

@@ -100,16 +100,44 @@ impl Limits {
 #[derive(Debug)]
 struct Buckets<K> {
     rate: f64,
-    /// Tokens and when they were counted.
-    buckets: Mutex<AHashMap<K, (f64, Instant)>>,
+    known: Mutex<Known<K>>,
+}
+
+/// Tokens, and when they were counted.
+type Bucket = (f64, Instant);
+
+/// Whoever sent lately is in the young generation; when that is full it becomes the old one, and who is still in the old one is
+/// forgotten. Nothing to keep in order, and nobody waits while many are forgotten.
+#[derive(Debug)]
+struct Known<K> {
+    young: AHashMap<K, Bucket>,
+    old: AHashMap<K, Bucket>,
+}
+
+impl<K: Hash + Eq> Known<K> {
+    fn get<Q>(&self, key: &Q) -> Option<Bucket>
+    where
+        K: std::borrow::Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.young.get(key).or_else(|| self.old.get(key)).copied()
+    }
+
+    fn insert(&mut self, key: K, bucket: Bucket) {
+        if self.young.len() >= SOURCES_MAX / 2 {
+            std::mem::swap(&mut self.old, &mut self.young);
+            self.young.clear();
+        }
+        self.young.insert(key, bucket);
+    }
 }
 
 impl<K: Hash + Eq> Buckets<K> {
     fn new(rate: u32) -> Buckets<K> {
-        Buckets { rate: f64::from(rate), buckets: Mutex::new(AHashMap::new()) }
+        Buckets { rate: f64::from(rate), known: Mutex::new(Known { young: AHashMap::new(), old: AHashMap::new() }) }
     }
 
-    fn level(&self, (tokens, at): (f64, Instant), now: Instant) -> f64 {
+    fn level(&self, (tokens, at): Bucket, now: Instant) -> f64 {
         (tokens + now.saturating_duration_since(at).as_secs_f64() * self.rate).min(self.rate)
     }
 
@@ -121,9 +149,16 @@ impl<K: Hash + Eq> Buckets<K> {
         if self.rate == 0.0 {
             return Ok(());
         }
-        let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let tokens = buckets.get(key).map_or(self.rate, |bucket| self.level(*bucket, now));
-        if tokens >= 1.0 { Ok(()) } else { Err(((1.0 - tokens) / self.rate).clamp(1.0, WAIT_MAX).ceil() as u64) }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let tokens = known.get(key).map_or(self.rate, |bucket| self.level(bucket, now));
+        if tokens >= 1.0 {
+            return Ok(());
+        }
+        // Whoever goes on while in debt is remembered for that.
+        if let Some((key, bucket)) = known.old.remove_entry(key) {
+            known.insert(key, bucket);
+        }
+        Err(((1.0 - tokens) / self.rate).clamp(1.0, WAIT_MAX).ceil() as u64)
     }
 
     fn charge<Q>(&self, key: &Q, owned: impl FnOnce() -> K, cost: usize, now: Instant)
@@ -134,25 +169,18 @@ impl<K: Hash + Eq> Buckets<K> {
         if self.rate == 0.0 {
             return;
         }
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         // A debt of more than the longest wait would never be called in.
         let after = |tokens: f64| ((tokens - cost as f64).max(-WAIT_MAX * self.rate), now);
-        if let Some(bucket) = buckets.get_mut(key) {
+        if let Some(bucket) = known.young.get_mut(key) {
             *bucket = after(self.level(*bucket, now));
             return;
         }
-        if buckets.len() >= SOURCES_MAX {
-            // Full buckets say nothing; if there are none, forgetting a part is fair to all.
-            buckets.retain(|_, bucket| self.level(*bucket, now) < self.rate);
-            let mut nth = 0_usize;
-            if buckets.len() >= SOURCES_MAX {
-                buckets.retain(|_, _| {
-                    nth += 1;
-                    !nth.is_multiple_of(4)
-                });
-            }
-        }
-        buckets.insert(owned(), after(self.rate));
+        let (key, tokens) = match known.old.remove_entry(key) {
+            Some((key, bucket)) => (key, self.level(bucket, now)),
+            None => (owned(), self.rate),
+        };
+        known.insert(key, after(tokens));
     }
 }
 
@@ -214,6 +242,17 @@ mod tests {
         for n in 0..200_000_u32 {
             limits.charge(Source::of(IpAddr::from((0xCB00_0000 + n).to_be_bytes())), None, 1, now);
         }
-        assert!(limits.sources.buckets.lock().unwrap().len() <= SOURCES_MAX);
+        let known = limits.sources.known.lock().unwrap();
+        assert!(known.young.capacity() + known.old.capacity() <= SOURCES_MAX, "tables do not grow, however many come and go");
+        drop(known);
+        // Who is in debt stays in it while others come and go.
+        let debtor = Source::of("203.0.113.7".parse().unwrap());
+        limits.charge(debtor, None, 100, now);
+        for n in 0..20_u32 {
+            for other in 0..2_000 {
+                limits.charge(Source::of(IpAddr::from((0xC600_0000 + n * 2_000 + other).to_be_bytes())), None, 1, now);
+            }
+            assert!(limits.check(debtor, None, now).is_err());
+        }
     }
 }

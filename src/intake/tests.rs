@@ -136,6 +136,19 @@ async fn a_body_counts_once_by_its_bytes_or_by_its_id() {
 }
 
 #[tokio::test]
+async fn what_a_repeated_body_says_of_its_telemetry_counts_once() {
+    for id in ["", r#""id":"b1","#] {
+        let daemon = start(Settings { telemetry: true, ..settings() }).await;
+        let body = format!(r#"{{"app":"shop",{id}"events":[{{"kind":"page_view","page":"/a?mail=eve@example.com"}}]}}"#);
+        daemon.post(&body).await;
+        let once = daemon.total();
+        assert!(once.total > Counts::plain(1, 0).total, "telemetry is counted beside the page view");
+        daemon.post(&body).await;
+        assert_eq!(daemon.total(), Counts::default(), "{id}");
+    }
+}
+
+#[tokio::test]
 async fn browsers_get_their_concrete_origin() {
     let daemon = start(Settings { allowed_origins: vec!["https://shop.example.com".into()], ..settings() }).await;
     let preflight =

@@ -31,7 +31,7 @@ use crate::domain::time::{Span, Timestamp};
 use crate::notify::Sender;
 use crate::store::{Store, StoreError, outbox};
 
-use self::attempt::{Finished, Held};
+use self::attempt::{Addressees, Finished, Held};
 use self::claims::{GivenBack, Unsure};
 use self::commit::{Commit, Committed, Committing};
 use self::queue::Queue;
@@ -41,7 +41,7 @@ use self::steady::Steady;
 use self::verdict::Verdict;
 
 /// So long, and so many of them, outcomes are gathered for one transaction.
-const GATHER: Duration = Duration::from_millis(5);
+const GATHER: Duration = Duration::from_millis(10);
 const GATHERED_MAX: usize = 512;
 /// How long a claim holds unless it is renewed.
 const LEASE: Span = Span::seconds(15);
@@ -87,6 +87,7 @@ pub struct Deliver {
     under_way: JoinSet<Finished>,
     /// The rows under way, to know whose task it was that panicked.
     rows: HashMap<Id, Held>,
+    addressees: Addressees,
     /// Outcomes that are not committed yet, and since when there are any.
     settled: Vec<Settled>,
     settled_at: Option<Instant>,
@@ -105,6 +106,7 @@ impl Deliver {
     /// The job, with nothing claimed yet.
     pub fn new(parts: Parts) -> Deliver {
         Deliver {
+            addressees: Addressees::new(parts.rules.load_full()),
             parts,
             steady: Steady::default(),
             queues: BTreeMap::new(),

@@ -34,6 +34,11 @@ impl Known {
         }
     }
 
+    /// Whether they need not be read, unless somebody else has changed them.
+    pub fn is_kept(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// Keeps them: `changes` is the store's count at the end of the transaction that made them so, once that is committed, or
     /// of the one that read them.
     pub fn keep(&self, changes: String, open: Open) {

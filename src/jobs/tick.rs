@@ -88,7 +88,7 @@ struct Due {
     alone: bool,
     /// The open incidents as they are after it.
     open: Open,
-    /// Those that were looked at, as they were before it; of a look at all of them `None`.
+    /// Those that something is done to, as they were before it; of a look at all of them `None`.
     before: Option<Vec<Incident>>,
 }
 
@@ -224,9 +224,9 @@ async fn due(tx: &mut Tx, ticking: &Ticking<'_>, silences: &[Silence], alerts: &
     let (mut removed, mut before) = (Vec::new(), None);
     match &scope {
         Scope::Some(keys) => {
-            before = Some(keys.iter().filter_map(|key| book.open.get(key).cloned()).collect());
             book.now = ticking.now;
-            outcomes.extend(book.tick_some(keys.iter().cloned()));
+            let (was, is): (Vec<Incident>, Vec<Outcome>) = book.tick_some(keys.iter().cloned()).into_iter().unzip();
+            (before, outcomes) = (Some(was), is);
         }
         Scope::All => {
             // A rule goes with its rule set, and other rules are a reason to look at everything.

@@ -33,7 +33,7 @@ use super::failing::Health;
 use super::flush::Flushed;
 use super::known::Known;
 use super::operator::{self, Trouble};
-use super::posted::{self, Look, Looked};
+use super::posted::{self, End, Look, Looked};
 use super::rebuild::Plan;
 use super::tick::{self, Ticking, Ticks};
 use super::uptime::Uptime;
@@ -48,9 +48,8 @@ const LEASE_NAME: &str = "evaluate";
 pub(super) const PROGRESS: &str = "evaluated";
 /// Under this name the store keeps which free-form rules were ever asked, as a list.
 const ASKED: &str = "asked";
-/// So long, and so many times at most, alerts that others post are taken into incidents one lot after the other.
+/// So long at a time alerts that others post are taken into incidents one lot after the other; all else can wait for a moment.
 const SETTLING: Duration = Duration::from_millis(250);
-const SETTLED_MAX: u32 = 16;
 
 /// What the job is set up with.
 #[derive(Clone)]
@@ -133,6 +132,8 @@ pub struct Report {
     pub evaluated: usize,
     /// Notifications that were queued.
     pub queued: usize,
+    /// There is more to do at once.
+    pub more: bool,
 }
 
 impl Watch {
@@ -182,7 +183,9 @@ impl Watch {
         let told = self.tell_of_failing(now).await?;
         self.send(told);
         report.queued += told;
-        report.queued += self.settle_posted(now).await?;
+        let (settled, more) = self.settle_posted(now).await?;
+        report.queued += settled;
+        report.more = more;
         let passed = self.pass_time(now).await?;
         self.send(passed);
         report.queued += passed;
@@ -369,7 +372,7 @@ impl Watch {
         events.extend(free);
         queued += self.commit(at, now, events, Part::Last).await?;
         self.publish(at, now, Span::from(took));
-        Ok(Report { evaluated: evaluated as usize, queued })
+        Ok(Report { evaluated: evaluated as usize, queued, more: false })
     }
 
     /// One evaluation's changes as one transaction, or the first part of them: whoever is killed after that evaluates it again, which
@@ -474,38 +477,37 @@ impl Watch {
         Ok(queued)
     }
 
-    /// Takes alerts from `/api/v2/alerts` into incidents.
-    async fn settle_posted(&mut self, now: Timestamp) -> Result<usize, StoreError> {
+    /// Takes alerts from `/api/v2/alerts` into incidents. Says how many notifications were queued, and whether there may be more.
+    async fn settle_posted(&mut self, now: Timestamp) -> Result<(usize, bool), StoreError> {
+        let Some(running) = &self.running else { return Ok((0, false)) };
+        let look = Look {
+            store: &self.setup.store,
+            desk: &running.desk,
+            token: self.token,
+            lease: LEASE_NAME,
+            public_url: &self.setup.public_url,
+            new_id: self.setup.new_id,
+            now,
+            known: &self.known,
+            ticks: &mut self.ticks,
+            deliver: &self.setup.deliver,
+        };
         let (mut queued, began) = (0, tokio::time::Instant::now());
-        for round in 1.. {
-            let Some(running) = &self.running else { return Ok(queued) };
-            let look = Look {
-                store: &self.setup.store,
-                desk: &running.desk,
-                token: self.token,
-                lease: LEASE_NAME,
-                public_url: &self.setup.public_url,
-                new_id: self.setup.new_id,
-                now,
-                known: &self.known,
-                ticks: &mut self.ticks,
-            };
-            let Some(report) = posted::settle(&self.setup.posted, &mut self.looked, look).await? else {
+        let go_on = |report: &posted::Report| {
+            report.outcomes.iter().for_each(|outcome| log(&outcome.incident));
+            queued += report.queued;
+            began.elapsed() < SETTLING
+        };
+        match posted::settle(&self.setup.posted, &mut self.looked, look, go_on).await? {
+            End::Done => Ok((queued, false)),
+            End::Stopped => Ok((queued, true)),
+            End::Lost => {
                 warn!("another replica took over evaluating");
                 self.token = None;
                 self.running = None;
-                return Ok(queued);
-            };
-            report.outcomes.iter().for_each(|outcome| log(&outcome.incident));
-            queued += report.queued;
-            self.send(report.queued);
-            // In a storm more has come meanwhile; all else can wait for a moment.
-            let storm = !report.outcomes.is_empty() && round < SETTLED_MAX && began.elapsed() < SETTLING;
-            if !report.more && !storm {
-                break;
+                Ok((queued, false))
             }
         }
-        Ok(queued)
     }
 
     /// Lets time pass for open incidents.

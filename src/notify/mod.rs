@@ -34,7 +34,7 @@ use tracing::warn;
 
 use crate::config::{Config, Network, Secrets, Smtp};
 use crate::domain::answer;
-use crate::domain::notification::{Change, Kind, Notification, Status};
+use crate::domain::notification::{Change, Data, Kind, Notification, Status};
 use crate::domain::rule::{Field, Receiver, ReceiverKind, Severity};
 use crate::domain::time::{Span, Timestamp};
 
@@ -97,11 +97,30 @@ pub struct Delivery {
 /// was written. The rules come first, so that a corrected definition helps what is waiting; the stored one serves
 /// when the receiver is no longer there, so that a close reaches who was told of the opening.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Stored")]
 pub struct Queued {
     #[serde(flatten)]
     pub notification: Notification,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub definition: Option<Receiver>,
+}
+
+/// All fields of [`Queued`], so that they are read in one go.
+#[derive(Deserialize)]
+struct Stored {
+    #[serde(rename = "type")]
+    kind: Kind,
+    timestamp: Timestamp,
+    reason: String,
+    data: Data,
+    #[serde(default)]
+    definition: Option<Receiver>,
+}
+
+impl From<Stored> for Queued {
+    fn from(Stored { kind, timestamp, reason, data, definition }: Stored) -> Queued {
+        Queued { notification: Notification { kind, timestamp, reason, data }, definition }
+    }
 }
 
 /// A delivery that was taken.

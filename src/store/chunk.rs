@@ -6,7 +6,7 @@ use sqlx::AssertSqlSafe;
 
 use super::StoreError;
 use super::tx::{Tx, on, run};
-use super::values::{list, row, tuples};
+use super::values::row;
 
 /// Rows a statement when writing; chunks can be large, so few are held at once.
 const BATCH: usize = 100;
@@ -35,7 +35,7 @@ pub async fn put(tx: &mut Tx, level: i64, chunks: &[Chunk]) -> Result<(), StoreE
     for batch in chunks.chunks(BATCH) {
         let sql = format!(
             "insert into chunk (level, start, grp, data) values {} on conflict (level, start, grp) do update set data = excluded.data",
-            tuples(batch.len(), 4, 1)
+            tx.marks().tuples(batch.len(), 4, 1)
         );
         run!(tx, conn => {
             let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(batch.len() == BATCH);
@@ -80,7 +80,6 @@ pub struct Pages {
     last: (i64, i64),
     wanted: Option<HashSet<i64>>,
     named: Vec<i64>,
-    sql: String,
     done: bool,
 }
 
@@ -89,13 +88,8 @@ impl Pages {
     pub fn new(level: i64, from: i64, to: i64, grps: Option<&[i64]>) -> Pages {
         let wanted: Option<HashSet<i64>> = grps.map(|grps| grps.iter().copied().collect());
         let named: Vec<i64> = wanted.iter().filter(|wanted| wanted.len() <= GROUPS_MAX).flatten().copied().collect();
-        let filter = if named.is_empty() { String::new() } else { format!("and grp in ({})", list(named.len(), 6)) };
-        // Row values keep the walk on the primary key, page after page.
-        let sql = format!(
-            "select start, grp, data from chunk where level = $1 and start < $2 and (start, grp) > ($3, $4) {filter} order by start, grp limit $5"
-        );
         let done = wanted.as_ref().is_some_and(|wanted| wanted.is_empty());
-        Pages { level, to, last: (from.saturating_sub(1), i64::MAX), wanted, named, sql, done }
+        Pages { level, to, last: (from.saturating_sub(1), i64::MAX), wanted, named, done }
     }
 
     /// The next page; `None` at the end.
@@ -103,13 +97,24 @@ impl Pages {
         if self.done {
             return Ok(None);
         }
+        let (marks, named) = (tx.marks(), self.named.len());
+        let filter = if named == 0 { String::new() } else { format!("and grp in ({})", marks.list(named, 5)) };
+        // Row values keep the walk on the primary key, page after page.
+        let sql = format!(
+            "select start, grp, data from chunk where level = {} and start < {} and (start, grp) > ({}) {filter} \
+             order by start, grp limit {}",
+            marks.one(1),
+            marks.one(2),
+            marks.list(2, 3),
+            marks.one(5 + named)
+        );
         let mut page: Vec<Chunk> = on!(tx, conn => {
-            let mut query = sqlx::query_as(AssertSqlSafe(self.sql.as_str()));
-            query = query.bind(self.level).bind(self.to).bind(self.last.0).bind(self.last.1).bind(PAGE);
+            let mut query = sqlx::query_as(AssertSqlSafe(sql));
+            query = query.bind(self.level).bind(self.to).bind(self.last.0).bind(self.last.1);
             for grp in &self.named {
                 query = query.bind(*grp);
             }
-            query.fetch_all(conn)
+            query.bind(PAGE).fetch_all(conn)
         })?;
         self.done = (page.len() as i64) < PAGE;
         if let Some(chunk) = page.last() {

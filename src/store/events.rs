@@ -6,10 +6,7 @@ use crate::domain::time::Timestamp;
 
 use super::StoreError;
 use super::tx::{Tx, on, run};
-use super::values::{row, text, tuples};
-
-/// Rows a statement.
-const BATCH: usize = 16;
+use super::values::{lots, row, text};
 
 row! {
     /// One thing that happened to an incident.
@@ -37,10 +34,11 @@ pub async fn append(tx: &mut Tx, incident: &str, at: Timestamp, kind: &str, who:
 
 /// Writes entries with their own numbers: the first ones of incidents that are new in this transaction.
 pub async fn begin(tx: &mut Tx, rows: &[EventRow]) -> Result<(), StoreError> {
-    for batch in rows.chunks(BATCH) {
-        let sql = format!("insert into incident_event (incident, n, at, kind, who, text, data) values {}", tuples(batch.len(), 7, 1));
+    for batch in lots(rows) {
+        let sql =
+            format!("insert into incident_event (incident, n, at, kind, who, text, data) values {}", tx.marks().tuples(batch.len(), 7, 1));
         run!(tx, conn => {
-            let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(batch.len() == BATCH);
+            let mut query = sqlx::query(AssertSqlSafe(sql));
             for row in batch {
                 query = query.bind(text(&row.incident)).bind(row.n).bind(row.at).bind(text(&row.kind)).bind(text(&row.who));
                 query = query.bind(text(&row.text)).bind(text(&row.data));

@@ -7,12 +7,8 @@ use sqlx::AssertSqlSafe;
 use crate::domain::time::Timestamp;
 
 use super::tx::{Tx, on, run};
-use super::values::{Place, contains, digest, page, row, text, tuples};
+use super::values::{Place, contains, digest, lots, page, row, text};
 use super::{StoreError, meta};
-
-/// Rows a statement. For every parameter that it binds the driver goes through the names of those before it, so that a statement
-/// of four times as many costs sixteen times as much.
-const BATCH: usize = 16;
 
 row! {
     /// An incident, with the columns that lists filter by; the rest is in `data`.
@@ -106,10 +102,10 @@ pub async fn insert(tx: &mut Tx, row: &IncidentRow) -> Result<(), StoreError> {
 
 /// Stores new incidents, all or none of them.
 pub async fn insert_all(tx: &mut Tx, rows: &[IncidentRow]) -> Result<(), StoreError> {
-    for batch in rows.chunks(BATCH) {
-        let sql = format!("insert into incident (key_digest, {}) values {}", columns!(), tuples(batch.len(), 17, 1));
+    for batch in lots(rows) {
+        let sql = format!("insert into incident (key_digest, {}) values {}", columns!(), tx.marks().tuples(batch.len(), 17, 1));
         run!(tx, conn => {
-            let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(batch.len() == BATCH || batch.len() == 1);
+            let mut query = sqlx::query(AssertSqlSafe(sql));
             for row in batch {
                 query = bind!(query, row);
             }

@@ -16,11 +16,7 @@ use crate::domain::time::Timestamp;
 
 use super::StoreError;
 use super::tx::{Tx, on, run};
-use super::values::{Place, list as placeholders, page, row, text, tuples};
-
-/// Rows a statement. For every parameter that it binds the driver goes through the names of those before it, so that a statement
-/// of four times as many costs sixteen times as much.
-const BATCH: usize = 16;
+use super::values::{Marks, Place, lots, page, row, text};
 
 row! {
     /// One notification on its way to one receiver.
@@ -103,11 +99,11 @@ pub async fn insert(tx: &mut Tx, row: &OutboxRow) -> Result<bool, StoreError> {
 /// Stores deliveries; gives how many of them are new.
 pub async fn insert_all(tx: &mut Tx, rows: &[OutboxRow]) -> Result<u64, StoreError> {
     let mut written = 0;
-    for batch in rows.chunks(BATCH) {
-        let values = tuples(batch.len(), 16, 1);
+    for batch in lots(rows) {
+        let values = tx.marks().tuples(batch.len(), 16, 1);
         let sql = format!("insert into outbox ({}) values {values} on conflict (id) do nothing", columns!());
         written += run!(tx, conn => {
-            let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(batch.len() == BATCH || batch.len() == 1);
+            let mut query = sqlx::query(AssertSqlSafe(sql));
             for row in batch {
                 query = query.bind(text(&row.id)).bind(text(&row.incident)).bind(row.generation).bind(row.sequence).bind(text(&row.receiver));
                 query = query.bind(text(&row.correlation)).bind(text(&row.kind)).bind(text(&row.payload)).bind(text(&row.state));
@@ -181,14 +177,16 @@ pub async fn extend(
 ) -> Result<(Timestamp, Vec<String>), StoreError> {
     let until = tx.shared_now(now).await? + (until - now);
     let mut extended = Vec::new();
-    for batch in claims.chunks(BATCH) {
+    let marks = tx.marks();
+    for batch in lots(claims) {
         let sql = format!(
-            "update outbox set claimed_until = $1 from (values {}) as v \
+            "update outbox set claimed_until = {} from (values {}) as v \
              where outbox.id = v.column1 and outbox.claimed_until = v.column2 and outbox.state = 'pending' returning id",
-            tuples(batch.len(), 2, 2)
+            marks.one(1),
+            marks.tuples(batch.len(), 2, 2)
         );
         let ids: Vec<String> = on!(tx, conn => {
-            let mut query = sqlx::query_scalar(AssertSqlSafe(sql)).persistent(batch.len() == BATCH || batch.len() == 1).bind(until);
+            let mut query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(until);
             for (id, claim) in batch {
                 query = query.bind(text(id)).bind(*claim);
             }
@@ -213,15 +211,15 @@ pub async fn held(tx: &mut Tx, claims: &[(String, Timestamp)]) -> Result<Vec<Out
 /// Counts an attempt, as do [`retry`] and [`dead`].
 pub async fn delivered(tx: &mut Tx, all: &[(&str, Timestamp, &str)]) -> Result<u64, StoreError> {
     let mut marked = 0;
-    for batch in all.chunks(BATCH) {
+    for batch in lots(all) {
         // A row that a person discarded, or that was given up, while the receiver took it is delivered all the same.
         let sql = format!(
             "update outbox set state = 'delivered', finished_at = v.column2, attempts = attempts + 1, claimed_until = 0, last_error = '', \
              reply = v.column3 from (values {}) as v where outbox.id = v.column1 and outbox.state <> 'delivered'",
-            tuples(batch.len(), 3, 1)
+            tx.marks().tuples(batch.len(), 3, 1)
         );
         marked += run!(tx, conn => {
-            let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(batch.len() == BATCH || batch.len() == 1);
+            let mut query = sqlx::query(AssertSqlSafe(sql));
             for (id, at, reply) in batch {
                 query = query.bind(text(id)).bind(*at).bind(text(reply));
             }
@@ -317,7 +315,8 @@ pub async fn list(
     limit: usize,
 ) -> Result<(Vec<OutboxRow>, Option<String>), StoreError> {
     let place = Place::from_cursor(cursor)?;
-    let states = if filter.state.is_empty() { String::new() } else { format!("and state in ({})", placeholders(filter.state.len(), 6)) };
+    let states =
+        if filter.state.is_empty() { String::new() } else { format!("and state in ({})", Marks::Numbered.list(filter.state.len(), 6)) };
     let sql = format!(
         "select {} from outbox where (created_at < $1 or (created_at = $1 and id < $2)) \
          and ($3 = '' or receiver = $3) and ($4 = '' or incident = $4) {states} order by created_at desc, id desc limit $5",

@@ -8,11 +8,7 @@ use crate::domain::time::Timestamp;
 
 use super::StoreError;
 use super::tx::{Tx, on, run};
-use super::values::{list, row, text, tuples};
-
-/// Rows a statement: a part of the 64 that senders send at once, so that the statement is prepared once. Of more than these, with
-/// ten parameters each, most of the time goes into the driver's search for the parameters' names.
-const BATCH: usize = 16;
+use super::values::{lots, row, text};
 
 row! {
     /// One alert as it is stored.
@@ -55,16 +51,16 @@ impl PostedRow {
 pub async fn save(tx: &mut Tx, alerts: &[(Key, &Posted)]) -> Result<i64, StoreError> {
     let next = "update meta set value = cast(cast(value as bigint) + 1 as text) where name = 'posted_seq' returning cast(value as bigint)";
     let seq: i64 = on!(tx, conn => sqlx::query_scalar(next).fetch_one(conn))?;
-    for batch in alerts.chunks(BATCH) {
+    for batch in lots(alerts) {
         let sql = format!(
             "insert into posted_alert (digest, seq, labels, annotations, generator, starts_at, ends_at, timed, updated_at, incident) \
              values {} on conflict (digest) do update set seq = excluded.seq, annotations = excluded.annotations, \
              generator = excluded.generator, starts_at = excluded.starts_at, ends_at = excluded.ends_at, timed = excluded.timed, \
              updated_at = excluded.updated_at",
-            tuples(batch.len(), 10, 1)
+            tx.marks().tuples(batch.len(), 10, 1)
         );
         run!(tx, conn => {
-            let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(batch.len() == BATCH);
+            let mut query = sqlx::query(AssertSqlSafe(sql));
             for (key, alert) in batch {
                 // JSON writes a zero byte as an escape, so labels read back as they were.
                 let labels = serde_json::to_string(&alert.labels.labels()).expect("texts always serialise");
@@ -86,13 +82,13 @@ pub async fn after(tx: &mut Tx, seq: i64) -> Result<Vec<PostedRow>, StoreError> 
 
 /// Notes which incidents alerts were taken into: the alert and its incident, no alert twice.
 pub async fn join(tx: &mut Tx, all: &[(&Key, &str)]) -> Result<(), StoreError> {
-    for batch in all.chunks(BATCH) {
+    for batch in lots(all) {
         let sql = format!(
             "update posted_alert set incident = v.column2 from (values {}) as v where digest = v.column1",
-            tuples(batch.len(), 2, 1)
+            tx.marks().tuples(batch.len(), 2, 1)
         );
         run!(tx, conn => {
-            let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(batch.len() == BATCH);
+            let mut query = sqlx::query(AssertSqlSafe(sql));
             for (key, incident) in batch {
                 query = query.bind(key.to_vec()).bind(text(incident));
             }
@@ -105,10 +101,11 @@ pub async fn join(tx: &mut Tx, all: &[(&Key, &str)]) -> Result<(), StoreError> {
 /// Forgets alerts that are over. One that another replica has heard of again stays, without an incident.
 pub async fn remove(tx: &mut Tx, keys: &[Key], now: Timestamp) -> Result<(), StoreError> {
     join(tx, &keys.iter().map(|key| (key, "")).collect::<Vec<_>>()).await?;
-    for batch in keys.chunks(BATCH) {
-        let sql = format!("delete from posted_alert where ends_at <= $1 and digest in ({})", list(batch.len(), 2));
+    for batch in lots(keys) {
+        let marks = tx.marks();
+        let sql = format!("delete from posted_alert where ends_at <= {} and digest in ({})", marks.one(1), marks.list(batch.len(), 2));
         run!(tx, conn => {
-            let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(batch.len() == BATCH).bind(now);
+            let mut query = sqlx::query(AssertSqlSafe(sql)).bind(now);
             for key in batch {
                 query = query.bind(key.to_vec());
             }

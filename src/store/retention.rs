@@ -63,7 +63,12 @@ pub async fn prune(tx: &mut Tx, cutoffs: &Cutoffs) -> Result<u64, StoreError> {
              (select id from outbox where state <> 'pending' and finished_at < $1 order by finished_at, id limit $2)",
             cutoffs.outbox,
         ),
-        ("delete from annotation where id in (select id from annotation where at < $1 order by at limit $2)", cutoffs.annotations),
+        (
+            // What is told today of long ago was accepted today: it stays as long as all that was.
+            "delete from annotation where id in \
+             (select id from annotation where at < $1 and created_at < $1 order by at limit $2)",
+            cutoffs.annotations,
+        ),
         (
             "delete from rule_set where revision in (select revision from rule_set where loaded_at < $1 and revision not in \
              (select revision from rule_set where good = 1 order by loaded_at desc, revision desc limit 1) limit $2)",

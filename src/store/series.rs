@@ -8,7 +8,7 @@ use crate::domain::series::{Series, SeriesId, Texts};
 
 use super::StoreError;
 use super::tx::{Tx, on, run};
-use super::values::{digest, list, tuples};
+use super::values::digest;
 
 /// Rows a statement: far below the limits of both databases (32,766 and 65,535 values).
 const BATCH: usize = 1_000;
@@ -35,7 +35,7 @@ pub async fn after(tx: &mut Tx, id: SeriesId) -> Result<Vec<(SeriesId, Series)>,
 pub async fn some(tx: &mut Tx, ids: &[SeriesId]) -> Result<Vec<(SeriesId, Series)>, StoreError> {
     let (mut found, mut texts) = (Vec::with_capacity(ids.len()), Texts::default());
     for batch in ids.chunks(BATCH) {
-        let sql = format!("select id, metric, dims from series where id in ({}) order by id", list(batch.len(), 1));
+        let sql = format!("select id, metric, dims from series where id in ({}) order by id", tx.marks().list(batch.len(), 1));
         let rows: Vec<(i64, String, String)> = on!(tx, conn => {
             let mut query = sqlx::query_as(AssertSqlSafe(sql)).persistent(batch.len() == BATCH);
             for id in batch {
@@ -90,7 +90,7 @@ impl Key {
 
 async fn find(tx: &mut Tx, keys: &[&Key], ids: &mut HashMap<Vec<u8>, SeriesId>) -> Result<(), StoreError> {
     for batch in keys.chunks(BATCH) {
-        let sql = format!("select id, digest from series where digest in ({})", list(batch.len(), 1));
+        let sql = format!("select id, digest from series where digest in ({})", tx.marks().list(batch.len(), 1));
         let rows: Vec<(i64, Vec<u8>)> = on!(tx, conn => {
             let mut query = sqlx::query_as(AssertSqlSafe(sql)).persistent(batch.len() == BATCH);
             for key in batch {
@@ -112,7 +112,7 @@ async fn add(tx: &mut Tx, missing: Vec<&Key>, ids: &mut HashMap<Vec<u8>, SeriesI
     find(tx, &missing, ids).await?;
     let missing: Vec<&Key> = missing.into_iter().filter(|key| !ids.contains_key(&key.digest)).collect();
     for batch in missing.chunks(ADDED) {
-        let sql = format!("insert into series (id, digest, metric, dims) values {}", tuples(batch.len(), 4, 1));
+        let sql = format!("insert into series (id, digest, metric, dims) values {}", tx.marks().tuples(batch.len(), 4, 1));
         let mut next = last;
         run!(tx, conn => {
             let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(batch.len() == ADDED);

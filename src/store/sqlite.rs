@@ -69,7 +69,9 @@ pub(super) async fn connect(url: &str, create: bool) -> Result<(SqlitePool, Sqli
     let fresh = pool.clone().before_acquire(|connection, _| Box::pin(is_free(connection)));
     let writer = fresh.max_connections(1).connect_with(writing).await.map_err(|error| explain(error, &path))?;
     check(&writer, &path).await?;
-    let readers = pool.max_connections(READERS_MAX).connect_with(options.read_only(true)).await.map_err(|error| explain(error, &path))?;
+    // In KiB. The system's cache holds what is read often; ours would hold it once more for each connection.
+    let reading = options.read_only(true).pragma("cache_size", "-512");
+    let readers = pool.max_connections(READERS_MAX).connect_with(reading).await.map_err(|error| explain(error, &path))?;
     Ok((writer, readers, path))
 }
 

@@ -9,6 +9,7 @@ use sqlx::{Executor, PgPool, Postgres, Sqlite};
 use crate::domain::time::Timestamp;
 
 use super::StoreError;
+use super::values::Marks;
 
 /// How long one call to PostgreSQL may take before we give its connection up. Longer than the server's own
 /// `statement_timeout`, so it only acts when nothing comes back at all.
@@ -92,6 +93,11 @@ impl Tx {
     /// Whether this is PostgreSQL; the few texts that differ ask here.
     pub(super) fn is_postgres(&self) -> bool {
         matches!(self.side, Side::Postgres(_))
+    }
+
+    /// How statements with long lists name their parameters.
+    pub(super) fn marks(&self) -> Marks {
+        if self.is_postgres() { Marks::Numbered } else { Marks::Nameless }
     }
 
     /// The time by which leases and claims are measured: PostgreSQL's own clock, which all replicas

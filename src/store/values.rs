@@ -61,29 +61,69 @@ macro_rules! row {
 }
 pub(super) use row;
 
-/// `($1, $2), ($3, $4)`: placeholders for so many rows of so many columns, counted from `first`.
-pub(super) fn tuples(rows: usize, columns: usize, first: usize) -> String {
-    let mut text = String::with_capacity(rows * columns * 7);
-    let mut next = first;
-    for row in 0..rows {
-        text.push_str(if row == 0 { "(" } else { ", (" });
-        for column in 0..columns {
-            if column > 0 {
-                text.push_str(", ");
-            }
-            text.push('$');
-            text.push_str(&next.to_string());
-            next += 1;
-        }
-        text.push(')');
-    }
-    text
+/// How a statement names the parameters that it is given in the order in which they stand, each of them once.
+///
+/// For every parameter SQLite's driver looks up a name, which goes through the names of all before it: a thousand of them take half
+/// a million steps. So those of long lists have no names there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Marks {
+    /// `$1, $2, $3`
+    Numbered,
+    /// `?, ?, ?`
+    Nameless,
 }
 
-/// `$3, $4, $5`: so many placeholders, counted from `first`.
-pub(super) fn list(count: usize, first: usize) -> String {
-    let tuple = tuples(1, count, first);
-    tuple[1..tuple.len() - 1].to_owned()
+impl Marks {
+    /// The mark of the parameter with this number.
+    pub fn one(self, number: usize) -> String {
+        match self {
+            Marks::Numbered => format!("${number}"),
+            Marks::Nameless => "?".into(),
+        }
+    }
+
+    /// `($1, $2), ($3, $4)`: marks for so many rows of so many columns, counted from `first`.
+    pub fn tuples(self, rows: usize, columns: usize, first: usize) -> String {
+        let mut text = String::with_capacity(rows * (columns * 7 + 4));
+        for row in 0..rows {
+            text.push_str(if row == 0 { "(" } else { ", (" });
+            self.push(&mut text, columns, first + row * columns);
+            text.push(')');
+        }
+        text
+    }
+
+    /// `$3, $4, $5`: so many marks, counted from `first`.
+    pub fn list(self, count: usize, first: usize) -> String {
+        let mut text = String::with_capacity(count * 7);
+        self.push(&mut text, count, first);
+        text
+    }
+
+    fn push(self, text: &mut String, count: usize, first: usize) {
+        for number in first..first + count {
+            if number > first {
+                text.push_str(", ");
+            }
+            match self {
+                Marks::Numbered => {
+                    text.push('$');
+                    text.push_str(&number.to_string());
+                }
+                Marks::Nameless => text.push('?'),
+            }
+        }
+    }
+}
+
+/// Rows in lots of few sizes, so that the statements for them are prepared once and kept.
+pub(super) fn lots<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let size = [256, 64, 16, 4, 1].into_iter().find(|size| *size <= rows.len())?;
+        let (lot, rest) = rows.split_at(size);
+        rows = rest;
+        Some(lot)
+    })
 }
 
 /// SHA-256 over parts, each preceded by its length, so that no two lists of parts look alike.
@@ -151,9 +191,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn placeholders_count_on() {
-        assert_eq!(tuples(2, 2, 1), "($1, $2), ($3, $4)");
-        assert_eq!(list(3, 4), "$4, $5, $6");
+    fn marks_count_on_where_they_have_numbers() {
+        assert_eq!(Marks::Numbered.tuples(2, 2, 1), "($1, $2), ($3, $4)");
+        assert_eq!(Marks::Numbered.list(3, 4), "$4, $5, $6");
+        assert_eq!(Marks::Numbered.one(7), "$7");
+        assert_eq!(Marks::Nameless.tuples(2, 2, 1), "(?, ?), (?, ?)");
+        assert_eq!(Marks::Nameless.list(3, 4), "?, ?, ?");
+        assert_eq!(Marks::Nameless.one(7), "?");
+    }
+
+    #[test]
+    fn lots_are_all_rows_in_order() {
+        let rows: Vec<usize> = (0..406).collect();
+        assert_eq!(lots(&rows).map(<[usize]>::len).collect::<Vec<_>>(), [256, 64, 64, 16, 4, 1, 1]);
+        assert_eq!(lots(&rows).flatten().copied().collect::<Vec<_>>(), rows);
+        assert_eq!(lots::<usize>(&[]).count(), 0);
     }
 
     #[test]

@@ -247,17 +247,17 @@ impl Book<'_> {
     pub fn tick(&mut self) -> Vec<Outcome> {
         let grouped = self.regroup();
         let keys = self.open.keys().cloned().collect();
-        self.tick_each(keys, grouped)
+        self.tick_each(keys, grouped).into_iter().map(|(_, outcome)| outcome).collect()
     }
 
     /// [`Book::tick`] of the incidents of these keys, as far as they are open. The same as a whole one if nothing can have come
-    /// up for the others, and all of these [stand alone](Book::stands_alone).
-    pub fn tick_some(&mut self, keys: impl IntoIterator<Item = String>) -> Vec<Outcome> {
+    /// up for the others, and all of these [stand alone](Book::stands_alone). Gives what changed, each as it was before too.
+    pub fn tick_some(&mut self, keys: impl IntoIterator<Item = String>) -> Vec<(Incident, Outcome)> {
         let open = keys.into_iter().filter(|key| self.open.contains_key(key)).collect();
         self.tick_each(open, BTreeMap::new())
     }
 
-    fn tick_each(&mut self, keys: Vec<String>, mut grouped: BTreeMap<String, Vec<Effect>>) -> Vec<Outcome> {
+    fn tick_each(&mut self, keys: Vec<String>, mut grouped: BTreeMap<String, Vec<Effect>>) -> Vec<(Incident, Outcome)> {
         // Time makes nothing fire, and ends nothing that fires.
         let firing = self.take_sources();
         let mut outcomes = Vec::new();
@@ -269,9 +269,11 @@ impl Book<'_> {
             let before = incident.clone();
             let mut effects = grouped.remove(&incident.id).unwrap_or_default();
             effects.extend(self.step(&mut incident, Input::Tick, &firing));
-            self.put(key, &incident);
-            if !effects.is_empty() || incident != before {
-                outcomes.push(Outcome { incident, new: false, effects });
+            if effects.is_empty() && incident == before {
+                self.open.insert(key, incident);
+            } else {
+                self.put(key, &incident);
+                outcomes.push((before, Outcome { incident, new: false, effects }));
             }
         }
         self.firing = Some(firing);

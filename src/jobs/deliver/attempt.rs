@@ -1,5 +1,7 @@
 //! One attempt at one claimed row.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -9,7 +11,7 @@ use tokio::time::Instant;
 use crate::clock::SharedClock;
 use crate::domain::digest;
 use crate::domain::notification::Notification;
-use crate::domain::rule::{Receiver, ReceiverKind};
+use crate::domain::rule::{Receiver, ReceiverKind, RuleSet};
 use crate::domain::time::Timestamp;
 use crate::notify::outcome::Trouble;
 use crate::notify::{Delivery, SendError, Sender, Sent};
@@ -22,7 +24,7 @@ const LEASE_TRUSTED: Duration = Duration::from_secs(12);
 /// A claimed row.
 #[derive(Clone)]
 pub struct Held {
-    pub row: OutboxRow,
+    pub row: Arc<OutboxRow>,
     /// When it was claimed, or its claim renewed.
     pub claimed_at: Instant,
 }
@@ -30,7 +32,7 @@ pub struct Held {
 impl Held {
     /// The claim holds for longer.
     pub fn renew(&mut self, claim: Timestamp, at: Instant) {
-        self.row.claimed_until = claim;
+        Arc::make_mut(&mut self.row).claimed_until = claim;
         self.claimed_at = at;
     }
 }
@@ -38,17 +40,64 @@ impl Held {
 /// What is to be sent, and to whom.
 pub struct Job {
     pub notification: Notification,
-    pub receiver: Receiver,
+    pub to: Addressee,
+}
+
+/// A receiver as it is defined now.
+#[derive(Clone)]
+pub struct Addressee {
+    pub receiver: Arc<Receiver>,
     /// The text of its template.
     pub template: Option<String>,
-    /// Fingerprint of the receiver's definition.
-    pub definition: String,
+    /// Fingerprint of its definition.
+    pub definition: Arc<str>,
+}
+
+impl Addressee {
+    /// With what the rules have for it.
+    pub fn new(receiver: Receiver, rules: &RuleSet) -> Addressee {
+        // A template that is gone since is no reason to say nothing: the usual words do.
+        let template = receiver.template.as_ref().and_then(|name| rules.templates.get(name)).cloned();
+        Addressee { definition: fingerprint(&receiver).into(), template, receiver: Arc::new(receiver) }
+    }
+}
+
+/// The receivers of one rule set that were written to lately.
+pub struct Addressees {
+    rules: Arc<RuleSet>,
+    known: HashMap<String, Addressee>,
+}
+
+impl Addressees {
+    /// Of this rule set; nobody was written to yet.
+    pub fn new(rules: Arc<RuleSet>) -> Addressees {
+        Addressees { rules, known: HashMap::new() }
+    }
+
+    /// The receivers of this rule set.
+    pub fn of(&mut self, rules: &Arc<RuleSet>) -> &mut Addressees {
+        if !Arc::ptr_eq(&self.rules, rules) {
+            *self = Addressees::new(rules.clone());
+        }
+        self
+    }
+
+    /// The receiver of a name, or else what a row says about it.
+    pub fn get(&mut self, name: &str, stored: Option<Receiver>) -> Option<Addressee> {
+        if let Some(known) = self.known.get(name) {
+            return Some(known.clone());
+        }
+        let Some(receiver) = self.rules.receiver(name) else { return stored.map(|receiver| Addressee::new(receiver, &self.rules)) };
+        let defined = Addressee::new(receiver.clone(), &self.rules);
+        self.known.insert(name.to_owned(), defined.clone());
+        Some(defined)
+    }
 }
 
 /// An attempt that ended.
 pub struct Finished {
     pub held: Held,
-    pub definition: String,
+    pub definition: Arc<str>,
     pub at: Timestamp,
     pub took: Duration,
     /// `None`: not tried, because the claim was too old.
@@ -58,7 +107,7 @@ pub struct Finished {
 /// Makes the attempt.
 pub async fn run(store: &Store, sender: &Sender, clock: &SharedClock, held: Held, job: Job) -> Finished {
     let started = Instant::now();
-    let result = match earlier(store, &held.row, &job.receiver.kind).await {
+    let result = match earlier(store, &held.row, &job.to.receiver.kind).await {
         // The process may have been stopped for longer than its claim held (SIGSTOP, a suspended machine).
         Ok(_) if held.claimed_at.elapsed() > LEASE_TRUSTED => None,
         Ok(earlier) => {
@@ -69,15 +118,15 @@ pub async fn run(store: &Store, sender: &Sender, clock: &SharedClock, held: Held
                 generation: (!digest::is_id(&held.row.incident)).then_some(held.row.generation),
                 sequence: held.row.sequence,
                 notification: job.notification,
-                template: job.template,
+                template: job.to.template,
                 earlier,
             };
-            Some(sender.send(&job.receiver, &delivery, clock.now()).await)
+            Some(sender.send(&job.to.receiver, &delivery, clock.now()).await)
         }
         // Without its ticket's number a second one would be made.
         Err(error) => Some(Err(SendError::new(Trouble::Later, format!("what the receiver answered before cannot be read: {error}")))),
     };
-    Finished { held, definition: job.definition, at: clock.now(), took: started.elapsed(), result }
+    Finished { held, definition: job.to.definition, at: clock.now(), took: started.elapsed(), result }
 }
 
 /// What an earlier attempt left behind, else the last delivery about the incident to this receiver.

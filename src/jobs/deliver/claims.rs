@@ -1,6 +1,7 @@
 //! What is ours to send: claims as they are made, held, found again after a lost answer, and given back.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
@@ -49,7 +50,7 @@ impl Unsure {
         let still: HashSet<String> = outbox::held(tx, waiting).await?.into_iter().chain(ours.iter().cloned()).map(|row| row.id).collect();
         ours.retain(|row| match settled.iter_mut().find(|settled| settled.row.id == row.id) {
             Some(settled) => {
-                settled.row.claimed_until = row.claimed_until;
+                Arc::make_mut(&mut settled.row).claimed_until = row.claimed_until;
                 false
             }
             None => true,
@@ -98,7 +99,7 @@ impl Deliver {
             }
         }
         for settled in self.settled.iter_mut().filter(|settled| renewed.ids.contains(&settled.row.id)) {
-            settled.row.claimed_until = renewed.claim;
+            Arc::make_mut(&mut settled.row).claimed_until = renewed.claim;
         }
         for back in self.given_back.iter_mut().filter(|back| renewed.ids.contains(&back.id)) {
             back.claim = renewed.claim;
@@ -109,7 +110,7 @@ impl Deliver {
     fn take_in(&mut self, row: OutboxRow, at: Instant) {
         let mut held = self.rows.values_mut().chain(self.waiting.values_mut().flatten());
         if let Some(settled) = self.settled.iter_mut().find(|settled| settled.row.id == row.id) {
-            settled.row.claimed_until = row.claimed_until;
+            Arc::make_mut(&mut settled.row).claimed_until = row.claimed_until;
         } else if let Some(held) = held.find(|held| held.row.id == row.id) {
             held.renew(row.claimed_until, at);
         } else {
@@ -118,6 +119,6 @@ impl Deliver {
     }
 
     fn wait(&mut self, row: OutboxRow, at: Instant) {
-        self.waiting.entry(row.receiver.clone()).or_default().push_back(Held { row, claimed_at: at });
+        self.waiting.entry(row.receiver.clone()).or_default().push_back(Held { row: Arc::new(row), claimed_at: at });
     }
 }

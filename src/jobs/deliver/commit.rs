@@ -79,7 +79,7 @@ impl Commit {
         let renewed = Renewed { ids: ids.into_iter().collect(), claim, at: renewed_at };
         let mut folded = HashSet::new();
         for (name, rows, most) in &self.storms {
-            let ours: Vec<OutboxRow> = rows.iter().map(|held| held.row.clone()).collect();
+            let ours: Vec<OutboxRow> = rows.iter().map(|held| OutboxRow::clone(&held.row)).collect();
             let known = remembered.entry(name.clone()).or_default();
             folded.extend(storm::fold(&mut tx, name, ours, *most, known, self.now).await?);
         }

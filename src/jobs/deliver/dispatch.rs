@@ -1,11 +1,12 @@
 //! From a claimed row to an attempt under way, and from its end to what is to be written down.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::{Id, JoinError};
 use tokio::time::Instant;
 
-use super::attempt::{self, Finished, Held, Job, fingerprint};
+use super::attempt::{self, Finished, Held, Job};
 use super::queue::{Health, Pace, Queue};
 use super::settled::{Disabled, Settled};
 use super::verdict::{Story, Verdict, decide};
@@ -33,7 +34,7 @@ impl Deliver {
                     rows.pop_front();
                     continue;
                 };
-                let pace = Pace::of(&job.receiver.kind);
+                let pace = Pace::of(&job.to.receiver.kind);
                 let queue = self.queues.entry(name.clone()).or_insert_with(|| Queue::new(pace, now));
                 queue.set_pace(pace);
                 if held > now && !queue.is_paused(now) {
@@ -58,32 +59,29 @@ impl Deliver {
     }
 
     /// What is to be sent to whom; `None` if it never can be, which is settled here.
-    pub(super) fn resolve(&mut self, held: &Held, rules: &RuleSet, now: Timestamp) -> Option<Job> {
+    pub(super) fn resolve(&mut self, held: &Held, rules: &Arc<RuleSet>, now: Timestamp) -> Option<Job> {
         let row = &held.row;
         let queued: Queued = match serde_json::from_str(&row.payload) {
             Ok(queued) => queued,
-            Err(error) => return self.bury(row, now, format!("the stored notification cannot be read: {error}")),
+            Err(error) => return self.bury(&held.row, now, format!("the stored notification cannot be read: {error}")),
         };
-        let Some(receiver) = rules.receiver(&row.receiver).cloned().or(queued.definition) else {
-            return self.bury(row, now, format!("receiver `{}` is no longer in the rules; put it back and replay", row.receiver));
+        let Some(to) = self.addressees.of(rules).get(&row.receiver, queued.definition) else {
+            return self.bury(&held.row, now, format!("receiver `{}` is no longer in the rules; put it back and replay", row.receiver));
         };
-        let definition = fingerprint(&receiver);
         let disabled = self.remembered.get(&row.receiver).and_then(|known| known.disabled.as_ref());
         // A row from before is tried: it is a replay, by somebody who thinks that the receiver is back.
-        if let Some(disabled) = disabled.filter(|disabled| disabled.definition == definition && row.created_at > disabled.at) {
+        if let Some(disabled) = disabled.filter(|disabled| disabled.definition == to.definition && row.created_at > disabled.at) {
             let why = format!(
                 "receiver `{}` answered 410 Gone at {}; change its definition, or replay a dead letter to try again",
                 row.receiver, disabled.at
             );
-            return self.bury(row, now, why);
+            return self.bury(&held.row, now, why);
         }
-        // A template that is gone since is no reason to say nothing: the usual words do.
-        let template = receiver.template.as_ref().and_then(|name| rules.templates.get(name)).cloned();
-        Some(Job { notification: queued.notification, receiver, template, definition })
+        Some(Job { notification: queued.notification, to })
     }
 
     /// Puts a row with the dead letters without an attempt.
-    pub(super) fn bury(&mut self, row: &OutboxRow, now: Timestamp, error: String) -> Option<Job> {
+    pub(super) fn bury(&mut self, row: &Arc<OutboxRow>, now: Timestamp, error: String) -> Option<Job> {
         self.settled_at.get_or_insert_with(Instant::now);
         self.settled.push(Settled {
             row: row.clone(),
@@ -124,7 +122,7 @@ impl Deliver {
             Err(error) => {
                 let Some(held) = self.rows.remove(&error.id()) else { return };
                 let result = Err(SendError::new(Trouble::Unreadable, "the attempt ended in a panic; this is a bug in burnwatch"));
-                Finished { held, definition: String::new(), at: now, took: Duration::ZERO, result: Some(result) }
+                Finished { held, definition: "".into(), at: now, took: Duration::ZERO, result: Some(result) }
             }
         };
         let row = finished.held.row;

@@ -12,6 +12,8 @@ const BREAK_MAX: Span = Span::MINUTE;
 
 /// So few are never a storm.
 const WAITING_MIN: usize = 3;
+/// So many times what may be under way wait for their turn, so that sending does not wait for the next claims.
+const CLAIMED_AHEAD: usize = 6;
 /// How often a storm is looked for.
 const LOOK_EVERY: Span = Span::SECOND;
 
@@ -114,7 +116,7 @@ impl Queue {
     /// is no room for stays in the outbox, for all replicas.
     pub fn wants_more(&mut self, now: Timestamp, waiting: usize) -> bool {
         self.fill(now);
-        !self.is_paused(now) && self.tokens as usize > waiting && waiting < 2 * self.at_once()
+        !self.is_paused(now) && self.tokens as usize > waiting && waiting < CLAIMED_AHEAD * self.at_once()
     }
 
     /// When there may be room again; `None` when that depends on an attempt under way.
@@ -227,11 +229,11 @@ mod tests {
 
     #[test]
     fn more_is_claimed_before_the_last_that_waits_has_started() {
-        let mut queue = Queue::new(Pace { per_minute: 60.0, burst: 9.0, at_once: 2, digests: true }, T);
+        let mut queue = Queue::new(Pace { per_minute: 60.0, burst: 20.0, at_once: 2, digests: true }, T);
         queue.started();
         queue.started();
         assert_eq!(queue.room(T), 0);
-        assert!(queue.wants_more(T, 3) && !queue.wants_more(T, 4), "twice as many as start at once");
+        assert!(queue.wants_more(T, 11) && !queue.wants_more(T, 12), "six times as many as start at once");
         queue.hold(T, T + Span::HOUR);
         assert!(!queue.wants_more(T, 0));
         let mut empty = Queue::new(Pace { per_minute: 60.0, burst: 1.0, at_once: 2, digests: true }, T);

@@ -2,6 +2,7 @@
 //! the fallback receiver.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,7 @@ use super::verdict::Verdict;
 
 /// An outcome to commit.
 pub struct Settled {
-    pub row: OutboxRow,
+    pub row: Arc<OutboxRow>,
     pub at: Timestamp,
     pub took: Duration,
     pub status: Option<u16>,
@@ -50,7 +51,7 @@ pub struct Remembered {
 pub struct Disabled {
     pub at: Timestamp,
     /// Fingerprint of the definition that answered so.
-    pub definition: String,
+    pub definition: Arc<str>,
 }
 
 impl Settled {

@@ -8,7 +8,7 @@ use crate::domain::notification::Kind;
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 use crate::store::tx::{Tx, on, run};
-use crate::store::values::{list as placeholders, text};
+use crate::store::values::{Marks, text};
 
 use super::OutboxRow;
 
@@ -29,7 +29,7 @@ pub async fn waiting(tx: &mut Tx, receiver: &str, now: Timestamp, limit: usize) 
         "select {} from outbox where state = 'pending' and receiver = $1 and due_at <= $2 and claimed_until <= $3 and attempts = 0 \
          and kind in ({}) order by created_at, id limit $4",
         columns!(),
-        placeholders(NEWS.len(), 5)
+        Marks::Numbered.list(NEWS.len(), 5)
     );
     on!(tx, conn => {
         let mut query = sqlx::query_as(sqlx::AssertSqlSafe(sql.as_str())).bind(text(receiver)).bind(now).bind(shared).bind(limit as i64);

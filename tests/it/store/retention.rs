@@ -44,6 +44,8 @@ on_both! {
             id: "a".into(), kind: "deploy".into(), at: at(0), app: String::new(), release: String::new(), text: String::new(), url: String::new(), created_at: at(0),
         };
         annotations::add(&mut tx, &annotation).await.unwrap();
+        let told_late = annotations::AnnotationRow { id: "late".into(), created_at: at(60), ..annotation };
+        annotations::add(&mut tx, &told_late).await.unwrap();
         let silence = silences::SilenceRow {
             id: "s".into(), matchers: "[]".into(), starts_at: at(0), ends_at: at(1), author: String::new(), comment: String::new(), created_at: at(0), updated_at: at(0), expired_at: None,
         };
@@ -80,7 +82,8 @@ on_both! {
         assert!(repeated::load(&mut tx, at(0), 9).await.unwrap().is_empty());
         assert!(trace::between(&mut tx, at(0), at(9), 9).await.unwrap().is_empty());
         assert_eq!(rule_sets::list(&mut tx, 9).await.unwrap().into_iter().map(|row| row.revision).collect::<Vec<_>>(), ["last"]);
-        assert!(annotations::list(&mut tx, at(0), at(9), None).await.unwrap().is_empty());
+        let told = annotations::list(&mut tx, at(0), at(9), None).await.unwrap();
+        assert_eq!(told.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["late"], "accepted lately, of long ago");
         assert!(silences::list(&mut tx).await.unwrap().is_empty());
         assert!(audit::list(&mut tx, None, 9, audit::Acts::All).await.unwrap().0.is_empty());
     }
