@@ -48,7 +48,7 @@ const LEASE: Span = Span::seconds(15);
 /// Claims older than this are renewed.
 const RENEW_AFTER: Duration = Duration::from_secs(5);
 /// How many rows are held at once.
-const HELD_MAX: usize = 1_536;
+const HELD_MAX: usize = 3_072;
 /// How many of them one receiver is given at a time.
 const CLAIMED_MAX: usize = HELD_MAX / 4;
 /// How often the outbox is looked at when nobody wakes us.

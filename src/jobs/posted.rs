@@ -101,20 +101,15 @@ impl Receiver {
                 () = stop.cancelled() => return,
             };
             let Some(first) = first else { return };
-            let mut batch = vec![first];
-            let mut size = batch[0].alerts.len();
-            // Whatever arrived while the last transaction ran shares the next one.
-            while size < BATCH_MAX {
-                let Ok(more) = self.requests.try_recv() else { break };
-                size += more.alerts.len();
-                batch.push(more);
-            }
-            newest = batch.iter().map(|request| request.now).max().unwrap_or(newest);
+            let mut batch = Batch::default();
+            batch.add(first);
+            batch.gather(&mut self.requests);
             let stored = self.take(&mut batch).await.map_err(Arc::new);
             if let Err(error) = &stored {
-                error!(error = %error, alerts = size, "alerts could not be stored; their senders were told");
+                error!(error = %error, alerts = batch.size, "alerts could not be stored; their senders were told");
             }
-            for request in batch {
+            newest = newest.max(batch.newest());
+            for request in batch.requests {
                 // Whoever does not wait any more sends again.
                 let _ = request.answer.send(stored.clone());
             }
@@ -129,18 +124,22 @@ impl Receiver {
 
     /// Stores several requests as one transaction, while a look may be under way. What that look is at is on the board after it:
     /// as if it had come then.
-    async fn take(&self, batch: &mut [Request]) -> Result<(), PostError> {
+    async fn take(&mut self, batch: &mut Batch) -> Result<(), PostError> {
         let timeout = self.desk.load().rules().resolve_timeout.unwrap_or(RESOLVE_TIMEOUT);
-        let now = batch.iter().map(|request| request.now).max().unwrap_or_default();
+        let now = batch.newest();
         if self.store.is_shared() || !self.shared.is_known() {
             self.shared.load(&self.store, now, timeout).await?;
         }
-        let changed = self.changed(batch)?;
+        let mut changed = HashMap::new();
+        self.note(batch, &mut changed)?;
         if changed.is_empty() {
             return Ok(());
         }
-        let rows: Vec<(Key, &Posted)> = changed.iter().map(|(key, alert)| (*key, alert)).collect();
         let mut tx = self.store.write().await?;
+        // Whoever came while this waited for its turn shares it.
+        batch.gather(&mut self.requests);
+        self.note(batch, &mut changed)?;
+        let rows: Vec<(Key, &Posted)> = changed.iter().map(|(key, alert)| (*key, alert)).collect();
         let seq = store::posted::save(&mut tx, &rows).await?;
         if let Err(error) = tx.commit().await {
             // It may have been committed all the same: the table is right.
@@ -159,21 +158,49 @@ impl Receiver {
         Ok(())
     }
 
-    /// What the requests change of what is on the board; they are empty after that.
-    fn changed(&self, batch: &mut [Request]) -> Result<HashMap<Key, Posted>, PostError> {
+    /// Adds what the requests change of what is on the board; they are empty after that.
+    fn note(&self, batch: &mut Batch, changed: &mut HashMap<Key, Posted>) -> Result<(), PostError> {
         let board = self.shared.read();
-        let mut changed: HashMap<Key, Posted> = HashMap::new();
-        let mut new = 0;
-        for request in batch {
+        for request in &mut batch.requests {
             for alert in std::mem::take(&mut request.alerts) {
                 let key = alert.labels.key();
                 let known = board.get(&key).map(|entry| &entry.alert);
-                new += usize::from(known.is_none() && !changed.contains_key(&key));
+                batch.new += usize::from(known.is_none() && !changed.contains_key(&key));
                 let taken = posted::take(changed.get(&key).or(known), alert, request.now);
                 changed.extend(taken.map(|alert| (key, alert)));
             }
         }
-        if board.len() + new > ALERTS_MAX { Err(PostError::Full) } else { Ok(changed) }
+        if board.len() + batch.new > ALERTS_MAX { Err(PostError::Full) } else { Ok(()) }
+    }
+}
+
+/// Requests that are stored together.
+#[derive(Default)]
+struct Batch {
+    requests: Vec<Request>,
+    /// How many alerts they came with.
+    size: usize,
+    /// How many of these are not on the board.
+    new: usize,
+}
+
+impl Batch {
+    fn add(&mut self, request: Request) {
+        self.size += request.alerts.len();
+        self.requests.push(request);
+    }
+
+    /// Takes whatever has arrived, as far as there is room.
+    fn gather(&mut self, requests: &mut mpsc::Receiver<Request>) {
+        while self.size < BATCH_MAX
+            && let Ok(more) = requests.try_recv()
+        {
+            self.add(more);
+        }
+    }
+
+    fn newest(&self) -> Timestamp {
+        self.requests.iter().map(|request| request.now).max().unwrap_or_default()
     }
 }
 

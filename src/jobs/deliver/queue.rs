@@ -13,7 +13,7 @@ const BREAK_MAX: Span = Span::MINUTE;
 /// So few are never a storm.
 const WAITING_MIN: usize = 3;
 /// So many times what may be under way wait for their turn, so that sending does not wait for the next claims.
-const CLAIMED_AHEAD: usize = 6;
+const CLAIMED_AHEAD: usize = 12;
 /// How often a storm is looked for.
 const LOOK_EVERY: Span = Span::SECOND;
 
@@ -229,11 +229,11 @@ mod tests {
 
     #[test]
     fn more_is_claimed_before_the_last_that_waits_has_started() {
-        let mut queue = Queue::new(Pace { per_minute: 60.0, burst: 20.0, at_once: 2, digests: true }, T);
+        let mut queue = Queue::new(Pace { per_minute: 60.0, burst: 40.0, at_once: 2, digests: true }, T);
         queue.started();
         queue.started();
         assert_eq!(queue.room(T), 0);
-        assert!(queue.wants_more(T, 11) && !queue.wants_more(T, 12), "six times as many as start at once");
+        assert!(queue.wants_more(T, 23) && !queue.wants_more(T, 24), "twelve times as many as start at once");
         queue.hold(T, T + Span::HOUR);
         assert!(!queue.wants_more(T, 0));
         let mut empty = Queue::new(Pace { per_minute: 60.0, burst: 1.0, at_once: 2, digests: true }, T);

@@ -196,3 +196,31 @@ async fn a_plan_that_cannot_be_written_leaves_alerts_as_they_were() {
     assert_eq!(settler.settle().await.unwrap(), STORM);
     assert_eq!((stored(&store).await, standings(&shared)), ((STORM, STORM, STORM), (0, STORM)));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_come_while_one_waits_for_the_writer_are_stored_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", folder.path().join("b.db").display());
+    let store = Store::open(&url, NOW).await.unwrap();
+    let stop = CancellationToken::new();
+    let desk = Arc::new(arc_swap::ArcSwap::from_pointee(desk()));
+    let (receiver, post) = Receiver::new(store.clone(), Shared::default(), desk, Arc::default());
+    let running = tokio::spawn(receiver.run(stop.clone()));
+    let writer = store.write().await.unwrap();
+    let posts = ["a", "b", "c"].map(|name| {
+        let post = post.clone();
+        tokio::spawn(async move { post.post(vec![alert(name, "it fails")], NOW).await })
+    });
+    // One of them waits for the writer.
+    while post.0.capacity() != QUEUE - 2 {
+        tokio::task::yield_now().await;
+    }
+    drop(writer);
+    for post in posts {
+        post.await.unwrap().unwrap();
+    }
+    let rows = store::posted::after(&mut store.read().await.unwrap(), 0).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.seq).collect::<Vec<_>>(), [1; 3], "one transaction");
+    stop.cancel();
+    running.await.unwrap();
+}
