@@ -11,6 +11,7 @@ use http_body_util::BodyExt;
 use hyper::body::Body;
 
 use super::reason::Refusal;
+use super::uploads::{Upload, Uploads};
 
 /// How much of a refused body is read so that the sender sees the answer and not a reset.
 const DISCARD_MAX: usize = 16 << 20;
@@ -44,8 +45,8 @@ impl Encoding {
     }
 }
 
-/// Reads a body of at most `max` bytes that may take `patience` to arrive.
-pub(super) async fn read<B>(mut body: B, headers: &HeaderMap, max: usize, patience: Duration) -> Result<Bytes, Refusal>
+/// Reads a body of at most `max` bytes that may take `patience` to arrive, as long as there is room for it among `uploads`.
+pub(super) async fn read<B>(mut body: B, headers: &HeaderMap, max: usize, patience: Duration, uploads: &Uploads) -> Result<Bytes, Refusal>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -57,17 +58,30 @@ where
     let whole = async {
         let mut first = Bytes::new();
         let mut rest = BytesMut::new();
-        while let Some(frame) = body.frame().await {
+        let mut upload: Option<Upload<'_>> = None;
+        loop {
+            let frame = match &upload {
+                Some(upload) => tokio::select! {
+                    frame = body.frame() => frame,
+                    () = upload.is_cut() => return Err(Refusal::Overloaded),
+                },
+                None => body.frame().await,
+            };
+            let Some(frame) = frame else { break };
             let Ok(data) = frame.map_err(|_| Refusal::Broken)?.into_data() else { continue };
             if first.len() + rest.len() + data.len() > max {
                 return Err(Refusal::TooLarge(max));
+            }
+            if upload.is_some() || !body.is_end_stream() {
+                upload.get_or_insert_with(|| uploads.begin()).grow(data.len());
             }
             // Nearly every beacon is one piece, which needs no copy.
             if first.is_empty() && rest.is_empty() {
                 first = data;
             } else {
                 if rest.is_empty() {
-                    rest.reserve((announced as usize).clamp(first.len() + data.len(), max));
+                    // Not what is announced: that has not come yet.
+                    rest.reserve(first.len() + data.len());
                     rest.extend_from_slice(&first);
                     first = Bytes::new();
                 }

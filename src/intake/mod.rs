@@ -23,6 +23,7 @@ mod reports;
 pub mod rum;
 mod sentry;
 mod serve;
+mod uploads;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -60,6 +61,7 @@ use limits::{Limits, Source};
 use memory::Memory;
 use reading::Decoded;
 use reason::{Reason, Refusal};
+use uploads::Uploads;
 
 /// How long a head, and then a body, may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(12);
@@ -141,6 +143,7 @@ pub struct Intake {
     origins: Origins,
     memory: Memory,
     otlp: otlp::Memory,
+    uploads: Uploads,
     /// Of so many beacons one is kept, with that weight; 1 unless the daemon is overloaded.
     thinning: AtomicU64,
     /// How long a head, and then a body, may take to arrive.
@@ -153,7 +156,8 @@ impl Intake {
         let (limits, origins) = (Limits::new(settings.rate_per_source), Origins::new(&settings.allowed_origins));
         let (memory, otlp) = (Memory::new(), otlp::Memory::new(clock.now()));
         let influence = Mutex::new(Influence::new(settings.influence_per_source));
-        Intake { settings, sink, clock, limits, influence, origins, memory, otlp, thinning: AtomicU64::new(1), patience: PATIENCE }
+        let (uploads, thinning) = (Uploads::default(), AtomicU64::new(1));
+        Intake { settings, sink, clock, limits, influence, origins, memory, otlp, uploads, thinning, patience: PATIENCE }
     }
 
     /// Answers one request.
@@ -243,7 +247,7 @@ impl Intake {
                 return Err(refusal);
             }
         };
-        let wire = body::read(body, headers, max, self.patience).await?;
+        let wire = body::read(body, headers, max, self.patience, &self.uploads).await?;
         let body = body::inflate(encoding, &wire, max);
         let bytes = body.as_ref().map_or(max, |body| body.len());
         // Whatever comes of it, the work was done.

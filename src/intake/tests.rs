@@ -71,8 +71,12 @@ async fn start(settings: Settings) -> Daemon {
 }
 
 async fn start_with(settings: Settings, patience: Duration) -> Daemon {
+    start_as(settings, |intake| Intake { patience, ..intake }).await
+}
+
+async fn start_as(settings: Settings, change: impl FnOnce(Intake) -> Intake) -> Daemon {
     let (sink, clock) = (sink(), Arc::new(FixedClock::new(Timestamp(1_800_000_000_000))));
-    let intake = Arc::new(Intake { patience, ..Intake::new(settings, sink.clone(), clock.clone()) });
+    let intake = Arc::new(change(Intake::new(settings, sink.clone(), clock.clone())));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -415,6 +419,33 @@ async fn slow_senders_are_let_go() {
     stream.write_all(b"POST /v1/rum HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{").await.unwrap();
     let answer = tokio::time::timeout(Duration::from_secs(5), read_answer(&mut stream)).await.unwrap();
     assert_eq!(answer.status, 408);
+}
+
+#[tokio::test]
+async fn half_bodies_hold_so_much_and_no_more() {
+    let daemon = start_as(settings(), |intake| Intake { uploads: Uploads::new(20_000), ..intake }).await;
+    let head = b"POST /v1/rum HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 9000\r\n\r\n";
+    let whole = format!("{}{VIEW}", " ".repeat(9_000 - VIEW.len()));
+    let mut halves = Vec::new();
+    for _ in 0..4 {
+        let mut stream = TcpStream::connect(daemon.at).await.unwrap();
+        stream.write_all(head).await.unwrap();
+        stream.write_all(&whole.as_bytes()[..8_000]).await.unwrap();
+        halves.push(stream);
+        // In their order.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // Somebody new is heard at once, and the newest of the others may go on.
+    assert_eq!(daemon.post(VIEW).await.status, 202);
+    for (number, mut stream) in halves.into_iter().enumerate() {
+        if number < 2 {
+            let answer = tokio::time::timeout(Duration::from_secs(5), read_answer(&mut stream)).await.expect("it is cut off");
+            assert_eq!((answer.status, answer.header("retry-after").is_some()), (503, true));
+        } else {
+            stream.write_all(&whole.as_bytes()[8_000..]).await.unwrap();
+            assert_eq!(read_answer(&mut stream).await.status, 202);
+        }
+    }
 }
 
 #[tokio::test]
