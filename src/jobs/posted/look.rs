@@ -75,7 +75,7 @@ pub struct Report {
 pub enum End {
     /// There is nothing more to do.
     Done,
-    /// The caller wanted no more for now.
+    /// The caller wanted no more, and there may be more.
     Stopped,
     /// Another replica has the lease.
     Lost,

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::*;
-use crate::domain::filter::Filter;
-use crate::domain::rule::{Field, Labels, Receiver as Addressee, ReceiverKind, Route, RuleSet};
+use crate::domain::desk::fixtures;
+use crate::domain::rule::{Labels, Route, RuleSet};
 use crate::domain::time::Span;
 use crate::jobs::known::Known;
 use crate::jobs::tick::Ticks;
@@ -65,31 +65,8 @@ async fn only_what_a_look_is_at_waits_for_its_end() {
 }
 
 fn desk() -> Desk {
-    let pager = Addressee {
-        name: "pager".into(),
-        place: Default::default(),
-        timeout: Span::seconds(5),
-        send_resolved: true,
-        callback_secret: None,
-        template: None,
-        kind: ReceiverKind::Teams { url: Field::Plain(String::new()) },
-    };
-    let route = Route {
-        place: Default::default(),
-        when: Filter::default(),
-        to: vec!["pager".into()],
-        group_by: Some(vec!["alertname".into()]),
-        group_wait: Some(Span::ZERO),
-        group_interval: None,
-        repeat: None,
-        escalate: vec![],
-        fallthrough: false,
-        active: vec![],
-        mute: vec![],
-        takes_off: Default::default(),
-        routes: vec![],
-    };
-    Desk::new(Arc::new(RuleSet { receivers: vec![pager], routes: vec![route], ..RuleSet::default() }))
+    let route = Route { group_by: Some(vec!["alertname".into()]), group_wait: Some(Span::ZERO), ..fixtures::route(&[], &["pager"]) };
+    Desk::new(Arc::new(RuleSet { receivers: vec![fixtures::receiver("pager")], routes: vec![route], ..RuleSet::default() }))
 }
 
 /// What settles alerts, as often as it is asked to.

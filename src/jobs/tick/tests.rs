@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::domain::alert::AlertChange;
-use crate::domain::desk::Findings;
+use crate::domain::desk::{Findings, fixtures};
 use crate::domain::evaluate::AlertEvent;
 use crate::domain::filter::{Filter, Match};
 use crate::domain::notification::Figures;
-use crate::domain::rule::{CodeSilence, Field, Receiver, ReceiverKind, Route, Severity};
+use crate::domain::rule::{CodeSilence, Route, Severity};
 use crate::store::silences::{self, SilenceRow};
 
 const T0: Timestamp = Timestamp(1_790_000_000_000);
@@ -47,31 +47,13 @@ fn filter(label: &str, value: &str) -> Filter {
 }
 
 fn rules() -> RuleSet {
-    let pager = Receiver {
-        name: "pager".into(),
-        place: Default::default(),
-        timeout: Span::seconds(5),
-        send_resolved: true,
-        callback_secret: None,
-        template: None,
-        kind: ReceiverKind::Teams { url: Field::Plain(String::new()) },
-    };
     let route = Route {
-        place: Default::default(),
-        when: Filter::default(),
-        to: vec!["pager".into()],
         group_by: Some(vec!["service".into()]),
         group_wait: Some(Span::seconds(10)),
-        group_interval: None,
         repeat: Some(Span::hours(1)),
-        escalate: vec![],
-        fallthrough: false,
-        active: vec![],
-        mute: vec![],
-        takes_off: Default::default(),
-        routes: vec![],
+        ..fixtures::route(&[], &["pager"])
     };
-    RuleSet { receivers: vec![pager], routes: vec![route], ..RuleSet::default() }
+    RuleSet { receivers: vec![fixtures::receiver("pager")], routes: vec![route], ..RuleSet::default() }
 }
 
 impl Bench {
