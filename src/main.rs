@@ -4,8 +4,7 @@ use std::process::ExitCode;
 
 /// How jemalloc is set up, which reads this by its name when it starts: what is free goes back to the system soon, and what is
 /// large (a megabyte) at once, so that memory grows by what is remembered of a flood and not by all that it passed through
-/// (RELIABILITY R-1). The environment variable
-/// `MALLOC_CONF` says otherwise.
+/// (RELIABILITY R-1). The environment variable `MALLOC_CONF` says otherwise.
 // SAFETY: the name is that of jemalloc's own pointer to a text that ends in a zero byte, which this replaces.
 #[unsafe(export_name = "malloc_conf")]
 static MALLOC_CONF: Option<&'static std::ffi::c_char> =

@@ -94,14 +94,13 @@ impl Sink {
     pub fn submit(&self, whole: Option<u64>, batches: &[Batch<'_>], now: Timestamp) -> Submitted {
         let mut state = self.lock();
         let mut done = Submitted { flush: state.next, ..Submitted::default() };
-        // The same body again has the same ids again: where they say it all, bodies need no memory of their own.
-        let named = !batches.is_empty() && batches.iter().all(|batch| batch.id.is_some());
-        if !named && whole.is_some_and(|hash| !state.aggregator.first_time(SeenKind::Body, hash, now)) {
+        if whole.is_some_and(|hash| !state.aggregator.first_time(SeenKind::Body, hash, now)) {
             done.duplicate = batches.iter().map(|batch| batch.events.len()).sum();
             done.is_repeated = true;
             return done;
         }
-        done.is_repeated = named;
+        // Without a memory of the whole body it is one that was seen if all that it brings was.
+        done.is_repeated = whole.is_none() && !batches.is_empty();
         for batch in batches {
             if batch.id.is_some_and(|hash| !state.aggregator.first_time(SeenKind::Id, hash, now)) {
                 done.duplicate += batch.events.len();

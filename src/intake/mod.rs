@@ -313,7 +313,10 @@ impl Intake {
             }
         }
         let limited = if beacon.source.is_spared() { 0 } else { self.bound_influence(beacon.source, &mut decoded, now) };
-        let mut done = self.sink.submit(Some(whole), &decoded.batches, now);
+        // The same body again has the same ids again: where they say it all, it needs no memory of its own.
+        let beside = !(decoded.sessions.is_empty() && decoded.lost.is_empty() && decoded.rows.is_empty());
+        let named = !beside && !decoded.batches.is_empty() && decoded.batches.iter().all(|batch| batch.id.is_some());
+        let mut done = self.sink.submit((!named).then_some(whole), &decoded.batches, now);
         if !decoded.rows.is_empty() {
             // By a hash of their own: the body as a whole has just been noted.
             let whole = self.settings.hash.of(Purpose::Body, &[b"rows", &whole.to_le_bytes()]);

@@ -153,6 +153,25 @@ async fn what_a_repeated_body_says_of_its_telemetry_counts_once() {
 }
 
 #[tokio::test]
+async fn what_comes_with_an_event_that_was_seen_counts_by_its_body() {
+    let daemon = start(Settings { telemetry: true, ..settings() }).await;
+    let id = "ab".repeat(16);
+    let event = format!(
+        "{{\"event_id\":\"{id}\"}}\n{{\"type\":\"event\"}}\n{{\"event_id\":\"{id}\",\"exception\":{{\"values\":[{{\"type\":\"E\",\"value\":\"boom\"}}]}}}}\n"
+    );
+    let report =
+        "{\"type\":\"client_report\"}\n{\"discarded_events\":[{\"reason\":\"network_error\",\"category\":\"error\",\"quantity\":5}]}\n";
+    daemon.send("POST", "/api/1/envelope/", "", event.as_bytes()).await;
+    assert_ne!(daemon.total(), Counts::ZERO);
+    // Sent again in a new envelope, with word of what was lost meanwhile.
+    let more = format!("{event}{report}");
+    daemon.send("POST", "/api/1/envelope/", "", more.as_bytes()).await;
+    assert_ne!(daemon.total(), Counts::ZERO, "the report is new");
+    daemon.send("POST", "/api/1/envelope/", "", more.as_bytes()).await;
+    assert_eq!(daemon.total(), Counts::ZERO);
+}
+
+#[tokio::test]
 async fn browsers_get_their_concrete_origin() {
     let daemon = start(Settings { allowed_origins: vec!["https://shop.example.com".into()], ..settings() }).await;
     let preflight =
