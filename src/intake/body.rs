@@ -52,7 +52,7 @@ where
 {
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok()).unwrap_or(0);
     if announced > max as u64 {
-        discard(body, patience).await;
+        discard(body, patience, uploads).await;
         return Err(Refusal::TooLarge(max));
     }
     let whole = async {
@@ -65,7 +65,14 @@ where
                     frame = body.frame() => frame,
                     () = upload.is_cut() => return Err(Refusal::Overloaded),
                 },
-                None => body.frame().await,
+                None => tokio::select! {
+                    biased;
+                    frame = body.frame() => frame,
+                    () = std::future::ready(()) => {
+                        upload = Some(uploads.begin());
+                        continue;
+                    }
+                },
             };
             let Some(frame) = frame else { break };
             let Ok(data) = frame.map_err(|_| Refusal::Broken)?.into_data() else { continue };
@@ -92,22 +99,23 @@ where
     };
     let read = tokio::time::timeout(patience, whole).await.unwrap_or(Err(Refusal::Slow));
     if matches!(read, Err(Refusal::TooLarge(_))) {
-        discard(body, patience).await;
+        discard(body, patience, uploads).await;
     }
     read
 }
 
 /// Reads what is left of a body that nobody wants, within bounds.
-pub(super) async fn discard<B>(mut body: B, patience: Duration)
+pub(super) async fn discard<B>(mut body: B, patience: Duration, uploads: &Uploads)
 where
     B: Body<Data = Bytes> + Unpin,
 {
     if body.is_end_stream() {
         return;
     }
+    let upload = uploads.begin();
     let drain = async {
         let mut left = DISCARD_MAX;
-        while let Some(Ok(frame)) = body.frame().await {
+        while let Some(Ok(frame)) = tokio::select! { frame = body.frame() => frame, () = upload.is_cut() => None } {
             left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
             if left == 0 {
                 return;

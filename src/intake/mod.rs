@@ -7,6 +7,7 @@
 mod body;
 #[cfg(test)]
 mod captures;
+mod connections;
 mod cors;
 mod endpoint;
 pub mod enrich;
@@ -53,6 +54,7 @@ use crate::domain::route_template::Templates;
 use crate::domain::telemetry;
 use crate::domain::time::{Span, Timestamp};
 use crate::sink::Sink;
+use connections::Connections;
 use cors::Origins;
 use endpoint::{Endpoint, Outcome, Overload, Post, parameter};
 use enrich::Enrichment;
@@ -143,6 +145,7 @@ pub struct Intake {
     origins: Origins,
     memory: Memory,
     otlp: otlp::Memory,
+    connections: Arc<Connections>,
     uploads: Uploads,
     /// Of so many beacons one is kept, with that weight; 1 unless the daemon is overloaded.
     thinning: AtomicU64,
@@ -156,8 +159,9 @@ impl Intake {
         let (limits, origins) = (Limits::new(settings.rate_per_source), Origins::new(&settings.allowed_origins));
         let (memory, otlp) = (Memory::new(), otlp::Memory::new(clock.now()));
         let influence = Mutex::new(Influence::new(settings.influence_per_source));
-        let (uploads, thinning) = (Uploads::default(), AtomicU64::new(1));
-        Intake { settings, sink, clock, limits, influence, origins, memory, otlp, uploads, thinning, patience: PATIENCE }
+        let (connections, uploads, thinning) = (Arc::default(), Uploads::default(), AtomicU64::new(1));
+        let patience = PATIENCE;
+        Intake { settings, sink, clock, limits, influence, origins, memory, otlp, connections, uploads, thinning, patience }
     }
 
     /// Answers one request.
@@ -178,7 +182,7 @@ impl Intake {
             }
             Ok(Entry::Beacon(beacon)) => self.beacon(beacon, &head.headers, body).await,
             Err(refusal) => {
-                body::discard(body, self.patience).await;
+                body::discard(body, self.patience, &self.uploads).await;
                 Err(refusal)
             }
         };
@@ -243,7 +247,7 @@ impl Intake {
         let encoding = match body::Encoding::of(headers) {
             Ok(encoding) => encoding,
             Err(refusal) => {
-                body::discard(body, self.patience).await;
+                body::discard(body, self.patience, &self.uploads).await;
                 return Err(refusal);
             }
         };

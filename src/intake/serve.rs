@@ -1,14 +1,13 @@
-//! The listener's connections: how many there may be, how long they may idle, how they end.
+//! The listener's connections: how they are let in, served and ended.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use ahash::AHashMap;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -19,16 +18,11 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, warn};
 
+use super::connections::{Activity, Connections, Metered};
 use super::{Intake, THINNING_MAX};
 
-/// How long a connection may be quiet between two requests.
-const IDLE: Duration = Duration::from_secs(60);
-/// Connections in total and from one address (proxies, which speak for many, are spared).
-const CONNECTIONS_MAX: usize = 8_192;
-const CONNECTIONS_PER_ADDRESS: u32 = 256;
-/// After so many requests a connection lets others have their turn. One that sends many at once would else be answered until it
-/// has no more, and all others wait.
-const TURN: u32 = 4;
+/// The most of a head, or of requests that are sent ahead, that is read at a time.
+const READ_MAX: usize = 32 << 10;
 /// How long open requests may take to finish at the end.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -86,17 +80,19 @@ impl Door {
                 Ok(listener) => listener,
                 Err(error) => return error!(error = %error, "no beacons can be taken: the listener cannot be waited for"),
             };
-            let connections = Arc::new(Connections::default());
             loop {
                 let accepted = tokio::select! {
                     accepted = listener.accept() => accepted,
                     _ = self.stopped.wait_for(|stopped| *stopped) => return,
                 };
                 match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer.ip().to_canonical()))) {
-                    Ok((stream, peer)) => self.let_in(&connections, stream, peer),
+                    Ok((stream, peer)) => self.let_in(stream, peer),
+                    // The peer is gone already.
+                    Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
                     Err(error) => {
-                        // Out of file descriptors, or the peer is gone already: neither ends the listener.
+                        // Out of file descriptors. Others may be after them too: whoever is quiet makes room.
                         debug!(error = %error, "a connection could not be accepted");
+                        self.intake.connections.let_some_go();
                         tokio::time::sleep(Duration::from_millis(20)).await;
                     }
                 }
@@ -104,14 +100,14 @@ impl Door {
         });
     }
 
-    fn let_in(&self, connections: &Arc<Connections>, stream: std::net::TcpStream, peer: IpAddr) {
-        let Some(place) = Connections::enter(connections, peer, self.intake.is_proxy(peer)) else {
+    fn let_in(&self, stream: std::net::TcpStream, peer: IpAddr) {
+        let Some(place) = Connections::enter(&self.intake.connections, peer, self.intake.is_proxy(peer)) else {
             return metrics::counter!("burnwatch_intake_rejected_total", "reason" => "connections").increment(1);
         };
         let (intake, stopped) = (self.intake.clone(), self.stopped.clone());
         let served = async move {
             match TcpStream::from_std(stream) {
-                Ok(stream) => connection(stream, peer, intake, stopped).await,
+                Ok(stream) => connection(stream, peer, place.activity.clone(), intake, stopped).await,
                 Err(error) => debug!(error = %error, "a connection could not be served"),
             }
             drop(place);
@@ -120,18 +116,20 @@ impl Door {
     }
 }
 
-async fn connection(stream: TcpStream, peer: IpAddr, intake: Arc<Intake>, mut stopped: watch::Receiver<bool>) {
+async fn connection(stream: TcpStream, peer: IpAddr, activity: Arc<Activity>, intake: Arc<Intake>, mut stopped: watch::Receiver<bool>) {
     // Answers are small; waiting to fill a packet only delays them.
     let _ = stream.set_nodelay(true);
     let patience = intake.patience;
-    let activity = Arc::new(Activity::new());
     let service = {
         let activity = activity.clone();
         service_fn(move |request| {
             let (intake, activity) = (intake.clone(), activity.clone());
             async move {
-                let _open = activity.open();
-                let answer = intake.answer(peer, request).await;
+                let answer = {
+                    let _open = activity.open();
+                    intake.answer(peer, request).await
+                };
+                // Whoever waits for its turn holds what it sent ahead: nobody is owed that.
                 if activity.took_its_turn() {
                     tokio::task::yield_now().await;
                 }
@@ -140,18 +138,18 @@ async fn connection(stream: TcpStream, peer: IpAddr, intake: Arc<Intake>, mut st
         })
     };
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).pipeline_flush(true).header_read_timeout(patience).max_buf_size(64 << 10).max_headers(100);
+    builder.http1().timer(TokioTimer::new()).pipeline_flush(true).header_read_timeout(patience).max_buf_size(READ_MAX).max_headers(100);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(64)
-        .max_header_list_size(32 << 10)
+        .max_header_list_size(READ_MAX as u32)
         .max_send_buf_size(64 << 10)
         .initial_stream_window_size(256 << 10)
         .initial_connection_window_size(1 << 20)
         .keep_alive_interval(Some(Duration::from_secs(20)))
         .keep_alive_timeout(Duration::from_secs(10));
-    let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut served = pin!(builder.serve_connection(TokioIo::new(Metered::new(stream, activity.clone())), service));
     let mut look = tokio::time::interval(patience / 4);
     let mut ending = false;
     loop {
@@ -167,85 +165,12 @@ async fn connection(stream: TcpStream, peer: IpAddr, intake: Arc<Intake>, mut st
                 ending = true;
                 served.as_mut().graceful_shutdown();
             }
+            () = activity.has_to_go() => {
+                debug!("a connection that was quiet for longest gave way to others");
+                return metrics::counter!("burnwatch_intake_rejected_total", "reason" => "connections").increment(1);
+            }
             // Neither the reading of the first bytes nor HTTP/2 has a time limit of its own in hyper.
             _ = look.tick() => if activity.is_stale(patience) { return },
-        }
-    }
-}
-
-/// What happens on one connection.
-struct Activity {
-    since: Instant,
-    open: AtomicU32,
-    /// Milliseconds after `since` at which the last request ended; 0 before the first.
-    last: AtomicU64,
-    answered: AtomicU32,
-}
-
-impl Activity {
-    fn new() -> Activity {
-        Activity { since: Instant::now(), open: AtomicU32::new(0), last: AtomicU64::new(0), answered: AtomicU32::new(0) }
-    }
-
-    fn open(&self) -> Open<'_> {
-        self.open.fetch_add(1, Ordering::Relaxed);
-        Open(self)
-    }
-
-    /// Whether it is time to let other connections have theirs.
-    fn took_its_turn(&self) -> bool {
-        self.answered.fetch_add(1, Ordering::Relaxed) % TURN == TURN - 1
-    }
-
-    fn is_stale(&self, patience: Duration) -> bool {
-        let last = self.last.load(Ordering::Relaxed);
-        let quiet = self.since.elapsed().saturating_sub(Duration::from_millis(last));
-        self.open.load(Ordering::Relaxed) == 0 && quiet > if last == 0 { patience } else { IDLE }
-    }
-}
-
-struct Open<'a>(&'a Activity);
-
-impl Drop for Open<'_> {
-    fn drop(&mut self) {
-        self.0.last.store((self.0.since.elapsed().as_millis() as u64).max(1), Ordering::Relaxed);
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Who is connected.
-#[derive(Default)]
-struct Connections(Mutex<(usize, AHashMap<IpAddr, u32>)>);
-
-struct Place {
-    connections: Arc<Connections>,
-    peer: IpAddr,
-}
-
-impl Connections {
-    fn enter(this: &Arc<Connections>, peer: IpAddr, is_proxy: bool) -> Option<Place> {
-        let mut guard = this.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (total, by_address) = &mut *guard;
-        let here = by_address.get(&peer).copied().unwrap_or(0);
-        if *total >= CONNECTIONS_MAX || (here >= CONNECTIONS_PER_ADDRESS && !is_proxy) {
-            return None;
-        }
-        *total += 1;
-        by_address.insert(peer, here + 1);
-        Some(Place { connections: this.clone(), peer })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut guard = self.connections.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (total, by_address) = &mut *guard;
-        *total -= 1;
-        if let Some(here) = by_address.get_mut(&self.peer) {
-            *here -= 1;
-            if *here == 0 {
-                by_address.remove(&self.peer);
-            }
         }
     }
 }

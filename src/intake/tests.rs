@@ -6,6 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
+use super::connections::BASE;
 use super::*;
 use crate::clock::{Clock, FixedClock};
 use crate::domain::aggregate::{self, Aggregator};
@@ -442,7 +443,7 @@ async fn slow_senders_are_let_go() {
 
 #[tokio::test]
 async fn half_bodies_hold_so_much_and_no_more() {
-    let daemon = start_as(settings(), |intake| Intake { uploads: Uploads::new(20_000), ..intake }).await;
+    let daemon = start_as(settings(), |intake| Intake { uploads: Uploads::new(2 * (BASE + 9_000) + 1_000), ..intake }).await;
     let head = b"POST /v1/rum HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 9000\r\n\r\n";
     let whole = format!("{}{VIEW}", " ".repeat(9_000 - VIEW.len()));
     let mut halves = Vec::new();
@@ -465,6 +466,44 @@ async fn half_bodies_hold_so_much_and_no_more() {
             assert_eq!(read_answer(&mut stream).await.status, 202);
         }
     }
+}
+
+#[tokio::test]
+async fn whoever_is_quiet_for_longest_gives_way_to_who_has_something_to_say() {
+    let daemon = start_as(settings(), |intake| Intake { connections: Arc::new(Connections::new(4 * BASE + 1_000)), ..intake }).await;
+    let request = format!("POST /v1/rum HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{VIEW}", VIEW.len());
+    let mut kept = TcpStream::connect(daemon.at).await.unwrap();
+    let mut streams = Vec::new();
+    for opening in ["", "POST /v1/rum HTTP/1.1\r\nx-a: ", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+        let mut stream = TcpStream::connect(daemon.at).await.unwrap();
+        stream.write_all(opening.as_bytes()).await.unwrap();
+        streams.push(stream);
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    // Came first, but was answered last.
+    kept.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = [0; 500];
+    let length = kept.read(&mut answer).await.unwrap();
+    assert!(answer[..length].starts_with(b"HTTP/1.1 202"));
+    let mut newer = Vec::new();
+    for _ in 0..3 {
+        let mut stream = TcpStream::connect(daemon.at).await.unwrap();
+        stream.write_all(b"POST /v1/rum HTTP/1.1\r\nx-a: ").await.unwrap();
+        newer.push(stream);
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    for mut stream in streams {
+        let mut rest = Vec::new();
+        let ended = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await;
+        assert!(ended.is_ok(), "one that was quiet for longer is still connected");
+    }
+    kept.write_all(request.as_bytes()).await.unwrap();
+    let length = kept.read(&mut answer).await.unwrap();
+    assert!(answer[..length].starts_with(b"HTTP/1.1 202"), "one that was answered since goes on");
+    // What one sends counts, and then it is the one that is left.
+    newer[2].write_all("a".repeat(20_000).as_bytes()).await.unwrap();
+    let mut rest = Vec::new();
+    assert!(tokio::time::timeout(Duration::from_secs(5), newer[0].read_to_end(&mut rest)).await.is_ok());
 }
 
 #[tokio::test]

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// Bytes that are held of bodies that are not whole yet. One that is larger may arrive alone.
+use super::connections::BASE;
+
+/// Bytes that are held of bodies that are not whole yet, and of their connections. One that is larger may arrive alone.
 const HELD_MAX: usize = 16 << 20;
 
 /// All bodies that are arriving.
@@ -55,7 +57,10 @@ impl Uploads {
         let (number, cut) = (held.next, Arc::new(Notify::new()));
         held.next += 1;
         held.all.insert(number, Part { bytes: 0, cut: cut.clone() });
-        Upload { uploads: self, number, cut }
+        drop(held);
+        let upload = Upload { uploads: self, number, cut };
+        upload.grow(BASE);
+        upload
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
@@ -99,21 +104,23 @@ mod tests {
 
     #[test]
     fn the_oldest_are_cut_off_and_what_ends_is_free_again() {
-        let uploads = Uploads::new(100);
+        let uploads = Uploads::new(3 * BASE + 100);
         let held = || {
             let held = uploads.lock();
-            (held.bytes, held.all.len())
+            (held.bytes - held.all.len() * BASE, held.all.len())
         };
         let all: Vec<Upload<'_>> = (0..3).map(|_| uploads.begin()).collect();
         all.iter().for_each(|upload| upload.grow(40));
         assert_eq!(held(), (80, 2), "the first one is cut off");
         // What it goes on to send is not held.
         all[0].grow(1_000);
-        all[2].grow(30);
-        assert_eq!(held(), (70, 1));
-        all[2].grow(500);
-        assert_eq!(held(), (570, 1), "alone it may be large");
-        drop(all);
+        all[2].grow(30 + BASE);
+        assert_eq!(held(), (70 + BASE, 1));
+        all[2].grow(500 + 2 * BASE);
+        assert_eq!(held(), (570 + 3 * BASE, 1), "alone it may be large");
+        let other = uploads.begin();
+        assert_eq!(held(), (0, 1), "a connection counts too");
+        drop((all, other));
         assert_eq!(held(), (0, 0));
     }
 }
