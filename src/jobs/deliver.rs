@@ -43,6 +43,8 @@ use self::verdict::Verdict;
 /// So long, and so many of them, outcomes are gathered for one transaction.
 const GATHER: Duration = Duration::from_millis(10);
 const GATHERED_MAX: usize = 512;
+/// For so long, while more is under way, outcomes may wait for the next transaction that is made durable.
+const LOOSE: Duration = Duration::from_secs(1);
 /// How long a claim holds unless it is renewed.
 const LEASE: Span = Span::seconds(15);
 /// Claims older than this are renewed.
@@ -91,6 +93,8 @@ pub struct Deliver {
     /// Outcomes that are not committed yet, and since when there are any.
     settled: Vec<Settled>,
     settled_at: Option<Instant>,
+    /// Since when outcomes are committed that a power cut may take.
+    loose_at: Option<Instant>,
     /// Rows to give back untried.
     given_back: Vec<GivenBack>,
     /// Claims that were made or renewed in a transaction of which nobody knows whether it was committed.
@@ -115,6 +119,7 @@ impl Deliver {
             rows: HashMap::new(),
             settled: Vec::new(),
             settled_at: None,
+            loose_at: None,
             given_back: Vec::new(),
             unsure: None,
             committing: None,
@@ -238,8 +243,14 @@ impl Deliver {
                 storms.push((name.clone(), self.waiting.remove(name).into_iter().flatten().collect(), most));
             }
         }
+        // The next one is about to come. Until then a power cut would have some sent once more, under keys that receivers know;
+        // the number of a ticket is not risked.
+        let known_by_key = |settled: &Settled| matches!(settled.verdict, Verdict::Delivered { reply: None, .. }) && !settled.enabled;
+        let more = !self.under_way.is_empty() && self.settled.iter().all(known_by_key);
+        let loose = more && self.loose_at.is_none_or(|at| at.elapsed() < LOOSE);
         let commit = Commit {
             now,
+            durable: !loose && (!self.settled.is_empty() || self.loose_at.is_some()),
             settled: std::mem::take(&mut self.settled),
             given_back: std::mem::take(&mut self.given_back),
             unsure,
@@ -282,6 +293,12 @@ impl Deliver {
                 return Err(error);
             }
         };
+        if !commit.durable && !commit.settled.is_empty() {
+            self.loose_at.get_or_insert_with(Instant::now);
+        } else if commit.durable && !(commit.settled.is_empty() && done.renewed.ids.is_empty()) {
+            // What writes nothing makes nothing durable; as long as anything is under way its claim is renewed.
+            self.loose_at = None;
+        }
         if commit.remembered.is_none() {
             self.remembered_at = Some(Instant::now());
         }

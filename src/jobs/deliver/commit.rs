@@ -20,6 +20,8 @@ pub(super) type Committing = Pin<Box<dyn Future<Output = (Commit, Result<Committ
 /// What is to be committed.
 pub(super) struct Commit {
     pub now: Timestamp,
+    /// Whether it must survive a power cut: a delivery that is not marked any more is sent again.
+    pub durable: bool,
     pub settled: Vec<Settled>,
     /// Rows to give back untried.
     pub given_back: Vec<GivenBack>,
@@ -60,8 +62,7 @@ impl Commit {
     }
 
     async fn write(&mut self, store: &Store) -> Result<Committed, StoreError> {
-        // A delivery that is marked must stay marked over a power cut, else it is sent again.
-        let mut tx = if self.settled.is_empty() { store.write().await? } else { store.write_durable().await? };
+        let mut tx = if self.durable { store.write_durable().await? } else { store.write().await? };
         if let Some((unsure, waiting)) = &self.unsure {
             self.sure = Some(unsure.find_out(&mut tx, waiting, &mut self.settled).await?);
             self.unsure = None;
