@@ -27,6 +27,11 @@ pub use self::footing::Footing;
 pub use self::hand::{ByHand, Chosen};
 pub use self::input::{Effect, Input, PostedChange, Surroundings};
 
+/// What is as it always is at first is not written: an incident is stored with every change of it.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// One alert inside an incident.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Member {
@@ -38,13 +43,15 @@ pub struct Member {
     pub severity: Severity,
     pub firing: bool,
     pub started_at: Timestamp,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub ended_at: Option<Timestamp>,
     pub summary: String,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub figures: Figures,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub traces: Vec<String>,
     /// What a free-form rule looked at.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub subject: Option<Subject>,
 }
 
@@ -75,44 +82,54 @@ pub struct Told {
     /// It was told of the opening and not yet of the close.
     pub open: bool,
     /// When it was last told anything.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub at: Option<Timestamp>,
     /// The loudest severity it was told of.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub severity: Option<Severity>,
     /// The firing alerts it knows.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub alerts: BTreeSet<String>,
     /// Since when it would be told, but waits for its group to gather.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub waiting_since: Option<Timestamp>,
     /// Why it was not told although its route matches.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub held_by: Option<String>,
     /// The definition that told it, for closes after its rule is gone.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub definition: Option<Box<Receiver>>,
     /// The children that it was told of.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub kin: BTreeSet<String>,
     /// It was told that the incident is held open.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub held: bool,
 }
 
 /// What the explanation found (EXPLAIN), as the incident shows it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Explained {
+    #[serde(default, skip_serializing_if = "is_default")]
     pub signature: String,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub verdict: Verdict,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub suspects: Vec<Suspect>,
     /// One sentence for a person; empty while nothing is known.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub sentence: String,
     /// Why nobody is named.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub reason: String,
     /// What keeps the signature stable from one computation to the next.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub held: Signature,
     /// What was looked at: the equalities of the `where`, and the group.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub scope: Labels,
     /// The app that was looked at, or empty.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub app: String,
     /// How much of the bad events of the hour came from one network, in parts of all; `None` where that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -132,13 +149,19 @@ pub struct Incident {
     pub status: Status,
     pub severity: Severity,
     pub title: String,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub service: String,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub owner: String,
     pub labels: Labels,
     pub opened_at: Timestamp,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub acknowledged_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub acknowledged_by: Option<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub resolved_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub snoozed_until: Option<Timestamp>,
     /// Since when the unbroken burn lasts: the window that impact and explanation look at.
     pub window_start: Timestamp,
@@ -146,32 +169,37 @@ pub struct Incident {
     pub told: BTreeMap<String, Told>,
     /// Escalation steps count from here: the opening, or the last rise.
     pub loud_since: Timestamp,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub impact: Impact,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub explained: Explained,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub changes: Vec<Change>,
     pub revision: String,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub runbook: Option<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub dashboard: Option<String>,
     /// The incident of the same cause that speaks for this one.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub parent: Option<String>,
     /// The incidents that this one speaks for, those that closed before it included.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub children: BTreeSet<String>,
     /// When it was opened again, within the last hour.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub reopened: Vec<Timestamp>,
     /// Whoever was told of it in an earlier generation.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub known: BTreeSet<String>,
     /// It came and went too often: nothing fires, but it stays open until then.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub held_until: Option<Timestamp>,
     /// Why it was closed, where that was no plain end of its alerts.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub closed_because: Option<String>,
     /// What a person decided about it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub by_hand: ByHand,
     /// How the telemetry stood at the opening; `None`: nobody looked, as with alerts that others posted.
     #[serde(default, skip_serializing_if = "Option::is_none")]

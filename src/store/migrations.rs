@@ -16,7 +16,7 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 11] = [
+const MIGRATIONS: [Migration; 12] = [
     Migration { version: 1, works_with: 1, sql: include_str!("../../migrations/0001_init.sql") },
     Migration { version: 2, works_with: 1, sql: include_str!("../../migrations/0002_posted_alerts.sql") },
     Migration { version: 3, works_with: 1, sql: include_str!("../../migrations/0003_repeated_and_traces.sql") },
@@ -28,6 +28,8 @@ const MIGRATIONS: [Migration; 11] = [
     Migration { version: 9, works_with: 1, sql: include_str!("../../migrations/0009_incident_rules.sql") },
     Migration { version: 10, works_with: 1, sql: include_str!("../../migrations/0010_seen_bodies.sql") },
     Migration { version: 11, works_with: 1, sql: include_str!("../../migrations/0011_fewer_index_entries.sql") },
+    // Programs before it look for the payload beside the delivery.
+    Migration { version: 12, works_with: 12, sql: include_str!("../../migrations/0012_outbox_payload.sql") },
 ];
 
 /// The newest schema that this program knows.
@@ -70,9 +72,8 @@ pub(super) async fn migrate(tx: &mut Tx, place: &str, now: Timestamp) -> Result<
 
 /// The schema of the database; an error if this program is too old for it.
 pub(super) async fn check(tx: &mut Tx, place: &str) -> Result<i64, StoreError> {
-    let sql = "select version, works_with from schema_version order by version desc limit 1";
-    let newest: Option<(i64, i64)> = on!(tx, conn => sqlx::query_as(sql).fetch_optional(conn))?;
-    let (found, works_with) = newest.unwrap_or((0, 0));
+    let sql = "select coalesce(max(version), 0), coalesce(max(works_with), 0) from schema_version";
+    let (found, works_with): (i64, i64) = on!(tx, conn => sqlx::query_as(sql).fetch_one(conn))?;
     if found > KNOWN && works_with > KNOWN {
         return Err(StoreError::Newer { place: place.to_owned(), found, known: KNOWN });
     }

@@ -52,8 +52,9 @@ row! {
 
 macro_rules! columns {
     () => {
-        "id, incident, generation, sequence, receiver, correlation, kind, payload, state, due_at, created_at, finished_at, \
-         attempts, claimed_until, last_error, reply"
+        "id, incident, generation, sequence, receiver, correlation, kind, \
+         (select p.payload from outbox_payload p where p.delivery = outbox.id) as payload, \
+         state, due_at, created_at, finished_at, attempts, claimed_until, last_error, reply"
     };
 }
 
@@ -100,15 +101,28 @@ pub async fn insert(tx: &mut Tx, row: &OutboxRow) -> Result<bool, StoreError> {
 pub async fn insert_all(tx: &mut Tx, rows: &[OutboxRow]) -> Result<u64, StoreError> {
     let mut written = 0;
     for batch in lots(rows) {
-        let values = tx.marks().tuples(batch.len(), 16, 1);
-        let sql = format!("insert into outbox ({}) values {values} on conflict (id) do nothing", columns!());
+        let sql = format!(
+            "insert into outbox (id, incident, generation, sequence, receiver, correlation, kind, state, due_at, created_at, \
+             finished_at, attempts, claimed_until, last_error, reply) values {} on conflict (id) do nothing",
+            tx.marks().tuples(batch.len(), 15, 1)
+        );
         written += run!(tx, conn => {
             let mut query = sqlx::query(AssertSqlSafe(sql));
             for row in batch {
                 query = query.bind(text(&row.id)).bind(text(&row.incident)).bind(row.generation).bind(row.sequence).bind(text(&row.receiver));
-                query = query.bind(text(&row.correlation)).bind(text(&row.kind)).bind(text(&row.payload)).bind(text(&row.state));
+                query = query.bind(text(&row.correlation)).bind(text(&row.kind)).bind(text(&row.state));
                 query = query.bind(row.due_at).bind(row.created_at).bind(row.finished_at).bind(row.attempts).bind(row.claimed_until);
                 query = query.bind(text(&row.last_error)).bind(text(&row.reply));
+            }
+            query.execute(conn)
+        })?;
+        // One that exists already has its own.
+        let values = tx.marks().tuples(batch.len(), 2, 1);
+        let sql = format!("insert into outbox_payload (delivery, payload) values {values} on conflict (delivery) do nothing");
+        run!(tx, conn => {
+            let mut query = sqlx::query(AssertSqlSafe(sql));
+            for row in batch {
+                query = query.bind(text(&row.id)).bind(text(&row.payload));
             }
             query.execute(conn)
         })?;

@@ -59,6 +59,11 @@ pub async fn prune(tx: &mut Tx, cutoffs: &Cutoffs) -> Result<u64, StoreError> {
             cutoffs.outbox,
         ),
         (
+            "delete from outbox_payload where delivery in \
+             (select id from outbox where state <> 'pending' and finished_at < $1 order by finished_at, id limit $2)",
+            cutoffs.outbox,
+        ),
+        (
             "delete from outbox where id in \
              (select id from outbox where state <> 'pending' and finished_at < $1 order by finished_at, id limit $2)",
             cutoffs.outbox,
