@@ -22,7 +22,7 @@ const PRUNE: usize = 5_000;
 pub async fn compact(store: &Store, bucket: Span, now: Timestamp) -> Result<usize, StoreError> {
     let mut moved = 0;
     loop {
-        let mut tx = store.write().await?;
+        let mut tx = store.write_bulk().await?;
         let done = archive::compact(&mut tx, bucket, now - SETTLED, BATCH).await?;
         tx.commit().await?;
         moved += done;
@@ -32,7 +32,7 @@ pub async fn compact(store: &Store, bucket: Span, now: Timestamp) -> Result<usiz
     }
     // No restart takes over more, so no more are kept, however fast they come. The aggregator forgets in parts, so a part more.
     let bodies = (now - BODY_WINDOW - Span::MINUTE).max(kept_from(store, Memory::Bodies).await?);
-    let mut tx = store.write().await?;
+    let mut tx = store.write_bulk().await?;
     store::seen::prune(&mut tx, Memory::Bodies, bodies).await?;
     store::repeated::keep_newest(&mut tx, REPEATS_MAX).await?;
     tx.commit().await?;
@@ -48,7 +48,7 @@ async fn kept_from(store: &Store, memory: Memory) -> Result<Timestamp, StoreErro
 pub async fn prune(store: &Store, aggregation: &Aggregation, retention: &Retention, now: Timestamp) -> Result<u64, StoreError> {
     let [fine, five, hour] = archive::levels(aggregation.bucket);
     for (level, keep) in [(fine, retention.bucket), (five, retention.rollup_5m), (hour, retention.rollup_1h)] {
-        let mut tx = store.write().await?;
+        let mut tx = store.write_bulk().await?;
         // A chunk goes when all of it is too old.
         let before = (now - keep).floor(level.span);
         store::chunk::delete_before(&mut tx, level.slice.0, before.0).await?;
@@ -70,7 +70,7 @@ pub async fn prune(store: &Store, aggregation: &Aggregation, retention: &Retenti
     };
     let mut forgotten = 0;
     loop {
-        let mut tx = store.write().await?;
+        let mut tx = store.write_bulk().await?;
         let done = store::retention::prune(&mut tx, &cutoffs).await?;
         tx.commit().await?;
         forgotten += done;

@@ -149,7 +149,7 @@ impl Flush {
     }
 
     async fn store(&mut self, drained: &Drained, at: Timestamp) -> Result<(), StoreError> {
-        let mut tx = self.store.write().await?;
+        let mut tx = self.store.write_bulk().await?;
         if let Some((id, n)) = &self.unsure {
             // From here on nothing can be written as that writer but by us, not even by a commit that arrives late.
             let last = store::writer::resume(&mut tx, id, self.kind, at).await?;
@@ -263,7 +263,7 @@ impl Flush {
         if self.waiting.is_none()
             && let Some(writer) = self.writer.take()
         {
-            let mut tx = self.store.write().await?;
+            let mut tx = self.store.write_bulk().await?;
             store::writer::close(&mut tx, &writer.id).await?;
             tx.commit().await?;
         }

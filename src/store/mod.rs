@@ -36,6 +36,7 @@ pub mod user_keys;
 pub mod writer;
 
 mod error;
+mod log;
 mod migrations;
 mod postgres;
 mod sqlite;
@@ -53,6 +54,7 @@ pub use error::StoreError;
 pub use migrations::KNOWN as SCHEMA_KNOWN;
 pub use tx::Tx;
 
+use log::Folding;
 use tx::{PgSide, Side};
 
 /// The database of one burnwatch: open it once, clone it freely.
@@ -71,6 +73,7 @@ enum Db {
     Sqlite {
         writer: SqlitePool,
         readers: SqlitePool,
+        folding: Arc<Folding>,
         path: PathBuf,
     },
     Postgres(PgPool),
@@ -92,7 +95,7 @@ impl Store {
 
     /// Opens a database that a daemon has made; never makes one.
     ///
-    /// An older schema is brought up to date, which the previous version survives by design.
+    /// An older schema is brought up to date; the table of migrations says which versions survive that.
     pub async fn open_existing(url: &str, now: Timestamp) -> Result<Store, StoreError> {
         let store = Store::connect(url, false).await?;
         let mut tx = store.read().await?;
@@ -109,9 +112,9 @@ impl Store {
 
     async fn connect(url: &str, create: bool) -> Result<Store, StoreError> {
         let (db, place) = if sqlite::is_meant(url) {
-            let (writer, readers, path) = sqlite::connect(url, create).await?;
+            let (writer, readers, folding, path) = sqlite::connect(url, create).await?;
             let place = path.display().to_string();
-            (Db::Sqlite { writer, readers, path }, place)
+            (Db::Sqlite { writer, readers, folding: Arc::new(folding), path }, place)
         } else {
             let (pool, place) = postgres::connect(url).await?;
             (Db::Postgres(pool), place)
@@ -160,6 +163,11 @@ impl Store {
     /// Begins writing. A power failure may take the last second of it on SQLite (a crash of the process
     /// may not): right for what intake sends, which is lost in the same way while still in memory.
     pub async fn write(&self) -> Result<Tx, StoreError> {
+        self.begin_write("pragma synchronous = normal; pragma cache_size = -16384; begin immediate").await
+    }
+
+    /// The same for what intake sends, which is much in a flood, written once and not read again: SQLite keeps little of it.
+    pub async fn write_bulk(&self) -> Result<Tx, StoreError> {
         self.begin_write("pragma synchronous = normal; pragma cache_size = -4096; begin immediate").await
     }
 
@@ -172,9 +180,12 @@ impl Store {
     async fn begin_write(&self, sqlite: &'static str) -> Result<Tx, StoreError> {
         let side = match &self.db {
             // The level cannot change inside a transaction, and every writer states its own, so a
-            // transaction that was dropped leaves nothing to put back. The cache, in KiB: a storm of incidents
-            // touches many pages, and what has no room is written twice; what intake sends is written once and not read.
-            Db::Sqlite { writer, .. } => writer.begin_with(sqlite).await.map(Side::Sqlite).map_err(StoreError::from),
+            // transaction that was dropped leaves nothing to put back. The cache is in KiB: a storm of incidents
+            // touches many pages, and what has no room there is written twice.
+            Db::Sqlite { writer, folding, .. } => {
+                folding.note();
+                writer.begin_with(sqlite).await.map(Side::Sqlite).map_err(StoreError::from)
+            }
             Db::Postgres(pool) => PgSide::begin(pool, postgres::WRITE).await.map(Side::Postgres),
         };
         self.begun(side)
@@ -240,7 +251,8 @@ impl Store {
     /// Lets go of the database: on SQLite the log is folded back into the file.
     pub async fn close(&self) {
         match &self.db {
-            Db::Sqlite { writer, readers, .. } => {
+            Db::Sqlite { writer, readers, folding, .. } => {
+                folding.stop().await;
                 readers.close().await;
                 writer.close().await;
             }

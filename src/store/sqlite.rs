@@ -10,6 +10,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 
 use super::StoreError;
+use super::log::Folding;
 use super::meta::COPIED_AT;
 use crate::domain::time::Timestamp;
 
@@ -44,8 +45,8 @@ fn path(url: &str) -> Result<PathBuf, StoreError> {
     Ok(PathBuf::from(rest))
 }
 
-/// Opens the file: the pool of its one writer, the pool of its readers, and its path.
-pub(super) async fn connect(url: &str, create: bool) -> Result<(SqlitePool, SqlitePool, PathBuf), StoreError> {
+/// Opens the file: the pool of its one writer, the pool of its readers, what folds its log, and its path.
+pub(super) async fn connect(url: &str, create: bool) -> Result<(SqlitePool, SqlitePool, Folding, PathBuf), StoreError> {
     let path = path(url)?;
     if create {
         make(&path)?;
@@ -69,10 +70,11 @@ pub(super) async fn connect(url: &str, create: bool) -> Result<(SqlitePool, Sqli
     let fresh = pool.clone().before_acquire(|connection, _| Box::pin(is_free(connection)));
     let writer = fresh.max_connections(1).connect_with(writing).await.map_err(|error| explain(error, &path))?;
     check(&writer, &path).await?;
+    let folding = Folding::start(options.clone().create_if_missing(false).pragma("cache_size", "-64"));
     // In KiB. The system's cache holds what is read often; ours would hold it once more for each connection.
     let reading = options.read_only(true).pragma("cache_size", "-512");
     let readers = pool.max_connections(READERS_MAX).connect_with(reading).await.map_err(|error| explain(error, &path))?;
-    Ok((writer, readers, path))
+    Ok((writer, readers, folding, path))
 }
 
 /// Whether a connection is in no transaction. One whose commit failed (disk full, input/output error) never leaves its own again:

@@ -196,14 +196,14 @@ impl<'a> Writer<'a> {
         cells.iter().for_each(|(id, slice, cell)| packed.push(*id, *slice, cell));
         self.cells += cells.len() as u64;
         self.n += 1;
-        let mut tx = self.store.write().await?;
+        let mut tx = self.store.write_bulk().await?;
         store::partial::append(&mut tx, &self.id, self.n, at, &packed.finish()).await?;
         archive::compact(&mut tx, self.bucket, at + Span(1), 1).await?;
         tx.commit().await
     }
 
     async fn close(self) -> Result<u64, StoreError> {
-        let mut tx = self.store.write().await?;
+        let mut tx = self.store.write_bulk().await?;
         store::writer::close(&mut tx, &self.id).await?;
         tx.commit().await?;
         Ok(self.cells)
