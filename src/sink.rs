@@ -61,6 +61,29 @@ pub struct SubmittedRows {
 }
 
 impl State {
+    fn submit(&mut self, whole: Option<u64>, batches: &[Batch<'_>], now: Timestamp) -> Submitted {
+        let mut done = Submitted { flush: self.next, ..Submitted::default() };
+        if whole.is_some_and(|hash| !self.aggregator.first_time(SeenKind::Body, hash, now)) {
+            done.duplicate = batches.iter().map(|batch| batch.events.len()).sum();
+            done.is_repeated = true;
+            return done;
+        }
+        // Without a memory of the whole body it is one that was seen if all that it brings was.
+        done.is_repeated = whole.is_none() && !batches.is_empty();
+        for batch in batches {
+            if batch.id.is_some_and(|hash| !self.aggregator.first_time(SeenKind::Id, hash, now)) {
+                done.duplicate += batch.events.len();
+                continue;
+            }
+            done.is_repeated = false;
+            match self.aggregator.add(batch, now) {
+                Ok(()) => done.accepted += batch.events.len(),
+                Err(TooManyApps) => done.refused.extend(batch.events.iter().map(|event| event.index)),
+            }
+        }
+        done
+    }
+
     fn add_rows<'a>(&mut self, rows: impl IntoIterator<Item = (usize, Row<'a>)>, now: Timestamp) -> SubmittedRows {
         let mut done = SubmittedRows { flush: self.next, ..SubmittedRows::default() };
         for (line, row) in rows {
@@ -92,25 +115,16 @@ impl Sink {
 
     /// Counts a request's batches, unless its body (`whole`, a keyed hash of body and source) or a batch's `id` was seen before.
     pub fn submit(&self, whole: Option<u64>, batches: &[Batch<'_>], now: Timestamp) -> Submitted {
+        self.lock().submit(whole, batches, now)
+    }
+
+    /// The same, and what comes with them (`beside`) unless the request was seen before: all under one lock, which in a flood
+    /// everybody waits for.
+    pub fn submit_with(&self, whole: Option<u64>, batches: &[Batch<'_>], beside: [&[Batch<'_>]; 2], now: Timestamp) -> Submitted {
         let mut state = self.lock();
-        let mut done = Submitted { flush: state.next, ..Submitted::default() };
-        if whole.is_some_and(|hash| !state.aggregator.first_time(SeenKind::Body, hash, now)) {
-            done.duplicate = batches.iter().map(|batch| batch.events.len()).sum();
-            done.is_repeated = true;
-            return done;
-        }
-        // Without a memory of the whole body it is one that was seen if all that it brings was.
-        done.is_repeated = whole.is_none() && !batches.is_empty();
-        for batch in batches {
-            if batch.id.is_some_and(|hash| !state.aggregator.first_time(SeenKind::Id, hash, now)) {
-                done.duplicate += batch.events.len();
-                continue;
-            }
-            done.is_repeated = false;
-            match state.aggregator.add(batch, now) {
-                Ok(()) => done.accepted += batch.events.len(),
-                Err(TooManyApps) => done.refused.extend(batch.events.iter().map(|event| event.index)),
-            }
+        let done = state.submit(whole, batches, now);
+        for batches in beside.into_iter().filter(|_| !done.is_repeated) {
+            state.submit(None, batches, now);
         }
         done
     }

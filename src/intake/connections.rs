@@ -32,7 +32,7 @@ const READ_AT_ONCE: u64 = 8 << 10;
 const LOT: usize = 16;
 /// After so many requests a connection lets others have their turn. One that sends many at once would else be answered until it
 /// has no more, and all others wait.
-const TURN: u32 = 4;
+const TURN: u32 = 2;
 
 /// All connections of the listener.
 pub(super) struct Connections {

@@ -318,9 +318,18 @@ impl Intake {
         }
         let limited = if beacon.source.is_spared() { 0 } else { self.bound_influence(beacon.source, &mut decoded, now) };
         // The same body again has the same ids again: where they say it all, it needs no memory of its own.
-        let beside = !(decoded.sessions.is_empty() && decoded.lost.is_empty() && decoded.rows.is_empty());
-        let named = !beside && !decoded.batches.is_empty() && decoded.batches.iter().all(|batch| batch.id.is_some());
-        let mut done = self.sink.submit((!named).then_some(whole), &decoded.batches, now);
+        let more = !(decoded.sessions.is_empty() && decoded.lost.is_empty() && decoded.rows.is_empty());
+        let named = !more && !decoded.batches.is_empty() && decoded.batches.iter().all(|batch| batch.id.is_some());
+        let measured = if self.settings.telemetry {
+            let (sent_at, weight) = (decoded.sent_at, UNIT.saturating_mul(thinning as i64));
+            let told = telemetry::Told { sent_at, redacted: &decoded.redacted, lost: &decoded.lost, held_back: limited, now, weight };
+            // An app that is one too many has no telemetry either.
+            telemetry::measure(&decoded.batches, &told)
+        } else {
+            Vec::new()
+        };
+        let beside = [&*decoded.sessions, &*measured];
+        let mut done = self.sink.submit_with((!named).then_some(whole), &decoded.batches, beside, now);
         if !decoded.rows.is_empty() {
             // By a hash of their own: the body as a whole has just been noted.
             let whole = self.settings.hash.of(Purpose::Body, &[b"rows", &whole.to_le_bytes()]);
@@ -329,15 +338,6 @@ impl Intake {
             done.duplicate += rows.duplicate;
             done.refused.extend(rows.refused);
             done.flush = rows.flush;
-        }
-        if !done.is_repeated && !decoded.sessions.is_empty() {
-            self.sink.submit(None, &decoded.sessions, now);
-        }
-        if self.settings.telemetry && !done.is_repeated {
-            let (sent_at, weight) = (decoded.sent_at, UNIT.saturating_mul(thinning as i64));
-            let told = telemetry::Told { sent_at, redacted: &decoded.redacted, lost: &decoded.lost, held_back: limited, now, weight };
-            // An app that is one too many has no telemetry either.
-            self.sink.submit(None, &telemetry::measure(&decoded.batches, &told), now);
         }
         let is_known = done.refused.is_empty();
         decoded.rejected.extend(done.refused.into_iter().map(|index| (index, Reason::TooManyApps)));

@@ -163,7 +163,7 @@ impl Store {
     /// Begins writing. A power failure may take the last second of it on SQLite (a crash of the process
     /// may not): right for what intake sends, which is lost in the same way while still in memory.
     pub async fn write(&self) -> Result<Tx, StoreError> {
-        self.begin_write("pragma synchronous = normal; pragma cache_size = -16384; begin immediate").await
+        self.begin_write("pragma synchronous = normal; pragma cache_size = -8192; begin immediate").await
     }
 
     /// The same for what intake sends, which is much in a flood, written once and not read again: SQLite keeps little of it.
@@ -174,7 +174,7 @@ impl Store {
     /// Begins writing what must survive a power failure from the moment it is committed: transitions,
     /// the outbox, and `ack=durable`.
     pub async fn write_durable(&self) -> Result<Tx, StoreError> {
-        self.begin_write("pragma synchronous = full; pragma cache_size = -16384; begin immediate").await
+        self.begin_write("pragma synchronous = full; pragma cache_size = -8192; begin immediate").await
     }
 
     async fn begin_write(&self, sqlite: &'static str) -> Result<Tx, StoreError> {
