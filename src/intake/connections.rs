@@ -28,6 +28,8 @@ const HELD_MAX: usize = 40 << 20;
 pub(super) const BASE: usize = 24 << 10;
 /// The most that is read at a time: what one sends ahead of its turn stays where it is, and holds no memory of ours.
 const READ_AT_ONCE: u64 = 8 << 10;
+/// The most of a head, or of requests that are sent ahead, that is kept.
+pub(super) const HEAD_MAX: usize = 32 << 10;
 /// How much is made free at a time, of all: looking for who has been quiet for longest takes a look at everybody.
 const LOT: usize = 16;
 /// After so many requests a connection lets others have their turn. One that sends many at once would else be answered until it
@@ -80,8 +82,17 @@ impl Connections {
             *here += 1;
             let number = all.next;
             all.next += 1;
-            let state =
-                State { since: Instant::now(), answered: 0, open: 0, read: 0, parsed: false, answers: 0, counted: 0, is_cut: false };
+            let state = State {
+                since: Instant::now(),
+                answered: 0,
+                open: 0,
+                head: 0,
+                read: 0,
+                parsed: false,
+                answers: 0,
+                counted: 0,
+                is_cut: false,
+            };
             let activity = Arc::new(Activity { connections: this.clone(), state: Mutex::new(state), cut: Notify::new() });
             all.by_number.insert(number, activity.clone());
             Place { number, source, activity }
@@ -147,7 +158,9 @@ struct State {
     answered: u32,
     /// Requests that are being answered.
     open: u32,
-    /// The most that it had sent and was not known to be read as requests: what its buffer is as large as.
+    /// What it has sent of a head that is not whole yet.
+    head: usize,
+    /// The most that this ever was: what its buffer is as large as.
     read: usize,
     /// Whether a request has begun since it last sent something.
     parsed: bool,
@@ -263,9 +276,11 @@ impl<S: AsyncRead> Metered<S> {
 
     fn took(&self, bytes: usize) {
         self.activity.change(|state| {
-            let more = if std::mem::take(&mut state.parsed) { bytes } else { state.read.saturating_add(bytes) };
+            // Bodies are counted where they are gathered.
+            let is_new = std::mem::take(&mut state.parsed) || state.open > 0;
+            state.head = if is_new { bytes } else { state.head.saturating_add(bytes) };
             // hyper keeps its buffer.
-            state.read = state.read.max(more);
+            state.read = state.read.max(state.head.min(HEAD_MAX));
         });
     }
 
@@ -389,6 +404,16 @@ mod tests {
         there.write_all(&[b'a'; 100]).await.unwrap();
         assert_eq!(metered.read(&mut buffer).await.unwrap(), 100);
         assert_eq!(held(), 300);
+        there.write_all(&[b'a'; 150]).await.unwrap();
+        assert_eq!(metered.read(&mut buffer).await.unwrap(), 150);
+        assert_eq!(held(), 300, "the buffer is as large as the longest head, not as all of them");
+        let body = place.activity.open();
+        for _ in 0..10 {
+            there.write_all(&[b'a'; 200]).await.unwrap();
+            assert_eq!(metered.read(&mut buffer).await.unwrap(), 200);
+        }
+        drop(body);
+        assert_eq!(held(), 300, "a body is not counted here");
         assert_eq!(metered.write(&[b'b'; 1_500]).await.unwrap(), 1_000);
         assert_eq!(held(), 1_800);
         let waits = tokio::time::timeout(Duration::from_millis(10), metered.write(&[b'b'; 2_000]));

@@ -18,11 +18,9 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, warn};
 
-use super::connections::{Activity, Connections, Metered};
+use super::connections::{Activity, Connections, HEAD_MAX, Metered};
 use super::{Intake, THINNING_MAX};
 
-/// The most of a head, or of requests that are sent ahead, that is read at a time.
-const READ_MAX: usize = 32 << 10;
 /// How long open requests may take to finish at the end.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -138,12 +136,12 @@ async fn connection(stream: TcpStream, peer: IpAddr, activity: Arc<Activity>, in
         })
     };
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).pipeline_flush(true).header_read_timeout(patience).max_buf_size(READ_MAX).max_headers(100);
+    builder.http1().timer(TokioTimer::new()).pipeline_flush(true).header_read_timeout(patience).max_buf_size(HEAD_MAX).max_headers(100);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(64)
-        .max_header_list_size(READ_MAX as u32)
+        .max_header_list_size(HEAD_MAX as u32)
         .max_send_buf_size(64 << 10)
         .initial_stream_window_size(256 << 10)
         .initial_connection_window_size(1 << 20)
