@@ -75,11 +75,12 @@ impl Connections {
         let place = {
             let mut guard = this.lock();
             let all = &mut *guard;
-            let here = all.by_source.entry(source).or_default();
-            if all.by_number.len() >= CONNECTIONS_MAX || (*here >= CONNECTIONS_PER_SOURCE && !is_proxy) {
+            // Who is refused leaves nothing behind.
+            let here = all.by_source.get(&source).copied().unwrap_or(0);
+            if all.by_number.len() >= CONNECTIONS_MAX || (here >= CONNECTIONS_PER_SOURCE && !is_proxy) {
                 return None;
             }
-            *here += 1;
+            all.by_source.insert(source, here + 1);
             let number = all.next;
             all.next += 1;
             let state = State {
@@ -177,29 +178,28 @@ impl Activity {
     }
 
     /// Something happens; if more is held than may be, the quietest go.
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    fn change(&self, change: impl FnOnce(&mut State)) {
         let Connections { max, held, .. } = &*self.connections;
-        let (result, all) = {
+        let all = {
             let mut state = self.lock();
-            let result = change(&mut state);
+            change(&mut state);
             let counts = if state.is_cut { 0 } else { BASE + state.read + state.answers };
             let before = std::mem::replace(&mut state.counted, counts);
-            let all = match counts.checked_sub(before) {
+            match counts.checked_sub(before) {
                 Some(0) => 0,
                 Some(grown) => held.fetch_add(grown, Ordering::Relaxed) + grown,
                 None => held.fetch_sub(before - counts, Ordering::Relaxed) - before + counts,
-            };
-            (result, all)
+            }
         };
         if all > *max {
             self.connections.let_go(max / LOT);
         }
-        result
     }
 
-    /// A request begins; it ends with what is returned.
+    /// A request begins; it ends with what is returned. Whoever was about to go stays, however soon it is answered.
     pub fn open(&self) -> Open<'_> {
         let mut state = self.lock();
+        state.is_cut = false;
         state.open += 1;
         state.parsed = true;
         Open(self)
@@ -222,11 +222,7 @@ impl Activity {
     pub async fn has_to_go(&self) {
         loop {
             self.cut.notified().await;
-            let goes = self.change(|state| {
-                state.is_cut &= state.open == 0;
-                state.is_cut
-            });
-            if goes {
+            if self.lock().is_cut {
                 return;
             }
         }
@@ -358,9 +354,12 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(1), all[2].activity.has_to_go()).await.expect("it is told");
         all.push(enter(&connections, 5));
         assert_eq!(cut(&all), [false, false, true, true, false, false]);
-        // One that is asked for something before it hears of it stays.
-        let asked = all[3].activity.open();
-        assert!(tokio::time::timeout(Duration::from_millis(10), all[3].activity.has_to_go()).await.is_err());
+        // One that is asked for something before it hears of it stays, also if it is answered before; with its answer it counts again.
+        let fourth = all[3].activity.clone();
+        drop(fourth.open());
+        assert!(tokio::time::timeout(Duration::from_millis(10), fourth.has_to_go()).await.is_err());
+        let asked = fourth.open();
+        fourth.change(|state| state.answers = 100);
         assert_eq!(cut(&all), [true, false, true, false, false, false]);
         // Where all are busy nobody comes in.
         let busy = [all[4].activity.open(), all[5].activity.open()];
