@@ -43,8 +43,6 @@ use self::verdict::Verdict;
 /// So long, and so many of them, outcomes are gathered for one transaction.
 const GATHER: Duration = Duration::from_millis(10);
 const GATHERED_MAX: usize = 512;
-/// For so long, while more is under way, outcomes may wait for the next transaction that is made durable.
-const LOOSE: Duration = Duration::from_secs(1);
 /// How long a claim holds unless it is renewed.
 const LEASE: Span = Span::seconds(15);
 /// Claims older than this are renewed.
@@ -243,14 +241,9 @@ impl Deliver {
                 storms.push((name.clone(), self.waiting.remove(name).into_iter().flatten().collect(), most));
             }
         }
-        // The next one is about to come. Until then a power cut would have some sent once more, under keys that receivers know;
-        // the number of a ticket is not risked.
-        let known_by_key = |settled: &Settled| matches!(settled.verdict, Verdict::Delivered { reply: None, .. }) && !settled.enabled;
-        let more = !self.under_way.is_empty() && self.settled.iter().all(known_by_key);
-        let loose = more && self.loose_at.is_none_or(|at| at.elapsed() < LOOSE);
         let commit = Commit {
             now,
-            durable: !loose && (!self.settled.is_empty() || self.loose_at.is_some()),
+            durable: commit::must_last(&self.settled, !self.under_way.is_empty(), self.loose_at.map(|at| at.elapsed())),
             settled: std::mem::take(&mut self.settled),
             given_back: std::mem::take(&mut self.given_back),
             unsure,
