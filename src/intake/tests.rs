@@ -507,6 +507,26 @@ async fn whoever_is_quiet_for_longest_gives_way_to_who_has_something_to_say() {
 }
 
 #[tokio::test]
+async fn large_bodies_on_one_connection_cost_the_others_nothing() {
+    let limit = settings().body_bytes_max;
+    let settings = Settings { rate_per_source: 0, ..settings() };
+    let daemon = start_as(settings, |intake| Intake { connections: Arc::new(Connections::new(2 * BASE + 30_000)), ..intake }).await;
+    let request = |body: &str| format!("POST /v1/rum HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let mut quiet = TcpStream::connect(daemon.at).await.unwrap();
+    let mut busy = TcpStream::connect(daemon.at).await.unwrap();
+    let large = request(&format!("{}{VIEW}", " ".repeat(limit - VIEW.len())));
+    let mut answer = [0; 500];
+    for n in 0..50 {
+        busy.write_all(large.as_bytes()).await.unwrap();
+        let length = busy.read(&mut answer).await.unwrap();
+        assert!(answer[..length].starts_with(b"HTTP/1.1 202"), "request {n}");
+    }
+    quiet.write_all(request(VIEW).as_bytes()).await.unwrap();
+    let length = quiet.read(&mut answer).await.unwrap();
+    assert!(answer[..length].starts_with(b"HTTP/1.1 202"), "it was let go");
+}
+
+#[tokio::test]
 async fn the_end_waits_for_open_requests_and_for_nobody_else() {
     let daemon = start(settings()).await;
     let idle = TcpStream::connect(daemon.at).await.unwrap();

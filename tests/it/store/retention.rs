@@ -86,5 +86,11 @@ on_both! {
         assert_eq!(told.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["late"], "accepted lately, of long ago");
         assert!(silences::list(&mut tx).await.unwrap().is_empty());
         assert!(audit::list(&mut tx, None, 9, audit::Acts::All).await.unwrap().0.is_empty());
+        drop(tx);
+        // What was said goes with its delivery: nothing of it is left under this id.
+        let mut tx = store.write().await.unwrap();
+        let again = outbox::OutboxRow { payload: "said anew".into(), ..delivery("d1", "again", 1, "pager", 0) };
+        assert!(outbox::insert(&mut tx, &again).await.unwrap());
+        assert_eq!(outbox::get(&mut tx, "d1").await.unwrap(), Some(again));
     }
 }
