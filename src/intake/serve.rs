@@ -127,7 +127,7 @@ async fn connection(stream: TcpStream, peer: IpAddr, activity: Arc<Activity>, in
                     let _open = activity.open();
                     intake.answer(peer, request).await
                 };
-                // Whoever waits for its turn holds what it sent ahead: nobody is owed that.
+                // While it waits for its turn nothing is asked of us, so it may have to give way.
                 if activity.took_its_turn() {
                     tokio::task::yield_now().await;
                 }

@@ -241,9 +241,10 @@ impl Deliver {
                 storms.push((name.clone(), self.waiting.remove(name).into_iter().flatten().collect(), most));
             }
         }
+        let verdicts = self.settled.iter().map(|settled| (&settled.verdict, settled.enabled));
         let commit = Commit {
             now,
-            durable: commit::must_last(&self.settled, !self.under_way.is_empty(), self.loose_at.map(|at| at.elapsed())),
+            durable: commit::must_last(verdicts, !self.under_way.is_empty(), self.loose_at.map(|at| at.elapsed())),
             settled: std::mem::take(&mut self.settled),
             given_back: std::mem::take(&mut self.given_back),
             unsure,

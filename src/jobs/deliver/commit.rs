@@ -143,60 +143,38 @@ async fn remember(tx: &mut Tx, now: Timestamp) -> Result<BTreeMap<String, Rememb
     Ok(remembered)
 }
 
-/// Whether a commit must survive a power cut, given what it brings, whether more is under way, and for how long what earlier
-/// commits brought has been at risk.
+/// Whether a commit must survive a power cut, given the verdicts that it brings (and whether a receiver that was gone answers
+/// again), whether more is under way, and for how long what earlier commits brought has been at risk.
 ///
 /// While the next one is about to come a power cut would have some sent once more, under keys that receivers know. Trouble, and
 /// the number of a ticket, are not risked.
-pub(super) fn must_last(settled: &[Settled], more: bool, at_risk: Option<Duration>) -> bool {
-    let known_by_key = |settled: &Settled| matches!(settled.verdict, Verdict::Delivered { reply: None, .. }) && !settled.enabled;
-    let may_wait = more && settled.iter().all(known_by_key) && at_risk.is_none_or(|since| since < LOOSE);
-    !may_wait && (!settled.is_empty() || at_risk.is_some())
+pub(super) fn must_last<'a>(verdicts: impl Iterator<Item = (&'a Verdict, bool)>, more: bool, at_risk: Option<Duration>) -> bool {
+    let mut verdicts = verdicts.peekable();
+    let any = verdicts.peek().is_some();
+    let known_by_key = |(verdict, enabled): (&Verdict, bool)| matches!(verdict, Verdict::Delivered { reply: None, .. }) && !enabled;
+    let may_wait = more && verdicts.all(known_by_key) && at_risk.is_none_or(|since| since < LOOSE);
+    !may_wait && (any || at_risk.is_some())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::domain::time::Timestamp;
-
-    fn settled(verdict: Verdict, enabled: bool) -> Settled {
-        let row = OutboxRow {
-            id: "d".into(),
-            incident: "i".into(),
-            generation: 1,
-            sequence: 1,
-            receiver: "hook".into(),
-            correlation: "c".into(),
-            kind: "incident.opened".into(),
-            payload: String::new(),
-            state: "pending".into(),
-            due_at: Timestamp(0),
-            created_at: Timestamp(0),
-            finished_at: None,
-            attempts: 0,
-            claimed_until: Timestamp(0),
-            last_error: String::new(),
-            reply: String::new(),
-        };
-        let (took, status, pause, disabled) = (Duration::ZERO, Some(200), None, None);
-        Settled { row: Arc::new(row), at: Timestamp(0), took, status, verdict, pause, disabled, enabled }
-    }
 
     #[test]
     fn only_what_receivers_know_by_key_waits_and_not_for_long() {
         let delivered = |reply| Verdict::Delivered { reply, note: String::new() };
-        let plain = [settled(delivered(None), false)];
-        let second = Some(Duration::from_secs(1));
-        assert!(!must_last(&plain, true, None) && !must_last(&plain, true, Some(Duration::from_millis(999))));
-        assert!(must_last(&plain, true, second), "not for longer");
-        assert!(must_last(&plain, false, None), "nothing comes after it");
-        assert!(must_last(&[settled(delivered(Some("T-1".into())), false)], true, None), "a ticket's number");
-        assert!(must_last(&[settled(delivered(None), true)], true, None), "a receiver that is back");
+        let (plain, ticket) = (delivered(None), delivered(Some("T-1".into())));
         let dead = Verdict::Dead { error: "gone".into(), disable: false };
-        assert!(must_last(&[settled(delivered(None), false), settled(dead, false)], true, None), "trouble");
-        assert!(!must_last(&[], true, None) && !must_last(&[], false, None), "claims alone");
-        assert!(must_last(&[], true, second) && must_last(&[], false, Some(Duration::ZERO)), "what is at risk");
+        let last = |verdicts: &[&Verdict], more, at_risk: Option<u64>| {
+            must_last(verdicts.iter().map(|verdict| (*verdict, false)), more, at_risk.map(Duration::from_millis))
+        };
+        assert!(!last(&[&plain], true, None) && !last(&[&plain], true, Some(999)));
+        assert!(last(&[&plain], true, Some(1_000)), "not for longer");
+        assert!(last(&[&plain], false, None), "nothing comes after it");
+        assert!(last(&[&plain, &ticket], true, None), "a ticket's number");
+        assert!(last(&[&plain, &dead], true, None), "trouble");
+        assert!(must_last([(&plain, true)].into_iter(), true, None), "a receiver that is back");
+        assert!(!last(&[], true, None) && !last(&[], false, None), "claims alone");
+        assert!(last(&[], true, Some(1_000)) && last(&[], false, Some(0)), "what is at risk");
     }
 }
