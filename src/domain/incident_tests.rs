@@ -461,3 +461,21 @@ fn a_new_owner_is_told_and_the_old_one_hears_the_close() {
     let closed: Vec<String> = step(50, Input::AlertEnded { alert: "a".into(), reason: "over".into() }).into_iter().map(|it| it.0).collect();
     assert_eq!(closed, ["team-db", "team-db-boss"]);
 }
+
+#[test]
+fn what_is_stored_leaves_out_what_is_as_at_first_and_is_read_as_it_was() {
+    let told = Told { open: true, ..Told::default() };
+    let stored = |incident: &Incident| serde_json::to_string(incident).unwrap();
+    let fresh = Incident { members: vec![member("a", Severity::Page)], told: BTreeMap::from([("pager".into(), told)]), ..incident() };
+    let text = stored(&fresh);
+    // Two of them fit into a page of 4 KiB, and each is written with every change.
+    assert!(!text.contains("null") && !text.contains("impact") && !text.contains("figures") && !text.contains("\"owner\""), "{text}");
+    assert_eq!(serde_json::from_str::<Incident>(&text).unwrap(), fresh);
+    let mut lived = Incident { owner: "mira".into(), resolved_at: Some(Timestamp(5)), ..fresh.clone() };
+    lived.impact.bad_events = 0.5;
+    lived.members[0].figures.factor = Some(14.4);
+    assert_eq!(serde_json::from_str::<Incident>(&stored(&lived)).unwrap(), lived);
+    // As it was written before, all fields in it.
+    let before = text.replacen('{', r#"{"owner":"","resolved_at":null,"impact":{"affected_users":0,"bad_events":0.0,"budget_consumed":0.0,"budget_remaining":0.0},"children":[],"#, 1);
+    assert_eq!(serde_json::from_str::<Incident>(&before).unwrap(), fresh);
+}
