@@ -359,5 +359,4 @@ async fn done(committing: &mut Option<Committing>) -> (Commit, Result<Committed,
 }
 
 #[cfg(test)]
-#[path = "deliver/tests.rs"]
 mod tests;
